@@ -1,0 +1,69 @@
+"""Typed settings to JSON and back, so that a checkpoint can carry its whole experiment.
+
+Only dataclasses of this package are ever made from JSON: a checkpoint from elsewhere can name a
+type, but not run code.
+"""
+
+import dataclasses
+import importlib
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+from msk_jax.errors import UserError
+
+
+def to_json(value: Any) -> Any:
+    """A JSON-able tree; each dataclass carries its type's name under `"type"`."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        cls = type(value)
+        fields = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"type": f"{cls.__module__}.{cls.__qualname__}", **fields}
+    if isinstance(value, dict):
+        return {str(k): to_json(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_json(v) for v in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def from_json(tree: Any) -> Any:
+    """The inverse of `to_json`.
+
+    Raises:
+        UserError: a type is not one of this package's, or its fields do not fit this version.
+    """
+    if isinstance(tree, list):
+        return tuple(from_json(v) for v in tree)
+    if not isinstance(tree, dict):
+        return tree
+    if "type" not in tree:
+        return {k: from_json(v) for k, v in tree.items()}
+    cls = _dataclass(tree["type"])
+    hints = typing.get_type_hints(cls)
+    values = {k: _cast(hints.get(k), from_json(v)) for k, v in tree.items() if k != "type"}
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise UserError(
+            f"The saved settings do not fit this version of msk_jax ({tree['type']}: {error}). "
+            "Use the version that wrote them."
+        ) from error
+
+
+def _cast(hint: Any, value: Any) -> Any:
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return Path(value) if Path in options and value is not None else value
+
+
+def _dataclass(name: Any) -> type:
+    module, _, cls = str(name).rpartition(".")
+    found = None
+    if module.split(".")[0] == "msk_jax":
+        try:
+            found = getattr(importlib.import_module(module), cls, None)
+        except ImportError:
+            found = None
+    if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
+        raise UserError(f"The saved settings name {name!r}, which this version of msk_jax does not have.")
+    return found

@@ -1,0 +1,102 @@
+"""From stored int16 values to a network's input, on the device: window, normalise, augment."""
+
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocess:
+    """What every picture goes through, in training and in prediction."""
+
+    window_level: float = 400.0
+    """Middle of the intensity window, HU."""
+    window_width: float = 1500.0
+    """Width of the intensity window, HU; what lies outside is clipped."""
+    mean: float = 0.449
+    """Subtracted after scaling the window to 0..1; the grey mean of ImageNet, whose weights
+    may start the encoder."""
+    std: float = 0.226
+    """Divided by afterwards; the grey standard deviation of ImageNet."""
+    crop: int | None = None
+    """Side in pixels of a central crop; none keeps the stored size."""
+
+    def window(self, stored: jax.Array) -> jax.Array:
+        """`[..., height, width, slices]` stored values to 0..1, cropped."""
+        low = self.window_level - self.window_width / 2
+        image = jnp.clip((stored.astype(jnp.float32) - low) / self.window_width, 0.0, 1.0)
+        if self.crop is None:
+            return image
+        top, left = ((n - self.crop) // 2 for n in image.shape[-3:-1])
+        return image[..., top : top + self.crop, left : left + self.crop, :]
+
+    def normalise(self, image: jax.Array) -> jax.Array:
+        """0..1 to about zero mean and unit variance."""
+        return (image - self.mean) / self.std
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """Random changes of a training picture; one draw for all slices of a stack."""
+
+    rotation: float = 15.0
+    """Largest rotation either way, degrees."""
+    scaling: float = 0.1
+    """Largest relative change of size."""
+    translation: float = 0.1
+    """Largest shift either way, as a share of the side."""
+    gamma: tuple[float, float] = (0.8, 1.25)
+    """Range of the exponent applied to the windowed picture."""
+    noise: float = 0.02
+    """Largest standard deviation of added noise; the window is 0..1."""
+    erasing: float = 0.1
+    """Probability that a random rectangle is replaced by the picture's mean."""
+
+    def __call__(self, key: jax.Array, image: jax.Array) -> jax.Array:
+        """`image` `[height, width, slices]` in 0..1 -> the same shape and range."""
+        chex.assert_rank(image, 3)
+        geometry, gamma, sigma, noise, erase = jax.random.split(key, 5)
+        image = self._affine(geometry, image)
+        low, high = jnp.log(jnp.array(self.gamma))
+        exponent = jnp.exp(jax.random.uniform(gamma, minval=low, maxval=high))
+        # The gradient-free floor keeps 0 ** gamma defined.
+        image = jnp.maximum(image, 1e-6) ** exponent
+        sigma = self.noise * jax.random.uniform(sigma)
+        image = jnp.clip(image + sigma * jax.random.normal(noise, image.shape), 0.0, 1.0)
+        return self._erase(erase, image)
+
+    def _affine(self, key: jax.Array, image: jax.Array) -> jax.Array:
+        height, width = image.shape[:2]
+        u = jax.random.uniform(key, (4,), minval=-1.0, maxval=1.0)
+        angle = jnp.deg2rad(self.rotation) * u[0]
+        zoom = 1.0 / (1.0 + self.scaling * u[1])
+        cos, sin = zoom * jnp.cos(angle), zoom * jnp.sin(angle)
+        y = jnp.arange(height)[:, None] - (height - 1) / 2
+        x = jnp.arange(width)[None, :] - (width - 1) / 2
+        source_y = cos * y - sin * x + (height - 1) / 2 + self.translation * height * u[2]
+        source_x = sin * y + cos * x + (width - 1) / 2 + self.translation * width * u[3]
+        return bilinear(image, source_y, source_x)
+
+    def _erase(self, key: jax.Array, image: jax.Array) -> jax.Array:
+        height, width = image.shape[:2]
+        u = jax.random.uniform(key, (5,))
+        half = 0.05 + 0.1 * u[:2]
+        rows = jnp.abs(jnp.arange(height) / height - u[2]) < half[0]
+        columns = jnp.abs(jnp.arange(width) / width - u[3]) < half[1]
+        erased = rows[:, None] & columns[None, :] & (u[4] < self.erasing)
+        return jnp.where(erased[..., None], jnp.mean(image), image)
+
+
+def bilinear(image: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
+    """Values of `image` `[height, width, channels]` at fractional pixels; edges are repeated."""
+    height, width = image.shape[:2]
+    y = jnp.clip(y, 0, height - 1)
+    x = jnp.clip(x, 0, width - 1)
+    top = jnp.minimum(y.astype(jnp.int32), height - 2)
+    left = jnp.minimum(x.astype(jnp.int32), width - 2)
+    fy, fx = (y - top)[..., None], (x - left)[..., None]
+    upper = image[top, left] * (1 - fx) + image[top, left + 1] * fx
+    lower = image[top + 1, left] * (1 - fx) + image[top + 1, left + 1] * fx
+    return upper * (1 - fy) + lower * fy

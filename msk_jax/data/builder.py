@@ -1,0 +1,214 @@
+"""Build a cohort: DICOM folder and manifest in; shards, folds, cohort facts and rejections out.
+
+`data_dir` holds afterwards `<name>/<version>/` (TFRecord shards), `splits.json`, `cohort.json` and
+`rejected.csv`. All of it is written to a temporary sibling folder and moved into place at the end,
+so that an interrupted build leaves nothing that looks whole.
+"""
+
+import csv
+import hashlib
+import hmac
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from msk_jax.config import to_json
+from msk_jax.data import target
+from msk_jax.data.cohort import Cohort, Manifest, read_manifest
+from msk_jax.data.deidentify import default_key_path, load_key, load_or_create_key, pseudonym
+from msk_jax.data.dicom import Scan, scan
+from msk_jax.data.folds import SPLITS_NAME, check_enough, cohort_digest, make_folds, write_folds
+from msk_jax.data.records import (
+    Rejection,
+    ScanFacts,
+    Study,
+    assign_series,
+    read_study,
+    summarise,
+)
+from msk_jax.data.shards import VERSION, write_shards
+from msk_jax.data.table import cohort_table
+from msk_jax.errors import UserError
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class BuildSummary:
+    """What a build did."""
+
+    data_dir: Path
+    built: bool
+    """False: the folder already holds this very cohort and nothing was done."""
+
+    num_patients: int
+    num_joints: int
+    num_stacks: int
+    num_rejected: int
+    """Manifest rows in `rejected.csv`."""
+
+    num_skipped_files: int
+    """Files of the DICOM folder that belong to no image series."""
+
+    rejected: str
+    """The most frequent reasons, in a sentence or two; '' if no row was rejected."""
+
+
+@dataclass
+class _Collected:
+    """Everything about the joints but their pixels, gathered while these stream to disk."""
+
+    joints: list[dict] = field(default_factory=list)
+    rejected: list[Rejection] = field(default_factory=list)
+    facts: list[ScanFacts] = field(default_factory=list)
+
+    def patient_labels(self) -> dict[str, int]:
+        return {joint["patient_id"]: joint["patient_label"] for joint in self.joints}
+
+
+def build_cohort(
+    cohort: Cohort,
+    dicom: Path,
+    manifest: Path,
+    data_dir: Path,
+    key: Path | None = None,
+    num_folds: int = 5,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> BuildSummary:
+    """Build the shards of a cohort, unless `data_dir` already holds them.
+
+    Args:
+      cohort: what to build.
+      dicom: folder with the DICOM files.
+      manifest: CSV, see `cohort.read_manifest`.
+      data_dir: where the shards go; made if it is missing.
+      key: pseudonym key; by default the one beside the manifest or the user's own, which is made
+        if there is none.
+      num_folds: of the cross-validation.
+      seed: of the folds.
+      overwrite: replace another build in `data_dir`.
+      progress: called as `progress(done, total, note)`, first over files, then over series.
+
+    Raises:
+      UserError: a faulty manifest, a folder without DICOM, nothing usable, too few patients for
+        the folds, a target that cannot be written, is full, or holds something else.
+    """
+    data_dir = Path(data_dir)
+    progress = progress or (lambda done, total, note: None)
+    checked = read_manifest(Path(manifest), cohort.classes)
+    check_enough(checked.patient_labels(), num_folds)
+    secret = load_key(key) if key else load_or_create_key(default_key_path(Path(manifest)))
+    fingerprint = {
+        "manifest_sha256": checked.sha256,
+        "config": to_json(cohort),
+        "num_folds": num_folds,
+        "seed": seed,
+        "version": VERSION,
+        # Tells another key from this one without giving anything away.
+        "key_check": hmac.new(secret, b"msk_jax key check", hashlib.sha256).hexdigest()[:16],
+    }
+    previous = target.existing_build(data_dir, cohort.name, fingerprint, overwrite)
+    if previous is not None:
+        return BuildSummary(data_dir=data_dir, built=False, **previous["build"])
+    needed = _room_needed(cohort, checked)
+    with target.staging(data_dir, cohort.name, needed) as staged:
+        found = scan(Path(dicom), progress=lambda i, n, _: progress(i, n, "reading headers"))
+        studies, collected = _assign(cohort, checked, found, secret)
+        records = _read(studies, cohort, checked, collected, progress)
+        write_shards(cohort, records, staged)
+        folds = _folds(collected, num_folds, seed)
+        digest = cohort_digest(collected.patient_labels())
+        build = _counts(collected, found)
+        write_folds(staged / SPLITS_NAME, folds, seed, digest)
+        _write_rejected(staged / target.REJECTED_NAME, collected.rejected)
+        content = {
+            **cohort_table(cohort, collected.joints, collected.facts),
+            "num_folds": num_folds,
+            "rejected": len(collected.rejected),
+            # Written by the phantom generator: a report must not pass these off as patients.
+            "is_phantom": (Path(manifest).parent / "phantom.json").is_file(),
+            "build": build,
+            "fingerprint": fingerprint,
+        }
+        (staged / target.COHORT_NAME).write_text(json.dumps(content, indent=1) + "\n")
+        # tfds leaves the folder for downloads, of which there were none.
+        shutil.rmtree(staged / ".downloads", ignore_errors=True)
+    return BuildSummary(data_dir=data_dir, built=True, **build)
+
+
+def _assign(
+    cohort: Cohort, manifest: Manifest, found: Scan, key: bytes
+) -> tuple[list[Study], _Collected]:
+    patients = {row.patient_id for row in manifest.rows}
+    names = {patient: pseudonym(patient, key) for patient in patients}
+    if len(set(names.values())) < len(names):
+        raise UserError(
+            "Two patients of the manifest get the same pseudonym with this key. Give another key "
+            "with --key."
+        )
+    studies, rejected = assign_series(manifest, found, cohort.modality, names)
+    return studies, _Collected(rejected=rejected)
+
+
+def _read(
+    studies: list[Study],
+    cohort: Cohort,
+    manifest: Manifest,
+    collected: _Collected,
+    progress: Progress,
+) -> Iterator[dict]:
+    """Stream the records of one study after the other, and remember what the summary needs."""
+    for i, study in enumerate(studies):
+        progress(i, len(studies), study.pseudonym)
+        records, rejected, facts = read_study(study, cohort, manifest)
+        collected.rejected += rejected
+        collected.facts += [facts] if facts else []
+        for record in records:
+            collected.joints.append({k: v for k, v in record.items() if k != "volume"})
+            yield record
+    progress(len(studies), len(studies), "")
+    if not collected.joints:
+        raise UserError(
+            f"Nothing usable is left of the cohort, so nothing was built. "
+            f"{summarise(collected.rejected)}"
+        )
+
+
+def _folds(collected: _Collected, num_folds: int, seed: int) -> dict[str, int]:
+    try:
+        return make_folds(collected.patient_labels(), num_folds, seed)
+    except UserError as error:
+        raise UserError(f"{error} {summarise(collected.rejected)}".strip()) from None
+
+
+def _counts(collected: _Collected, found: Scan) -> dict:
+    return {
+        "num_patients": len(collected.patient_labels()),
+        "num_joints": len(collected.joints),
+        "num_stacks": sum(len(joint["stack_labels"]) for joint in collected.joints),
+        "num_rejected": len(collected.rejected),
+        "num_skipped_files": len(found.skipped),
+        "rejected": summarise(collected.rejected),
+    }
+
+
+def _write_rejected(path: Path, rejected: list[Rejection]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["row", "patient_id", "side", "reason"])
+        for item in sorted(rejected, key=lambda item: item.row):
+            writer.writerow([item.row, item.patient_id, item.side, item.reason])
+
+
+def _room_needed(cohort: Cohort, manifest: Manifest) -> int:
+    """Bytes that the build takes at its peak; tfds sorts through a second copy."""
+    region = cohort.region
+    tallest_mm = region.joint_length_mm[1] * float(np.ptp(region.z_range))
+    slices = tallest_mm / region.slice_mm + 1 + 2 * region.context_slices
+    return int(2 * len(manifest.rows) * slices * region.size**2 * np.int16().nbytes)

@@ -1,0 +1,297 @@
+"""A cohort: what its manifest may say, checked as a whole before any pixel is read."""
+
+import hashlib
+import math
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pandas as pd
+
+from msk_jax.data.folds import load_folds, make_folds, roles
+from msk_jax.data.regions import SacroiliacRegion
+from msk_jax.errors import UserError
+
+__all__ = ["Cohort", "Manifest", "ManifestRow", "load_folds", "make_folds", "read_manifest",
+           "roles"]  # fmt: skip
+
+SIDES = ("left", "right")
+_REQUIRED = ("patient_id", "side", "label")
+_MAX_LISTED = 20
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """What a published system was trained on, as far as files go."""
+
+    name: str = "sacroiliitis"
+    """Name of the tfds data set."""
+
+    modality: str = "CT"
+    classes: tuple[str, ...] = ("normal", "sacroiliitis")
+    """Labels of the manifest, the negative one first."""
+
+    region: SacroiliacRegion = field(default_factory=SacroiliacRegion)
+    keep: tuple[str, ...] = ("site", "age", "sex")
+    """What is kept about a patient beside the label, of `site`, `age`, `sex`."""
+
+
+@dataclass(frozen=True)
+class ManifestRow:
+    """One joint of one patient, as the manifest states it."""
+
+    row: int
+    """Line of the file as a spreadsheet counts it: the header is row 1."""
+
+    patient_id: str
+    side: str
+    label: int
+    patient_label: int
+    grade: int = -1
+    lesion_z_mm: tuple[tuple[float, float], ...] = ()
+    """Closed intervals of patient z in which a lesion is visible."""
+
+    joint_z_mm: tuple[float, float] | None = None
+    """Bottom and top of the joint."""
+
+    series_uid: str = ""
+    path: str = ""
+    site: str = ""
+    age: float | None = None
+    sex: str = ""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    path: Path
+    rows: tuple[ManifestRow, ...]
+    has_lesions: bool
+    """Whether any row gives `lesion_z_mm`; then an empty cell means 'no visible lesion'."""
+
+    columns: tuple[str, ...]
+    sha256: str
+
+    def patient_labels(self) -> dict[str, int]:
+        """Class by patient_id as the manifest has it."""
+        return {row.patient_id: row.patient_label for row in self.rows}
+
+
+def read_manifest(path: Path, classes: tuple[str, ...]) -> Manifest:
+    """Read and check a manifest CSV, one row per joint.
+
+    Columns: `patient_id`, `side` (left, right), `label` (one of `classes`); and where the images
+    are: `series_uid`, or `path` relative to the DICOM folder, or neither (the one CT series of
+    that PatientID). Optional: `patient_label` (default: positive if any joint of the patient is),
+    `grade` (0 to 4), `lesion_z_mm` (closed intervals of patient z, `-112.5:-97.5;-90:-85`),
+    `joint_top_mm` with `joint_bottom_mm`, `site`, `age` (years), `sex`.
+
+    Raises:
+      UserError: every fault found, with its row, in one message.
+    """
+    path = Path(path)
+    table, digest = _read_table(path)
+    faults: list[str] = []
+    rows = []
+    for index, record in zip(table.index, table.to_dict("records"), strict=True):
+        rows.append(_parse_row(_Cells(int(index) + 2, record, faults), classes))
+    faults += _contradictions(rows) if rows else ["it has no rows"]
+    if faults:
+        raise UserError(_list_faults(path, faults))
+    rows = _fill_patient_labels(rows)
+    return Manifest(
+        path=path,
+        rows=tuple(rows),
+        has_lesions=any(row.lesion_z_mm for row in rows),
+        columns=tuple(table.columns),
+        sha256=digest,
+    )
+
+
+def _read_table(path: Path) -> tuple[pd.DataFrame, str]:
+    """The cells as stripped text, indexed by data row from 0, and the file's SHA-256."""
+    try:
+        content = path.read_bytes()
+        table = pd.read_csv(
+            path,
+            dtype=str,
+            keep_default_na=False,
+            encoding="utf-8-sig",
+            skip_blank_lines=False,
+            index_col=False,
+        )
+    except FileNotFoundError:
+        raise UserError(
+            f"There is no manifest {path}. Give the CSV with one row per joint."
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"The manifest {path} cannot be read ({error.strerror}). Give a readable CSV file."
+        ) from error
+    except ValueError as error:  # what pandas and the decoder raise
+        raise UserError(
+            f"The manifest {path} is not a CSV file in UTF-8 ({error}). Save it as CSV (UTF-8)."
+        ) from error
+    table.columns = [str(column).strip() for column in table.columns]
+    missing = [column for column in _REQUIRED if column not in table.columns]
+    if missing:
+        raise UserError(
+            f"The manifest {path} lacks the column(s) {', '.join(missing)}; it has "
+            f"{', '.join(table.columns)}. Columns are separated by commas and named in row 1."
+        )
+    table = table.fillna("").apply(lambda column: column.str.strip())
+    return table[(table != "").any(axis=1)], hashlib.sha256(content).hexdigest()
+
+
+@dataclass
+class _Cells:
+    """The cells of one row; what cannot be understood is added to the faults."""
+
+    row: int
+    record: dict[str, str]
+    faults: list[str]
+
+    def text(self, column: str) -> str:
+        return self.record.get(column, "")
+
+    def fault(self, text: str) -> None:
+        self.faults.append(f"row {self.row}: {text}")
+
+    def number(self, column: str) -> float | None:
+        text = self.text(column)
+        if not text:
+            return None
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            self.fault(f"{column} {text!r} is not a number")
+            return None
+        return value
+
+    def one_of(self, column: str, allowed: tuple[str, ...]) -> int:
+        text = self.text(column)
+        if text in allowed:
+            return allowed.index(text)
+        self.fault(f"{column} {text!r} is not one of {', '.join(allowed)}")
+        return 0
+
+
+def _parse_row(cells: _Cells, classes: tuple[str, ...]) -> ManifestRow:
+    if not cells.text("patient_id"):
+        cells.fault("patient_id is empty")
+    if cells.text("series_uid") and cells.text("path"):
+        cells.fault("series_uid and path are both given; keep one")
+    if cells.text("path") and not _is_below(cells.text("path")):
+        cells.fault("path must be relative to the DICOM folder and stay below it")
+    age = cells.number("age")
+    if age is not None and not 0 <= age <= 120:
+        cells.fault(f"age {age:g} is not between 0 and 120 years")
+    grade = cells.number("grade")
+    if grade is not None and grade not in range(5):
+        cells.fault(f"grade {grade:g} is not one of 0, 1, 2, 3, 4")
+    has_patient_label = bool(cells.text("patient_label"))
+    return ManifestRow(
+        row=cells.row,
+        patient_id=cells.text("patient_id"),
+        side=SIDES[cells.one_of("side", SIDES)],
+        label=cells.one_of("label", classes),
+        patient_label=cells.one_of("patient_label", classes) if has_patient_label else -1,
+        grade=-1 if grade is None else int(grade),
+        lesion_z_mm=_intervals(cells),
+        joint_z_mm=_joint_extent(cells),
+        series_uid=cells.text("series_uid"),
+        path=cells.text("path"),
+        site=cells.text("site"),
+        age=age,
+        sex=cells.text("sex"),
+    )
+
+
+def _is_below(path: str) -> bool:
+    parts = Path(path).parts
+    return not Path(path).is_absolute() and ".." not in parts
+
+
+def _intervals(cells: _Cells) -> tuple[tuple[float, float], ...]:
+    found = []
+    for part in filter(None, (p.strip() for p in cells.text("lesion_z_mm").split(";"))):
+        try:
+            low, high = (float(end) for end in part.split(":"))
+        except ValueError:
+            low = high = math.nan
+        if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+            cells.fault(f"lesion_z_mm {part!r} is not an interval low:high in mm")
+        else:
+            found.append((low, high))
+    return tuple(found)
+
+
+def _joint_extent(cells: _Cells) -> tuple[float, float] | None:
+    top, bottom = cells.number("joint_top_mm"), cells.number("joint_bottom_mm")
+    if top is None and bottom is None:
+        return None
+    if top is None or bottom is None:
+        cells.fault("joint_top_mm and joint_bottom_mm must be given together")
+        return None
+    if not bottom < top:
+        cells.fault(f"joint_top_mm {top:g} does not lie above joint_bottom_mm {bottom:g}")
+        return None
+    return bottom, top
+
+
+def _contradictions(rows: list[ManifestRow]) -> list[str]:
+    """Faults that only several rows together show."""
+    faults = []
+    joints, sources = defaultdict(list), defaultdict(set)
+    stated = {name: defaultdict(dict) for name in ("sex", "age", "site", "patient_label")}
+    for row in rows:
+        joints[row.patient_id, row.side].append(row.row)
+        for column in ("series_uid", "path"):
+            if getattr(row, column):
+                sources[column, getattr(row, column)].add((row.patient_id, row.row))
+        for name, by_patient in stated.items():
+            value = getattr(row, name)
+            if value not in ("", None, -1):
+                by_patient[row.patient_id].setdefault(value, row.row)
+    for (patient, side), numbers in joints.items():
+        if len(numbers) > 1:
+            faults.append(f"rows {_join(numbers)}: the {side} joint of {patient} is given twice")
+    for name, by_patient in stated.items():
+        for patient, values in by_patient.items():
+            if len(values) > 1:
+                faults.append(
+                    f"rows {_join(values.values())}: patient {patient} has more than one {name}"
+                )
+    for (column, _), users in sources.items():
+        if len({patient for patient, _ in users}) > 1:
+            numbers = sorted(number for _, number in users)
+            faults.append(f"rows {_join(numbers)}: one {column} is given for several patients")
+    return faults
+
+
+def _join(numbers) -> str:
+    return ", ".join(str(number) for number in numbers)
+
+
+def _list_faults(path: Path, faults: list[str]) -> str:
+    listed = "\n".join(f"  {fault}" for fault in faults[:_MAX_LISTED])
+    rest = len(faults) - _MAX_LISTED
+    more = f"\n  and {rest} more" if rest > 0 else ""
+    return (
+        f"The manifest {path} has {len(faults)} fault(s). Correct them and run again.\n"
+        f"{listed}{more}"
+    )
+
+
+def _fill_patient_labels(rows: list[ManifestRow]) -> list[ManifestRow]:
+    """Give every row its patient's label: as stated, else the highest class of the joints."""
+    stated, highest = {}, defaultdict(int)
+    for row in rows:
+        if row.patient_label >= 0:
+            stated[row.patient_id] = row.patient_label
+        highest[row.patient_id] = max(highest[row.patient_id], row.label)
+    return [
+        replace(row, patient_label=stated.get(row.patient_id, highest[row.patient_id]))
+        for row in rows
+    ]

@@ -1,0 +1,130 @@
+"""Cross-validation folds over patients. No patient is ever in two of them."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from sklearn.model_selection import StratifiedKFold
+
+from msk_jax.errors import UserError
+
+SPLITS_NAME = "splits.json"
+MIN_FOLDS = 3  # one to test, one to choose the operating point on, one or more to train on
+
+
+def make_folds(labels: Mapping[str, int], num_folds: int, seed: int) -> dict[str, int]:
+    """Deal patients into folds, each class spread evenly (scikit-learn's StratifiedKFold).
+
+    Args:
+      labels: class of each patient.
+      num_folds: K of the K-fold cross-validation, at least 3.
+      seed: of the shuffle.
+
+    Returns:
+      Fold 0 to K - 1 of each patient. The order of `labels` plays no part.
+
+    Raises:
+      UserError: too few folds, or fewer patients of a class than folds.
+    """
+    check_enough(labels, num_folds)
+    patients = sorted(labels)
+    splitter = StratifiedKFold(num_folds, shuffle=True, random_state=seed)
+    classes = np.array([labels[patient] for patient in patients])
+    folds = [
+        [patients[i] for i in test] for _, test in splitter.split(np.zeros(len(classes)), classes)
+    ]
+    return _check_folds(folds, patients, "The new split")
+
+
+def check_enough(labels: Mapping[str, int], num_folds: int) -> None:
+    """Raise a UserError unless every class has at least one patient for each fold."""
+    if num_folds < MIN_FOLDS:
+        raise UserError(
+            f"{num_folds} folds were asked for, but testing, choosing the operating point and "
+            f"training need one each. Give --num-folds {MIN_FOLDS} or more."
+        )
+    counts = Counter(labels.values())
+    smallest = min(counts.values(), default=0)
+    if len(counts) < 2 or smallest < num_folds:
+        listed = ", ".join(f"class {label}: {counts[label]}" for label in sorted(counts))
+        ways = ["Add patients"]
+        if len(counts) >= 2 and smallest >= MIN_FOLDS:
+            ways.append(f"give --num-folds {smallest}")
+        raise UserError(
+            f"There are too few usable patients for {num_folds} folds ({listed or 'none'}); every "
+            f"class needs at least {num_folds}. {' or '.join(ways)}."
+        )
+
+
+def roles(folds: Mapping[str, int], k: int) -> dict[str, str]:
+    """What each patient is for model k: fold k tests, fold k + 1 (mod K) validates, rest train."""
+    num_folds = max(folds.values()) + 1
+    if not 0 <= k < num_folds:
+        raise ValueError(f"fold {k} of {num_folds}")
+    names = {k: "test", (k + 1) % num_folds: "validation"}
+    return {patient: names.get(fold, "train") for patient, fold in folds.items()}
+
+
+def write_folds(path: Path, folds: Mapping[str, int], seed: int, digest: str) -> None:
+    """Write `splits.json`: one list of pseudonyms per fold, and what they were made from."""
+    num_folds = max(folds.values()) + 1
+    lists = [sorted(p for p, fold in folds.items() if fold == k) for k in range(num_folds)]
+    content = {"num_folds": num_folds, "seed": seed, "cohort_digest": digest, "folds": lists}
+    Path(path).write_text(json.dumps(content, indent=1) + "\n")
+
+
+def load_folds(data_dir: Path, patients: Iterable[str] | None = None) -> dict[str, int]:
+    """Read the folds of a built cohort.
+
+    Args:
+      data_dir: of the build.
+      patients: pseudonyms in the shards; each must be in exactly one fold.
+
+    Raises:
+      UserError: no or damaged `splits.json`, a patient in two folds, a patient of the shards in
+        none.
+    """
+    path = Path(data_dir) / SPLITS_NAME
+    try:
+        lists = json.loads(path.read_text())["folds"]
+        lists = [[str(patient) for patient in fold] for fold in lists]
+    except FileNotFoundError:
+        raise UserError(
+            f"There is no {path}. Build the cohort with `msk-jax build` or give its --data-dir."
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}). Build the cohort again with --overwrite."
+        ) from error
+    return _check_folds(lists, patients, str(path))
+
+
+def cohort_digest(labels: Mapping[str, int]) -> str:
+    """SHA-256 over the patients (pseudonyms) and their classes."""
+    lines = "\n".join(f"{patient},{labels[patient]}" for patient in sorted(labels))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _check_folds(
+    folds: list[list[str]], patients: Iterable[str] | None, where: str
+) -> dict[str, int]:
+    """Fold by patient, if no patient is in two folds and everyone is in one."""
+    found: dict[str, int] = {}
+    for k, fold in enumerate(folds):
+        for patient in fold:
+            if patient in found:
+                raise UserError(
+                    f"{where} has patient {patient} in fold {found[patient]} and in fold {k}. A "
+                    "patient must be in one fold only; build the cohort again with --overwrite."
+                )
+            found[patient] = k
+    missing = sorted(set(patients) - set(found)) if patients is not None else []
+    if missing:
+        raise UserError(
+            f"{where} has no fold for {len(missing)} patient(s) of the shards, {missing[0]} first. "
+            "Build the cohort again with --overwrite."
+        )
+    return found

@@ -1,0 +1,195 @@
+"""From TFRecord shards to batches of slice stacks, in an order that a seed fixes.
+
+A record is one joint; a stack is `num_slices` neighbouring slices of it about one centre.
+"""
+
+import dataclasses
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from msk_jax.errors import UserError
+
+# TensorFlow only reads files here; its start-up messages say nothing to our user.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+_SHUFFLE_STACKS = 1024
+"""Stacks held to draw from; the joints themselves are shuffled first."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StackTable:
+    """One row per stack, without its pixels, in the order of the shards."""
+
+    unit_id: np.ndarray
+    patient_id: np.ndarray
+    label: np.ndarray
+
+
+class ShardedCohort:
+    """A built cohort as stacks of `num_slices` slices.
+
+    Args:
+        data_dir: the folder that `msk-jax build` wrote.
+        num_slices: odd number of slices in a stack.
+        context_slices: slices that the shards hold on each side of the first and last centre.
+        relabel: new label per patient, for checks with shuffled labels; none keeps the true ones.
+
+    Raises:
+        UserError: no cohort there, an unreadable shard, or a stack deeper than the shards hold.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        num_slices: int,
+        context_slices: int,
+        relabel: Mapping[str, int] | None = None,
+    ):
+        if num_slices % 2 == 0 or num_slices // 2 > context_slices:
+            raise UserError(
+                f"A stack of {num_slices} slices cannot be cut from these shards: give an odd "
+                f"number up to {2 * context_slices + 1}, or build again with more context_slices."
+            )
+        self._builder = _open(data_dir)
+        self._num_slices = num_slices
+        self.context_slices = context_slices
+        self._relabel = dict(relabel or {})
+        self.joints = self._read_joints()
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and slices of a stack as stored."""
+        _, height, width = self._builder.info.features["volume"].shape
+        return (height, width, self._num_slices)
+
+    def _read_joints(self) -> list[dict]:
+        """All of each record but its pixels."""
+        import tensorflow_datasets as tfds
+
+        wanted = {name for name in self._builder.info.features if name != "volume"}
+        partial = tfds.decode.PartialDecoding(dict.fromkeys(wanted, True))
+        joints = []
+        for record in tfds.as_numpy(self._dataset(decoders=partial)):
+            joint = {k: v.decode() if isinstance(v, bytes) else v for k, v in record.items()}
+            label = self._relabel.get(joint["patient_id"])
+            if label is not None:
+                joint["stack_labels"] = np.full_like(joint["stack_labels"], label)
+                joint["label"] = joint["patient_label"] = label
+            joints.append(joint)
+        return joints
+
+    def _dataset(self, **options):
+        import tensorflow_datasets as tfds
+
+        config = tfds.ReadConfig(try_autocache=False, interleave_cycle_length=1)
+        return self._builder.as_dataset(
+            split="all", shuffle_files=False, read_config=config, **options
+        )
+
+    def table(self, patients: set[str]) -> StackTable:
+        """The stacks of these patients, in the order of `evaluation_batches`."""
+        rows = [
+            (f"{joint['joint_id']}/{k}", joint["patient_id"], label)
+            for joint in self.joints
+            if joint["patient_id"] in patients
+            for k, label in enumerate(joint["stack_labels"])
+        ]
+        unit, patient, label = zip(*rows, strict=True) if rows else ((), (), ())
+        return StackTable(np.array(unit), np.array(patient), np.array(label, np.int32))
+
+    def stacks(self, patients: set[str]):
+        """A `tf.data.Dataset` of `volume` int16 `[height, width, slices]` and `label`."""
+        import tensorflow as tf
+
+        keep = tf.constant(sorted(patients) or [""])
+        labels = tf.constant([self._relabel.get(p, -1) for p in sorted(patients)] or [-1], tf.int64)
+        half, context = self._num_slices // 2, self.context_slices
+
+        def to_stacks(joint):
+            centres = tf.range(context, tf.shape(joint["volume"])[0] - context)
+            slices = centres[:, None] + tf.range(-half, half + 1)[None, :]
+            volume = tf.transpose(tf.gather(joint["volume"], slices), (0, 2, 3, 1))
+            label = joint["stack_labels"]
+            if self._relabel:
+                mine = tf.boolean_mask(labels, keep == joint["patient_id"])[0]
+                label = tf.fill(tf.shape(label), mine)
+            return {"volume": volume, "label": tf.cast(label, tf.int32)}
+
+        data = self._dataset().filter(lambda joint: tf.reduce_any(keep == joint["patient_id"]))
+        return data.map(to_stacks, num_parallel_calls=2).unbatch()
+
+    def evaluation_batches(self, patients: set[str], batch_size: int) -> Iterator[np.ndarray]:
+        """All stacks of these patients once, in the order of `table`; the last batch is short."""
+        for batch in self.stacks(patients).batch(batch_size).prefetch(2).as_numpy_iterator():
+            yield batch["volume"]
+
+    def training_batches(
+        self,
+        patients: set[str],
+        batch_size: int,
+        steps_per_epoch: int,
+        seed: tuple[int, ...],
+        first_step: int,
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Batches without end, epoch after epoch, beginning with step number `first_step`.
+
+        The order of an epoch depends on `(*seed, epoch)` alone, so a resumed run sees what the
+        interrupted one would have seen. Stacks beyond `steps_per_epoch` batches wait for the next
+        epoch's order.
+        """
+        import tensorflow as tf
+
+        # Stacks are kept in memory once read: shards are read and decoded in the first epoch only.
+        stacks = self.stacks(patients).cache()
+        epoch, skip = divmod(first_step, steps_per_epoch)
+        while True:
+            order = int(np.random.SeedSequence((*seed, epoch)).generate_state(1)[0] >> 1)
+            data = stacks.shuffle(_SHUFFLE_STACKS, seed=order, reshuffle_each_iteration=False)
+            data = data.batch(batch_size, drop_remainder=True).take(steps_per_epoch).skip(skip)
+            yield from data.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+            epoch, skip = epoch + 1, 0
+
+    def steps_per_epoch(self, patients: set[str], batch_size: int) -> int:
+        """Full batches in the stacks of these patients; UserError where there is none."""
+        count = len(self.table(patients).label)
+        if count < batch_size:
+            raise UserError(
+                f"The training patients have {count} stacks, fewer than one batch of {batch_size}. "
+                "Lower --batch-size or build with fewer --folds."
+            )
+        return count // batch_size
+
+
+def shuffled_labels(joints: list[dict], seed: int) -> dict[str, int]:
+    """Each patient's label given to another patient at random."""
+    labels = {joint["patient_id"]: int(joint["patient_label"]) for joint in joints}
+    patients = sorted(labels)
+    drawn = np.random.default_rng(seed).permutation([labels[p] for p in patients])
+    return dict(zip(patients, (int(v) for v in drawn), strict=True))
+
+
+def _open(data_dir: Path):
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    tf.config.set_visible_devices([], "GPU")
+    infos = sorted(data_dir.glob("*/*/dataset_info.json")) if data_dir.is_dir() else []
+    if len(infos) != 1:
+        found = "no built cohort" if not infos else f"{len(infos)} cohorts"
+        raise UserError(
+            f"There is {found} in {data_dir}. Give the folder that `msk-jax build ... --data-dir` "
+            "wrote."
+        )
+    try:
+        return tfds.builder_from_directory(infos[0].parent)
+    except (ValueError, OSError, json.JSONDecodeError) as error:
+        raise UserError(
+            f"The shards in {data_dir} cannot be read ({error}). Build the cohort again with "
+            "--overwrite."
+        ) from error

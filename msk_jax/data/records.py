@@ -1,0 +1,293 @@
+"""From a manifest row and a scanned folder to one record per joint, or the reason there is none."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from msk_jax.data.cohort import Cohort, Manifest, ManifestRow
+from msk_jax.data.dicom import Scan, Series, read_series
+from msk_jax.data.geometry import SeriesError
+from msk_jax.data.regions import JointVolume
+from msk_jax.errors import UserError
+
+
+@dataclass(frozen=True)
+class Study:
+    """The rows of one patient that share one series."""
+
+    patient_id: str
+    """As the manifest has it: identifying."""
+
+    pseudonym: str
+    rows: tuple[ManifestRow, ...]
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A joint that could not be used."""
+
+    row: int
+    patient_id: str
+    """Pseudonym."""
+
+    side: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ScanFacts:
+    """What the cohort table says about a scan; identifies no one."""
+
+    pixel_mm: float
+    slice_spacing_mm: float
+    num_slices: int
+
+
+def assign_series(
+    manifest: Manifest, found: Scan, modality: str, pseudonyms: dict[str, str]
+) -> tuple[list[Study], list[Rejection]]:
+    """Give every manifest row its files.
+
+    Args:
+      manifest: checked rows.
+      found: what the DICOM folder holds.
+      modality: modality of the cohort, to choose the series where the manifest names none.
+      pseudonyms: by patient_id.
+
+    Returns:
+      Studies in order of pseudonym, and the rows without a usable series.
+    """
+    index = _Index(found, modality)
+    known = {row.patient_id for row in manifest.rows}
+    groups: dict[tuple, list[ManifestRow]] = defaultdict(list)
+    uids: dict[tuple, tuple[str, ...]] = {}
+    rejected = []
+    for row in manifest.rows:
+        try:
+            found_uids, files = index.resolve(row)
+            index.check_owner(row, found_uids, known)
+        except SeriesError as error:
+            rejected.append(reject(row, pseudonyms[row.patient_id], str(error)))
+            continue
+        groups[row.patient_id, files].append(row)
+        uids[row.patient_id, files] = found_uids
+    shared = _shared_identities(found, uids)
+    studies = []
+    for (patient_id, files), rows in groups.items():
+        name = pseudonyms[patient_id]
+        if (patient_id, files) in shared:
+            reason = (
+                "The DICOM files of this series carry the PatientID of a series that the manifest "
+                "gives to another patient. Give both the same patient_id, so that one person "
+                "cannot be in two folds."
+            )
+            rejected += [reject(row, name, reason) for row in rows]
+        else:
+            studies.append(Study(patient_id, name, tuple(rows), files))
+    return sorted(studies, key=lambda s: (s.pseudonym, s.rows[0].row)), rejected
+
+
+def reject(row: ManifestRow, name: str, reason: str) -> Rejection:
+    """A rejection whose reason is one line and does not name the patient."""
+    reason = " ".join(reason.split())
+    if len(row.patient_id) >= 4:  # a shorter identifier would hit numbers at random
+        reason = reason.replace(row.patient_id, name)
+    return Rejection(row.row, name, row.side, reason)
+
+
+def read_study(
+    study: Study, cohort: Cohort, manifest: Manifest
+) -> tuple[list[dict], list[Rejection], ScanFacts | None]:
+    """Read one series and crop its joints; no fault of the study gets past this function.
+
+    Returns:
+      Records (see `record`), rejections, and facts of the scan if a joint could be used.
+    """
+    try:
+        series = read_series(study.files, cohort.modality)
+    except Exception as error:
+        reason = _reason(error, study.files)
+        return [], [reject(row, study.pseudonym, reason) for row in study.rows], None
+    records, rejected = [], []
+    crops: dict[tuple[float, float] | None, dict[str, JointVolume]] = {}
+    for row in study.rows:
+        try:
+            if row.joint_z_mm not in crops:
+                crops[row.joint_z_mm] = cohort.region.extract(series, row.joint_z_mm)
+            joint = crops[row.joint_z_mm][row.side]
+            records.append(record(row, study.pseudonym, joint, series, cohort, manifest))
+        except Exception as error:
+            rejected.append(reject(row, study.pseudonym, _reason(error, study.files)))
+    facts = ScanFacts(series.spacing_mm[0], series.spacing_mm[2], len(series.voxels))
+    return records, rejected, facts if records else None
+
+
+def record(
+    row: ManifestRow,
+    name: str,
+    joint: JointVolume,
+    series: Series,
+    cohort: Cohort,
+    manifest: Manifest,
+) -> dict:
+    """The features of one joint: all that ever leaves the DICOM files.
+
+    Site, age and sex are kept as far as `cohort.keep` names them; age and sex come from the DICOM
+    header where the manifest has no such column.
+    """
+    context = cohort.region.context_slices
+    if manifest.has_lesions:
+        slice_labels = in_intervals(joint.z_mm, row.lesion_z_mm, joint.spacing_mm[2] / 2)
+        labels = stack_labels(slice_labels, context)
+    else:
+        labels = np.full(len(joint.z_mm) - 2 * context, int(row.label > 0), np.int64)
+    age = row.age if "age" in manifest.columns else series.age_years
+    sex = row.sex if "sex" in manifest.columns else series.sex
+    return {
+        "volume": joint.voxels,
+        "z_mm": joint.z_mm,
+        "origin_mm": np.asarray(joint.origin_mm, np.float32),
+        "spacing_mm": np.asarray(joint.spacing_mm, np.float32),
+        "mirrored": joint.mirrored,
+        "stack_labels": labels,
+        "label": row.label,
+        "patient_label": row.patient_label,
+        "patient_id": name,
+        "joint_id": f"{name}/{row.side}",
+        "side": row.side,
+        "site": row.site if "site" in cohort.keep else "",
+        "sex": (sex or "") if "sex" in cohort.keep else "",
+        "age": np.float32(np.nan if age is None or "age" not in cohort.keep else age),
+        "grade": row.grade,
+    }
+
+
+def in_intervals(
+    z_mm: np.ndarray, intervals: Iterable[tuple[float, float]], tolerance_mm: float
+) -> np.ndarray:
+    """bool [S]: slices whose position lies within a closed interval, give or take a tolerance."""
+    inside = np.zeros(len(z_mm), bool)
+    for low, high in intervals:
+        inside |= (z_mm >= low - tolerance_mm) & (z_mm <= high + tolerance_mm)
+    return inside
+
+
+def stack_labels(slice_labels: np.ndarray, context: int) -> np.ndarray:
+    """int64 [S - 2 context]: 1 where any slice within `context` of the stack's centre is 1."""
+    windows = np.lib.stride_tricks.sliding_window_view(slice_labels, 2 * context + 1)
+    return windows.any(axis=1).astype(np.int64)
+
+
+class _Index:
+    """Finds series by identifier, by folder or by patient."""
+
+    def __init__(self, found: Scan, modality: str):
+        self._found, self._modality = found, modality
+        self._by_folder: dict[Path, set[str]] = defaultdict(set)
+        self._by_patient: dict[str, list[str]] = defaultdict(list)
+        for uid, files in found.series.items():
+            self._by_patient[found.headers[uid].patient_id].append(uid)
+            for file in files:
+                self._by_folder[file.parent].add(uid)
+
+    def resolve(self, row: ManifestRow) -> tuple[tuple[str, ...], tuple[Path, ...]]:
+        """Series identifiers and files of a row; raises SeriesError where there are none."""
+        if row.series_uid:
+            if row.series_uid not in self._found.series:
+                raise SeriesError(
+                    "The DICOM folder has no series of this series_uid. Correct the manifest or "
+                    "add the files."
+                )
+            return (row.series_uid,), self._found.series[row.series_uid]
+        if row.path:
+            return self._at_path(self._found.folder / row.path)
+        uid = self._only_series(row.patient_id)
+        return (uid,), self._found.series[uid]
+
+    def _at_path(self, place: Path) -> tuple[tuple[str, ...], tuple[Path, ...]]:
+        parents = [p for p in self._by_folder if p.is_relative_to(place) or p == place.parent]
+        uids = sorted(set().union(*(self._by_folder[parent] for parent in parents)))
+        files = {
+            uid: [f for f in self._found.series[uid] if f.is_relative_to(place)] for uid in uids
+        }
+        here = tuple(file for uid in uids for file in files[uid])
+        if not here:
+            raise SeriesError(
+                "There is no DICOM image at this path. Correct the path, which is relative to the "
+                "DICOM folder, or add the files."
+            )
+        return tuple(uid for uid in uids if files[uid]), here
+
+    def _only_series(self, patient_id: str) -> str:
+        theirs = self._by_patient.get(patient_id)
+        if not theirs:
+            raise SeriesError(
+                "No file in the DICOM folder has this PatientID. Correct the manifest, add the "
+                "files, or name the series by series_uid or path."
+            )
+        headers = self._found.headers
+        usable = [u for u in theirs if headers[u].modality == self._modality]
+        volumes = [u for u in usable if headers[u].is_volume]
+        if not volumes:
+            kinds = ", ".join(sorted({headers[u].modality or "unknown" for u in theirs}))
+            only = "only localizers or screen captures" if usable else f"only {kinds}"
+            raise SeriesError(
+                f"This patient has no {self._modality} series but {only}. Add the "
+                f"{self._modality} series."
+            )
+        if len(volumes) > 1:
+            raise SeriesError(
+                f"This patient has {len(volumes)} {self._modality} series. Name one by series_uid "
+                "or path in the manifest."
+            )
+        return volumes[0]
+
+    def check_owner(self, row: ManifestRow, uids: tuple[str, ...], known: set[str]) -> None:
+        """Refuse a series whose own PatientID is that of another patient of the manifest."""
+        owners = {self._found.headers[uid].patient_id for uid in uids}
+        if any(owner != row.patient_id and owner in known for owner in owners):
+            raise SeriesError(
+                "The DICOM files of this series carry the PatientID of another patient of the "
+                "manifest. Correct series_uid or path."
+            )
+
+
+def _shared_identities(found: Scan, uids: dict[tuple, tuple[str, ...]]) -> set[tuple]:
+    """Studies whose DICOM PatientID occurs under more than one patient of the manifest.
+
+    Where all the files say the same PatientID they are anonymised, and it proves nothing.
+    """
+    owners = defaultdict(set)
+    for (patient_id, _), theirs in uids.items():
+        for uid in theirs:
+            owners[found.headers[uid].patient_id].add(patient_id)
+    owners.pop("", None)
+    if len(owners) < 2:
+        return set()
+    return {
+        (patient_id, files)
+        for (patient_id, files), theirs in uids.items()
+        if any(len(owners.get(found.headers[uid].patient_id, ())) > 1 for uid in theirs)
+    }
+
+
+def summarise(rejected: Iterable[Rejection], limit: int = 3) -> str:
+    """The most frequent reasons as a sentence or two for a message."""
+    rejected = list(rejected)
+    counts = Counter(rejection.reason for rejection in rejected)
+    listed = " ".join(f"[{count} x] {reason}" for reason, count in counts.most_common(limit))
+    more = f" And {len(counts) - limit} other reasons." if len(counts) > limit else ""
+    return f"{len(rejected)} manifest row(s) were rejected: {listed}{more}" if rejected else ""
+
+
+def _reason(error: Exception, files: tuple[Path, ...]) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    text = f"{type(error).__name__}: {error}"
+    for folder in sorted({str(file.parent) for file in files}, key=len, reverse=True):
+        text = text.replace(f"{folder}/", "")
+    return f"The series could not be read ({text})."

@@ -1,0 +1,105 @@
+"""Joint records into TFRecord shards by way of TensorFlow Datasets.
+
+The shards are read with `tfds.builder_from_directory` and need none of this code.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from msk_jax.data.cohort import Cohort
+
+VERSION = "1.0.0"
+SPLIT = "joints"  # tfds keeps the name `all` for the union of the splits: read it with that
+
+
+def write_shards(cohort: Cohort, records: Iterable[dict], data_dir: Path) -> Path:
+    """Write one tfds data set, one record per joint, in an order that the joint identifiers fix.
+
+    Args:
+      cohort: gives the name and the size of the crops.
+      records: as `records.record` makes them.
+      data_dir: the data set lands in `data_dir/<name>/<version>`.
+
+    Returns:
+      That folder.
+    """
+    tfds.disable_progress_bar()  # our caller shows its own
+    builder = _builder_class(cohort.name)(cohort=cohort, records=records, data_dir=data_dir)
+    builder.download_and_prepare(
+        download_dir=data_dir / ".downloads",
+        download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+    )
+    return Path(builder.data_dir)
+
+
+def features(size: int) -> tfds.features.FeaturesDict:
+    """What a record holds; `volume` is int16 [slices, size, size] in Hounsfield units."""
+    return tfds.features.FeaturesDict(
+        {
+            "volume": tfds.features.Tensor(shape=(None, size, size), dtype=np.int16),
+            "z_mm": tfds.features.Tensor(shape=(None,), dtype=np.float32),
+            "origin_mm": tfds.features.Tensor(shape=(3,), dtype=np.float32),
+            "spacing_mm": tfds.features.Tensor(shape=(3,), dtype=np.float32),
+            "mirrored": tfds.features.Scalar(dtype=np.bool_),
+            "stack_labels": tfds.features.Tensor(shape=(None,), dtype=np.int64),
+            "label": tfds.features.Scalar(dtype=np.int64),
+            "patient_label": tfds.features.Scalar(dtype=np.int64),
+            "patient_id": tfds.features.Text(),
+            "joint_id": tfds.features.Text(),
+            "side": tfds.features.Text(),
+            "site": tfds.features.Text(),
+            "sex": tfds.features.Text(),
+            "age": tfds.features.Scalar(dtype=np.float32),
+            "grade": tfds.features.Scalar(dtype=np.int64),
+        }
+    )
+
+
+class JointShards(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """Writes the records that it is given."""
+
+    VERSION = tfds.core.Version(VERSION)
+
+    # tfds looks beside the source for checksums of downloads, and fails where the package
+    # importlib_resources is missing (4.9.10); there are no downloads.
+    code_path = None
+
+    def __init__(self, *, cohort: Cohort, records: Iterable[dict], data_dir: Path):
+        self._cohort, self._records = cohort, records
+        super().__init__(data_dir=data_dir)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        # `dataset_info_from_configs` would look for a package folder of the data set.
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=f"Joints of the cohort {self._cohort.name}, one record each.",
+            features=features(self._cohort.region.size),
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
+        del dl_manager  # nothing is fetched
+        return {SPLIT: self._generate_examples()}
+
+    def _generate_examples(self) -> Iterable[tuple[str, dict]]:
+        for record in self._records:
+            yield record["joint_id"], record
+
+    # What tfds would print here concerns downloads, and there are none.
+    def _log_download_bytes(self) -> None:
+        pass
+
+    def _log_download_done(self) -> None:
+        pass
+
+
+def _builder_class(name: str) -> type[JointShards]:
+    """tfds takes the name of a data set from its class."""
+
+    class Named(JointShards, skip_registration=True):
+        pass
+
+    Named.name = name
+    return Named

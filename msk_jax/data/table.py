@@ -1,0 +1,90 @@
+"""The figures of the cohort table: counts, ages and scanner facts that identify no one."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+
+from msk_jax.data.cohort import Cohort
+from msk_jax.data.records import ScanFacts
+
+
+def cohort_table(cohort: Cohort, joints: list[dict], facts: list[ScanFacts]) -> dict:
+    """Describe the usable part of a cohort.
+
+    Args:
+      cohort: gives the class names.
+      joints: records without their volumes.
+      facts: one per usable scan.
+
+    Returns:
+      A JSON-able dict: `patients`, `joints`, `slices` (stacks) counted; `by_label`, counts of the
+      classes at each of these levels; `sites` and `sex`, patients, with `by_site` and `by_sex`
+      splitting them by class; `age`, quartiles over patients, with `age_by_label`; `scans`,
+      `pixel_mm`, `spacing_mm` (between slices) and `num_slices` of the CT as lowest and highest.
+    """
+    names = cohort.classes
+    patients = list({joint["patient_id"]: joint for joint in joints}.values())
+    stacks = np.concatenate([joint["stack_labels"] for joint in joints])
+    table = {
+        "name": cohort.name,
+        "modality": cohort.modality,
+        "patients": len(patients),
+        "joints": len(joints),
+        "slices": len(stacks),
+        "by_label": {
+            "slice": _count(names, stacks),
+            "joint": _count(names, (joint["label"] for joint in joints)),
+            "patient": _count(names, (patient["patient_label"] for patient in patients)),
+        },
+    }
+    for column, plural in (("site", "sites"), ("sex", "sex")):
+        if column in cohort.keep:
+            groups = _by_value(names, patients, column)
+            table[plural] = {value: sum(counts.values()) for value, counts in groups.items()}
+            table[f"by_{column}"] = groups
+    if "age" in cohort.keep:
+        ages = [float(patient["age"]) for patient in patients]
+        labels = [patient["patient_label"] for patient in patients]
+        table["age"] = _quartiles(ages)
+        table["age_by_label"] = {
+            name: _quartiles(age for age, label in zip(ages, labels, strict=True) if label == i)
+            for i, name in enumerate(names)
+        }
+    return {
+        **table,
+        "scans": len(facts),
+        "pixel_mm": _range(fact.pixel_mm for fact in facts),
+        "spacing_mm": _range(fact.slice_spacing_mm for fact in facts),
+        "num_slices": _range(fact.num_slices for fact in facts),
+    }
+
+
+def _count(names: tuple[str, ...], labels: Iterable[int]) -> dict[str, int]:
+    counts = Counter(int(label) for label in labels)
+    return {name: counts[i] for i, name in enumerate(names)}
+
+
+def _by_value(names, patients: list[dict], column: str) -> dict[str, dict[str, int]]:
+    """Patients by class for each value of a column; missing values under 'unknown'."""
+    groups: dict[str, list[int]] = {}
+    for patient in patients:
+        groups.setdefault(patient[column] or "unknown", []).append(patient["patient_label"])
+    return {value: _count(names, labels) for value, labels in sorted(groups.items())}
+
+
+def _quartiles(ages: Iterable[float]) -> dict[str, float | int | None]:
+    """Median and quartiles in years of the known ages, and how many are missing (NaN)."""
+    ages = np.array(list(ages), float)
+    known = ages[np.isfinite(ages)]
+    q1, median, q3 = None, None, None
+    if len(known):
+        q1, median, q3 = np.percentile(known, [25, 50, 75]).round(1).tolist()
+    return {"median": median, "q1": q1, "q3": q3, "missing": int(len(ages) - len(known))}
+
+
+def _range(values: Iterable[float]) -> str:
+    """Lowest and highest, as text."""
+    values = sorted(values)
+    low, high = (f"{value:.4g}" for value in (values[0], values[-1]))
+    return low if low == high else f"{low} to {high}"

@@ -1,0 +1,96 @@
+"""Bootstrap over patients: slices or joints of one patient are not independent cases."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+# Weights are made in blocks of at most this many numbers, so that memory stays small with large
+# cohorts. Part of what a seed means: with another block size the draws come in another order.
+_BLOCK = 4_000_000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A percentile interval; arrays where the statistic has several columns."""
+
+    low: np.ndarray
+    """Lower bounds [columns]; NaN where no sample was usable."""
+    high: np.ndarray
+    """Upper bounds [columns]."""
+    usable: np.ndarray
+    """Of the samples, how many gave a finite value [columns]."""
+
+
+def cluster_bootstrap(
+    clusters: np.ndarray,
+    statistic: Callable[[np.ndarray], np.ndarray],
+    *,
+    samples: int = 2000,
+    seed: int = 0,
+    confidence: float = 0.95,
+    strata: np.ndarray | None = None,
+) -> Interval:
+    """Percentile interval of a statistic when whole clusters (patients) are drawn again.
+
+    A sample draws as many clusters as there are, with replacement; a unit then counts as often as
+    its cluster was drawn. So a sample is a row of weights, and a statistic of weighted units needs
+    no loop over samples.
+
+    Args:
+      clusters: cluster of each unit [units], any sortable values.
+      statistic: from weights [b, units] (float64, whole numbers) to values [b] or [b, columns];
+        NaN where a sample has no answer, as when it drew no positive case. Those are left out.
+      samples: number of bootstrap samples.
+      seed: of the draws; same seed, same interval.
+      confidence: of the two-sided interval.
+      strata: stratum of each unit [units], the same for all units of a cluster; clusters are
+        drawn within their stratum, so that each sample keeps the number of clusters of each kind.
+
+    Raises:
+      ValueError: no unit, or a cluster in two strata.
+
+    Source: Davison and Hinkley, Bootstrap Methods and their Application (1997), 3.8 (resampling
+    whole clusters without resampling inside them).
+    """
+    names, member = np.unique(np.asarray(clusters), return_inverse=True)
+    if not len(names):
+        raise ValueError("cluster_bootstrap needs at least one unit.")
+    groups = _strata_of_clusters(member, len(names), strata)
+    rng = np.random.default_rng(seed)
+    block = max(1, min(samples, _BLOCK // max(1, len(member))))
+    values = []
+    for start in range(0, samples, block):
+        size = min(block, samples - start)
+        counts = np.empty((size, len(names)))
+        for group in groups:
+            share = np.full(len(group), 1.0 / len(group))
+            counts[:, group] = rng.multinomial(len(group), share, size=size)
+        values.append(np.asarray(statistic(counts[:, member]), float).reshape(size, -1))
+    return _percentiles(np.concatenate(values), confidence)
+
+
+def _strata_of_clusters(
+    member: np.ndarray, num_clusters: int, strata: np.ndarray | None
+) -> list[np.ndarray]:
+    """Indices of the clusters of each stratum."""
+    if strata is None:
+        return [np.arange(num_clusters)]
+    _, code = np.unique(np.asarray(strata), return_inverse=True)
+    of_cluster = np.empty(num_clusters, int)
+    of_cluster[member] = code
+    if (of_cluster[member] != code).any():
+        raise ValueError("A cluster lies in two strata; strata must be properties of clusters.")
+    return [np.flatnonzero(of_cluster == value) for value in np.unique(of_cluster)]
+
+
+def _percentiles(values: np.ndarray, confidence: float) -> Interval:
+    """Percentile bounds of each column of values [samples, columns], NaN left out."""
+    tail = (1.0 - confidence) / 2.0
+    usable = np.isfinite(values).sum(axis=0)
+    low = np.full(values.shape[1], np.nan)
+    high = low.copy()
+    for column in np.flatnonzero(usable):
+        finite = values[np.isfinite(values[:, column]), column]
+        low[column], high[column] = np.quantile(finite, [tail, 1.0 - tail])
+    return Interval(low=low, high=high, usable=usable)

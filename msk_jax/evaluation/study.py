@@ -1,0 +1,246 @@
+"""From out-of-fold predictions to the figures of a study, as a dict that goes into JSON."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from msk_jax.errors import UserError
+from msk_jax.evaluation.binary import (
+    binary_figures,
+    confusion,
+    threshold_at_sensitivity,
+    youden_threshold,
+)
+from msk_jax.evaluation.predictions import LEVELS, Pooling, check_predictions
+from msk_jax.evaluation.roc import clustered_auc, delong, roc_band, roc_curve
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How predictions are judged."""
+
+    criterion: Literal["youden", "sensitivity"] = "youden"
+    """What the operating point is chosen by: the largest sensitivity + specificity - 1, or the
+    highest threshold that still reaches `target_sensitivity`."""
+    target_sensitivity: float = 0.95
+    """The sensitivity to reach on the validation folds, with criterion `sensitivity`."""
+    joint_pool: Pooling = "mean"
+    """How the probabilities of slices become that of their joint."""
+    patient_pool: Pooling = "max"
+    """How the probabilities of joints become that of their patient."""
+    confidence: float = 0.95
+    """Of every interval."""
+    bootstrap_samples: int = 2000
+    """Samples of every bootstrap over patients."""
+    seed: int = 0
+    """Of every bootstrap."""
+
+
+def evaluate_study(
+    predictions: pd.DataFrame, validation: pd.DataFrame, settings: EvaluationSettings
+) -> dict[str, Any]:
+    """All figures of a cross-validated two-class study, by level.
+
+    The operating point of test fold k is chosen on the validation predictions of all patients that
+    are not in test fold k, and then only applied to test fold k: the labels of the cases that are
+    counted have no part in the threshold that they are counted at. The threshold for new patients
+    is chosen on all validation predictions.
+
+    Args:
+      predictions: out-of-fold predictions (`read_predictions(..., "test")`), levels as they are.
+      validation: predictions of the validation folds (`read_predictions(..., "validation")`).
+      settings: how to judge.
+
+    Returns:
+      A dict of plain Python values: `settings`, `folds` and `levels`, where a level that has rows
+      holds n, positives, negatives, patients, auc, auc_by_fold, sensitivity, specificity, ppv,
+      npv, accuracy, balanced_accuracy, f1, mcc, confusion, thresholds (per_fold, predict), roc
+      (false_positive_rate, sensitivity, band) and `why`; slice and joint figures carry their
+      patient-clustered interval under `clustered`. What has no answer is None, with the reason in
+      a `why` beside it.
+
+    Raises:
+      UserError: faulty tables; a patient in two test folds; a validation row whose model was to be
+        tested on the same patient.
+    """
+    predictions = check_predictions(predictions, "The table of predictions", "test")
+    if len(validation):
+        validation = check_predictions(validation, "The table of validation predictions",
+                                       "validation")
+    folds = predictions.groupby("patient_id")["fold"].first()
+    if len(validation):
+        tested_in = validation["patient_id"].map(folds)
+        leak = validation[tested_in == validation["fold"]]
+        if len(leak):
+            row = leak.iloc[0]
+            raise UserError(
+                f"Validation predictions of fold {row['fold']} hold patient {row['patient_id']}, "
+                f"who is in test fold {row['fold']}: the folds overlap. Build the cohort anew."
+            )
+    levels = {
+        level: _level(
+            level,
+            predictions[predictions["level"] == level].reset_index(drop=True),
+            validation[validation["level"] == level] if len(validation) else validation,
+            folds,
+            settings,
+        )
+        for level in LEVELS
+    }
+    return {
+        "settings": asdict(settings),
+        "folds": sorted({int(fold) for fold in folds}),
+        "levels": levels,
+    }
+
+
+def _level(
+    level: str,
+    rows: pd.DataFrame,
+    validation: pd.DataFrame,
+    folds: pd.Series,
+    settings: EvaluationSettings,
+) -> dict[str, Any]:
+    """All figures of one level."""
+    labels = rows["label"].to_numpy() if len(rows) else np.zeros(0, int)
+    result: dict[str, Any] = {
+        "n": len(rows),
+        "positives": int(labels.sum()),
+        "negatives": int((labels == 0).sum()),
+        "patients": int(rows["patient_id"].nunique()) if len(rows) else 0,
+        "why": None,
+    }
+    thresholds = _thresholds(validation, folds, settings)
+    if not len(rows):
+        why = f"There are no predictions of level {level}."
+        return {**result, "why": why, "auc": None, "roc": None, "thresholds": thresholds}
+    probs, patients = rows["prob"].to_numpy(), rows["patient_id"].to_numpy()
+    options = {
+        "samples": settings.bootstrap_samples,
+        "seed": settings.seed,
+        "confidence": settings.confidence,
+    }
+    if level == "patient":
+        auc = delong(labels, probs, settings.confidence)
+    else:
+        auc = clustered_auc(labels, probs, patients, **options)
+    result["auc"] = asdict(auc)
+    result["auc_by_fold"] = _auc_by_fold(rows)
+    result["roc"] = _roc(labels, probs, patients, options) if auc.value is not None else None
+    decision = _decide(rows, thresholds["per_fold"])
+    if isinstance(decision, str):
+        result["why"] = decision
+        decision = None
+    result.update(_decision_figures(level, labels, decision, patients, options, result["why"]))
+    result["thresholds"] = thresholds
+    return result
+
+
+def _thresholds(
+    validation: pd.DataFrame, folds: pd.Series, settings: EvaluationSettings
+) -> dict[str, Any]:
+    """The operating point of each test fold, and the one for new patients."""
+    per_fold = []
+    for fold in sorted({int(value) for value in folds}):
+        tested = set(folds.index[folds == fold])
+        others = validation[~validation["patient_id"].isin(tested)] if len(validation) else None
+        per_fold.append({"fold": fold, **_choose(others, settings)})
+    everyone = validation if len(validation) else None
+    return {"per_fold": per_fold, "predict": _choose(everyone, settings)}
+
+
+def _choose(rows: pd.DataFrame | None, settings: EvaluationSettings) -> dict[str, Any]:
+    """One operating point, what it gives on the rows it was chosen on, or why there is none."""
+    labels = np.zeros(0, int) if rows is None else rows["label"].to_numpy()
+    positives = int(labels.sum())
+    chosen: dict[str, Any] = {
+        "threshold": None,
+        "n": len(labels),
+        "positives": positives,
+        "sensitivity": None,
+        "specificity": None,
+        "why": None,
+    }
+    if positives in (0, len(labels)):
+        why = (
+            "A threshold needs validation cases of both classes; there are "
+            f"{positives} positive and {len(labels) - positives} negative ones."
+        )
+        return {**chosen, "why": why}
+    probs = rows["prob"].to_numpy()
+    if settings.criterion == "youden":
+        threshold = youden_threshold(labels, probs)
+    else:
+        threshold = threshold_at_sensitivity(labels, probs, settings.target_sensitivity)
+    counts = confusion(labels, probs >= threshold)
+    return {
+        **chosen,
+        "threshold": threshold,
+        "sensitivity": counts.tp / (counts.tp + counts.fn),
+        "specificity": counts.tn / (counts.tn + counts.fp),
+    }
+
+
+def _decide(rows: pd.DataFrame, per_fold: list[dict[str, Any]]) -> np.ndarray | str:
+    """Called positive [units], each at the threshold of its own fold; or why nobody is called."""
+    of_fold = {entry["fold"]: entry for entry in per_fold}
+    # Counting only the folds that have a threshold would be a selection; there is no figure then.
+    for fold in sorted(set(rows["fold"])):
+        if of_fold[fold]["threshold"] is None:
+            return f"Fold {fold} has no operating point. {of_fold[fold]['why']}"
+    limits = rows["fold"].map({fold: entry["threshold"] for fold, entry in of_fold.items()})
+    return rows["prob"].to_numpy() >= limits.to_numpy(float)
+
+
+def _decision_figures(
+    level: str,
+    labels: np.ndarray,
+    called: np.ndarray | None,
+    patients: np.ndarray,
+    options: dict[str, Any],
+    why: str | None,
+) -> dict[str, Any]:
+    """Confusion counts and figures, with the clustered interval below patient level."""
+    names = ("sensitivity", "specificity", "ppv", "npv", "accuracy", "balanced_accuracy", "f1",
+             "mcc")
+    if called is None:
+        empty = {"value": None, "low": None, "high": None, "method": None, "why": why}
+        return {"confusion": None, **{name: {**empty, "clustered": None} for name in names}}
+    plain = binary_figures(labels, called, **options)
+    clustered = None if level == "patient" else binary_figures(labels, called, patients, **options)
+    figures: dict[str, Any] = {"confusion": asdict(confusion(labels, called))}
+    for name in names:
+        figures[name] = asdict(plain[name])
+        figures[name]["clustered"] = None
+        if clustered is not None:
+            other = asdict(clustered[name])
+            figures[name]["clustered"] = {
+                key: other[key] for key in ("low", "high", "method", "why")
+            }
+    return figures
+
+
+def _auc_by_fold(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Area within each test fold: free of differences in scale between the folds' models."""
+    areas = []
+    for fold, group in rows.groupby("fold"):
+        area = delong(group["label"].to_numpy(), group["prob"].to_numpy())
+        # The interval of a fold is left out: below patient level it would count units as patients.
+        why = area.why if area.value is None else None
+        areas.append({"fold": int(fold), "value": area.value, "n": len(group), "why": why})
+    return areas
+
+
+def _roc(
+    labels: np.ndarray, probs: np.ndarray, patients: np.ndarray, options: dict[str, Any]
+) -> dict[str, Any]:
+    """Points of the curve, and its pointwise band, which is None with fewer than two patients."""
+    fpr, tpr, _ = roc_curve(labels, probs)
+    curve = {"false_positive_rate": fpr.tolist(), "sensitivity": tpr.tolist(), "band": None}
+    if len(set(patients)) > 1:
+        band = roc_band(labels, probs, patients, **options)
+        if np.isfinite(band.low).all():
+            curve["band"] = {key: value.tolist() for key, value in asdict(band).items()}
+    return curve

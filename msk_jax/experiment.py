@@ -1,0 +1,134 @@
+"""What a published system is, in values and names; and finding one by name."""
+
+import dataclasses
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+
+from msk_jax.data.augment import Preprocess
+from msk_jax.data.cohort import Cohort
+from msk_jax.errors import UserError
+from msk_jax.evaluation.study import EvaluationSettings
+from msk_jax.models.ms25dnet import MS25DNetConfig
+from msk_jax.phantoms import SacroiliacPhantom
+from msk_jax.training.recipe import Recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """A figure as the paper prints it."""
+
+    name: str
+    """Its name, as in `metrics.json`: `sensitivity`, `specificity`."""
+    value: float
+    """The figure, 0 to 1."""
+    level: Literal["slice", "joint", "patient", "not stated"]
+    """What was counted."""
+    note: str = ""
+    """What a reader must know to compare."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One trained part of a system."""
+
+    model: MS25DNetConfig
+    """The network."""
+    preprocess: Preprocess
+    """From stored values to its input."""
+    recipe: Recipe
+    """How it is trained."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One published system: its cohort, its network, its training, its evaluation."""
+
+    name: str
+    """What the command line calls it."""
+    title: str
+    task: str
+    modality: str
+    input: str
+    """What the network sees, in a few words."""
+    source: str
+    """Citation of the paper."""
+    phantom: SacroiliacPhantom
+    """Synthetic patients to try it on."""
+    cohort: Cohort
+    """What is taken from real ones."""
+    stage: Stage
+    """The system as published, open choices filled in."""
+    small: Stage
+    """The same at a size that a laptop trains in minutes."""
+    num_folds: int
+    """Folds of the cross-validation, by patient."""
+    evaluation: EvaluationSettings
+    published: tuple[Published, ...]
+    choices: Mapping[str, str]
+    """Settings that the paper leaves open -> why ours is what it is."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ablation:
+    """What is taken away from a network to see what it was worth."""
+
+    phantom: SacroiliacPhantom
+    """Patients on whom the difference can show."""
+    stage: Stage
+    """The whole system at the size of the ablation."""
+    variants: Mapping[str, Mapping[str, object]]
+    """Name -> fields of the model that differ."""
+
+
+def names() -> list[str]:
+    """All experiments, by the name of their file."""
+    import experiments
+
+    return sorted(m.name for m in pkgutil.iter_modules(experiments.__path__) if not m.ispkg)
+
+
+def load(name: str) -> Experiment:
+    """The experiment of a name, or of a Python file that defines `experiment`.
+
+    Raises:
+        UserError: no such name (the nearest is suggested) or the file defines none.
+    """
+    if name.endswith(".py"):
+        module = _from_file(Path(name))
+    elif name in names():
+        module = importlib.import_module(f"experiments.{name}")
+    else:
+        near = get_close_matches(name, names(), n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise UserError(
+            f"There is no experiment called {name!r}.{hint} `msk-jax experiments` lists them all."
+        )
+    found = getattr(module, "experiment", None)
+    if not isinstance(found, Experiment):
+        raise UserError(f"{name} does not define `experiment = Experiment(...)`.")
+    return found
+
+
+def load_ablation(name: str) -> Ablation:
+    """The ablation of an experiment, from `experiments/ablations/`.
+
+    Raises:
+        UserError: the experiment has none.
+    """
+    if importlib.util.find_spec(f"experiments.ablations.{name}") is None:
+        raise UserError(f"The experiment {name!r} has no ablation in experiments/ablations/.")
+    return importlib.import_module(f"experiments.ablations.{name}").ablation
+
+
+def _from_file(path: Path):
+    if not path.is_file():
+        raise UserError(f"There is no experiment file at {path}.")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,259 @@
+"""The sacroiliac CT cohort (phantom P1): configuration, and writing it to a folder.
+
+    write_cohort(Path("cohort"), SacroiliacPhantom(patients=29, seed=0))
+
+writes DICOM series, `manifest.csv`, truth masks and true parameters; see `write_cohort`.
+"""
+
+import csv
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from msk_jax.errors import UserError
+from msk_jax.phantoms.anatomy import SIDES, stream
+from msk_jax.phantoms.ct import DENSE, JOINT_SPACE, NOTCH, Rendering, lesion_areas, render
+from msk_jax.phantoms.dicom_writer import Study, write_series
+from msk_jax.phantoms.lesions import (
+    BRIDGE,
+    EROSION,
+    FAT,
+    MIMIC,
+    SCLEROSIS,
+    all_notches,
+    is_positive,
+)
+from msk_jax.phantoms.patients import Patient, draw_patient, read_out
+
+MANIFEST_COLUMNS = ("patient_id", "series_uid", "side", "label", "patient_label", "grade",
+                    "lesion_z_mm", "site", "age", "sex")
+VISIBLE_MM2 = 5.0  # a slice shows a lesion from this area on
+
+
+@dataclass(frozen=True)
+class SacroiliacPhantom:
+    """A cohort of synthetic pelvic CT with and without sacroiliitis (grades 2 to 4)."""
+
+    patients: int = 29
+    """Number of patients; each has two joints and one CT series."""
+    seed: int = 0
+    """Everything random follows from it; patient k is the same in a cohort of any size."""
+    severity: float = 1.0
+    """How far disease departs from normal, from 0 (labels mean nothing) over 1 (as published,
+    with some subtle cases) to 2."""
+    ambiguity: float = 0.0
+    """From 0 to 1: share of the disease that a single slice cannot tell from normal notches. At 1
+    every joint has notches that look like an erosion in one slice; only in disease do they go on
+    over three slices or more, and disease has no other sign."""
+    label_noise: float = 0.0
+    """Probability that the manifest calls a patient the contrary of what is drawn (0 to 0.5)."""
+    positive_fraction: float = 0.55
+    """Share of patients with sacroiliitis."""
+    slice_spacing_mm: float = 2.5
+    """Distance between slices and their thickness, in mm."""
+    matrix: int = 448
+    """Rows and columns of a slice."""
+    pixel_mm: float = 0.8
+    """Mean pixel size in mm; each patient's differs by up to 8 percent. The matrix times this is
+    the field of view, which must hold the pelvis (about 320 to 400 mm)."""
+    sites: tuple[str, ...] = ("A", "B")
+    """Names of the hospitals; they take turns and have scanners of different noise and kernel."""
+    workers: int = 0
+    """Processes that render at the same time; 0 = one per CPU core. The result is the same."""
+
+    def check(self) -> None:
+        """Raise UserError naming the first field that cannot be used."""
+        limits = {"patients": (1, 100_000), "seed": (0, 2**31 - 1), "severity": (0, 2),
+                  "ambiguity": (0, 1), "label_noise": (0, 0.5), "positive_fraction": (0, 1),
+                  "slice_spacing_mm": (0.5, 5), "matrix": (64, 1024), "pixel_mm": (0.3, 6),
+                  "workers": (0, 256)}
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise UserError(f"The phantom's {name} is {value}; it must lie between {low} "
+                                f"and {high}. Give another --{name.replace('_', '-')}.")
+        if not self.sites:
+            raise UserError("The phantom has no site. Give at least one name with --sites.")
+        if not 300 <= self.matrix * self.pixel_mm <= 500:
+            raise UserError(f"The phantom's field of view is {self.matrix * self.pixel_mm:.0f} mm "
+                            f"(matrix {self.matrix} times {self.pixel_mm} mm); it must lie between "
+                            "300 and 500 mm. Change --matrix or --pixel-mm.")
+
+
+def write_cohort(out: Path, config: SacroiliacPhantom,
+                 progress: Callable[[int, int], None] | None = None) -> Path:
+    """Render the cohort into the folder `out` and return the path of its manifest.
+
+    Writes `dicom/` (one file per slice), `masks/<patient_id>.nii.gz` (1 erosion, 2 sclerosis,
+    3 bridge, 4 subchondral fat, 5 mimic; on the CT's grid), `parameters.csv` (the truth, one row
+    per joint), `phantom.json` (the configuration), `pseudonym.key` and, last, `manifest.csv`
+    (one row per joint): a folder without a manifest is an interrupted run. `progress(done, total)`
+    is called after every patient.
+
+    Raises UserError if a field of `config` is out of range, if `out` is not an empty or new
+    folder, or if it cannot be written.
+    """
+    config.check()
+    out = Path(out)
+    _refuse_used(out)
+    try:
+        return _write(out, config, progress)
+    except OSError as error:
+        raise UserError(f"The phantom cohort could not be written to {out}: "
+                        f"{error.strerror or error}. Free some space or give another --out; what "
+                        "was written so far has no manifest.csv and can be deleted.") from error
+
+
+def _refuse_used(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file, not a folder. Give another --out.")
+    try:
+        used = out.exists() and any(out.iterdir())
+    except OSError as error:
+        raise UserError(f"The folder {out} cannot be read: {error.strerror}. Give another "
+                        "--out.") from error
+    if used:
+        half = "" if (out / "manifest.csv").exists() else (
+            " It has no manifest.csv, so it may be what is left of an interrupted run.")
+        raise UserError(f"The folder {out} is not empty, and nothing is written over.{half} "
+                        "Give another --out, or empty this folder first.")
+
+
+def _write(out: Path, config: SacroiliacPhantom, progress) -> Path:
+    for folder in (out, out / "dicom", out / "masks"):
+        folder.mkdir(parents=True, exist_ok=True)
+    # Phantoms are nobody: a fixed key makes pseudonyms, and so whole runs, reproducible.
+    key = hashlib.sha256(f"msk_jax phantom {config.seed}".encode()).hexdigest()
+    (out / "pseudonym.key").write_text(key + "\n")
+    (out / "phantom.json").write_text(json.dumps(
+        {"phantom": "sacroiliitis", **asdict(replace(config, workers=0))}, indent=2) + "\n")
+    rows: dict[int, tuple[list[dict], list[dict]]] = {}
+    workers = min(config.workers or os.cpu_count() or 1, config.patients)
+    if workers == 1:
+        for number in range(config.patients):
+            rows[number] = write_patient(out, config, number)
+            if progress:
+                progress(len(rows), config.patients)
+    else:
+        # spawn: forking a process that has started JAX's threads can hang
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            try:
+                tasks = {pool.submit(write_patient, out, config, n): n
+                         for n in range(config.patients)}
+                for task in as_completed(tasks):
+                    rows[tasks[task]] = task.result()
+                    if progress:
+                        progress(len(rows), config.patients)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    joints = [row for number in sorted(rows) for row in rows[number][0]]
+    truths = [row for number in sorted(rows) for row in rows[number][1]]
+    _write_csv(out / "parameters.csv", tuple(truths[0]), truths)
+    return _write_csv(out / "manifest.csv", MANIFEST_COLUMNS, joints)
+
+
+def _write_csv(path: Path, columns, rows) -> Path:
+    part = path.with_suffix(".part")
+    with part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return part.replace(path)
+
+
+def render_patient(patient: Patient, config: SacroiliacPhantom) -> Rendering:
+    """Render a patient drawn with `patients.draw_patient`."""
+    return render(patient.anatomy, patient.findings, patient.grid, patient.scanner, config.seed,
+                  patient.number)
+
+
+def write_patient(out: Path, config: SacroiliacPhantom, number: int):
+    """Render and write one patient; returns its manifest rows and its rows of true parameters."""
+    patient = draw_patient(config, number)
+    grid, an = patient.grid, patient.anatomy
+    rendering = render_patient(patient, config)
+    rng = stream(config.seed, number, "export")
+    study = Study(patient.patient_id, f"Phantom^Sacroiliac^{number:04d}", an.sex, an.age,
+                  patient.site, patient.kernel, float(rng.choice([120, 130])),
+                  number, (str(config.seed), str(number)), bool(rng.random() < 0.4))
+    spacing = (grid.pixel_mm, grid.pixel_mm, grid.spacing_mm)
+    write_series(out / "dicom" / f"S{number:06d}", study, rendering.hu, spacing, grid.origin_mm,
+                 rng)
+    mask = sitk.GetImageFromArray(rendering.labels)
+    mask.SetSpacing(spacing)
+    mask.SetOrigin(grid.origin_mm)
+    sitk.WriteImage(mask, str(out / "masks" / f"{patient.patient_id}.nii.gz"), True)
+    return (_manifest_rows(patient, study.series_uid, _visible(patient)),
+            [true_parameters(patient, side, rendering) for side in SIDES])
+
+
+def _visible(patient: Patient) -> dict[str, str]:
+    """Where a lesion would be seen at severity 1 and full expression, whatever the severity:
+    so a stack's label keeps its meaning when the disease fades."""
+    grades = read_out(patient)
+    if max(grades.values()) < 2:
+        return dict.fromkeys(SIDES, "")
+    areas = lesion_areas(patient.anatomy, patient.at_full_severity, patient.grid)
+    return {side: intervals(patient.grid.z_mm, areas[side] >= VISIBLE_MM2,
+                            patient.grid.spacing_mm) if grades[side] >= 2 else ""
+            for side in SIDES}
+
+
+def intervals(z_mm: np.ndarray, shown: np.ndarray, spacing_mm: float) -> str:
+    """Closed intervals of z that the slices marked in `shown` cover, as "a:b;c:d"."""
+    edges = np.flatnonzero(np.diff(np.r_[0, shown.astype(int), 0]))
+    half = spacing_mm / 2
+    return ";".join(f"{z_mm[a] - half:.2f}:{z_mm[b - 1] + half:.2f}"
+                    for a, b in zip(edges[::2], edges[1::2], strict=True))
+
+
+def _manifest_rows(patient: Patient, series_uid: str, visible: dict[str, str]) -> list[dict]:
+    grades = read_out(patient)
+    name = ("normal", "sacroiliitis")
+    return [{
+        "patient_id": patient.patient_id, "series_uid": series_uid, "side": side,
+        "label": name[grade >= 2], "patient_label": name[is_positive(*grades.values())],
+        "grade": grade, "lesion_z_mm": visible[side], "site": patient.site,
+        "age": patient.anatomy.age, "sex": patient.anatomy.sex,
+    } for side, grade in grades.items()]
+
+
+def true_parameters(patient: Patient, side: str, rendering: Rendering) -> dict:
+    """The true parameters of a joint: as drawn, and as measured on the rendering."""
+    shown, an, size = patient.findings[side], patient.anatomy, rendering.measured[side]
+    joint = an.joint(SIDES[side])
+    erosions = [n for n in all_notches(shown) if n.code == EROSION]
+    sclerosis = [z for z in shown.zones if z.code == SCLEROSIS]
+    x, y = an.to_patient(SIDES[side] * joint.lateral_mm, 0.0)
+    lower, upper = (an.shift_mm[2] + h * an.height_mm / 2 for h in (-1, 1))
+    return {
+        "patient_id": patient.patient_id, "side": side,
+        "true_label": int(patient.positive and patient.plans[side] is not None),
+        "true_patient_label": int(patient.positive), "flipped": int(patient.flipped),
+        "grade": shown.grade, "expression": round(patient.expression, 4),
+        "joint_z_mm": f"{lower:.2f}:{upper:.2f}", "width_mm": round(shown.width_mm, 3),
+        "roughness_mm": round(shown.roughness_mm, 3), "erosion_count": len(erosions),
+        "erosion_mm3": round(size[EROSION], 2), "sclerosis_mm3": round(size[SCLEROSIS], 1),
+        "sclerosis_depth_mm": round(max((z.depth_mm for z in sclerosis), default=0.0), 2),
+        "bridge_fraction": round(shown.bridge_fraction, 3), "bridge_mm3": round(size[BRIDGE], 1),
+        "fat_mm3": round(size[FAT], 1), "mimic_mm3": round(size[MIMIC], 1),
+        "notch_mm3": round(size[NOTCH], 2), "dense_mm3": round(size[DENSE], 1),
+        "joint_space_mm3": round(size[JOINT_SPACE], 1),
+        "condensans": int(any(z.triangular for z in shown.zones)),
+        "osteophyte": int(bool(shown.osteophytes)),
+        "persistent_chains": sum(c.scattered is c.persistent for c in shown.chains),
+        "chains": len(shown.chains), "joint_length_mm": round(joint.length_mm, 2),
+        "joint_height_mm": round(an.height_mm, 2), "noise_hu": round(patient.scanner.noise_hu, 2),
+        "centre_x_mm": round(x, 2), "centre_y_mm": round(y, 2),
+        "rotation_deg": round(an.rotation_deg, 2), "site": patient.site,
+    }

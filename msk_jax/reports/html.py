@@ -1,0 +1,261 @@
+"""One self-contained HTML page that tells what a study is and what came of it."""
+
+import base64
+import io
+import json
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from msk_jax.errors import UserError
+from msk_jax.evaluation import plots
+from msk_jax.evaluation.predictions import LEVELS
+from msk_jax.reports.reading import ReportInputs, read_inputs
+
+_MOST_HEAT_MAPS = 24
+_MOST_MISTAKES = 20
+_THIN = "\u202f"
+_UNKNOWN = "—"
+
+
+def write_report(workdir: Path, out: Path) -> Path:
+    """Writes the report of a working folder as one HTML file without outside resources.
+
+    Args:
+      workdir: folder that `train` and `evaluate` wrote to: run.json, metrics.json and
+        predictions.csv must be there; cohort.json, fold_<k>/history.csv and cam/index.json may be.
+      out: the file to write; its folder is made.
+
+    Returns:
+      `out`.
+
+    Raises:
+      UserError: a necessary file is missing or cannot be read, or `out` cannot be written.
+    """
+    page = render(read_inputs(workdir))
+    out = Path(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"The report could not be written to {out}: {error}") from error
+    return out
+
+
+def render(inputs: ReportInputs) -> str:
+    """The page as text."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+                              lstrip_blocks=True)
+    environment.filters.update(percent=_percent, interval=_interval, value=_value, words=_words)
+    source = resources.files("msk_jax.reports").joinpath("report.html.j2").read_text("utf-8")
+    return environment.from_string(source).render(**_context(inputs))
+
+
+def _context(inputs: ReportInputs) -> dict[str, Any]:
+    """What the template needs."""
+    run, metrics = inputs.run, inputs.metrics
+    experiment = {"name": "", "title": "Study", "task": "", "modality": "", "input": "",
+                  "source": "", **_mapping(run.get("experiment"))}
+    classes = list(experiment.get("classes") or ("negative", "positive"))
+    levels = {
+        name: metrics["levels"][name]
+        for name in LEVELS
+        if _mapping(metrics["levels"].get(name)).get("n")
+    }
+    published = [entry for entry in experiment.get("published") or () if entry.get("name")]
+    cohort = inputs.cohort
+    return {
+        "experiment": experiment,
+        "classes": classes,
+        "is_phantom": bool(run.get("is_phantom") or (cohort or {}).get("is_phantom")),
+        "levels": levels,
+        "settings": _mapping(metrics.get("settings")),
+        "folds": metrics.get("folds") or [],
+        "published": published,
+        "headline": _headline(levels, classes),
+        "cohort": None if cohort is None else _cohort_rows(cohort),
+        "cohort_labels": _label_counts(cohort),
+        "mistakes": _mistakes(inputs)[:_MOST_MISTAKES],
+        "num_mistakes": len(_mistakes(inputs)),
+        "pictures": _pictures(levels, published, classes, inputs),
+        "heat_maps": [
+            {**entry, "src": _data_uri(entry["png"], "image/png")}
+            for entry in inputs.heat_maps[:_MOST_HEAT_MAPS]
+        ],
+        "num_heat_maps": len(inputs.heat_maps),
+        "heat_maps_missing": inputs.heat_maps_missing,
+        "choices": _choices(run, _mapping(experiment.get("choices"))),
+        "run": run,
+        "details": [
+            (title, _flat(run[key]))
+            for key, title in (("model", "Model"), ("recipe", "Recipe"))
+            if run.get(key)
+        ],
+        "unknown": _UNKNOWN,
+    }
+
+
+def _pictures(
+    levels: Mapping[str, Any], published: list, classes: list[str], inputs: ReportInputs
+) -> dict[str, Any]:
+    """Every picture as a data address, those of levels one by one so that they can wrap."""
+    return {
+        "forest": _svg(plots.forest_figure(levels, published)) if levels else None,
+        "roc": {name: _svg(plots.roc_figure({name: level})) for name, level in levels.items()},
+        "confusion": {
+            name: _svg(plots.confusion_figure({name: level}, classes))
+            for name, level in levels.items()
+        },
+        "training": _svg(plots.training_figure(inputs.histories)) if inputs.histories else None,
+    }
+
+
+def _svg(figure: Figure) -> Markup:
+    """A figure as an SVG data address; glyphs are outlines, so that it needs no font."""
+    buffer = io.BytesIO()
+    with plots.house_style():
+        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+    return _data_uri(buffer.getvalue(), "image/svg+xml")
+
+
+def _data_uri(content: bytes, kind: str) -> Markup:
+    return Markup(f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}")
+
+
+def _headline(levels: Mapping[str, Any], classes: list[str]) -> str:
+    """The answer in one sentence, from the largest unit that has one."""
+    for name in reversed(LEVELS):
+        level = levels.get(name) or {}
+        sensitivity, specificity = level.get("sensitivity"), level.get("specificity")
+        if not sensitivity or not specificity:
+            continue
+        if sensitivity["value"] is None or specificity["value"] is None:
+            continue
+        plural = {"slice": "slice stacks"}.get(name, f"{name}s")
+        return (
+            f"Of {sensitivity['n']} {plural} labelled {classes[1]}, {sensitivity['successes']} "
+            f"were found (sensitivity {_percent(sensitivity['value'])}, {_interval(sensitivity)}); "
+            f"of {specificity['n']} labelled {classes[0]}, {specificity['successes']} were called "
+            f"so (specificity {_percent(specificity['value'])}, {_interval(specificity)})."
+        )
+    return "No level has a sensitivity and a specificity; the reasons stand below."
+
+
+def _mistakes(inputs: ReportInputs) -> list[dict[str, Any]]:
+    """Patients that were called wrongly, the surest mistakes first."""
+    patient = _mapping(inputs.metrics["levels"].get("patient"))
+    per_fold = _mapping(patient.get("thresholds")).get("per_fold") or []
+    limits = {entry["fold"]: entry["threshold"] for entry in per_fold}
+    rows = inputs.predictions[inputs.predictions["level"] == "patient"]
+    wrong = []
+    for row in rows.to_dict("records"):
+        limit = limits.get(row["fold"])
+        if limit is not None and (row["prob"] >= limit) != bool(row["label"]):
+            about = [_value(row[name]) for name in ("site", "sex", "age")
+                     if row.get(name) not in (None, "") and row[name] == row[name]]
+            wrong.append({**row, "threshold": limit, "about": ", ".join(about)})
+    return sorted(wrong, key=lambda row: -abs(row["prob"] - row["threshold"]))
+
+
+def _cohort_rows(cohort: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The cohort table without its label counts; entries that are missing are left out."""
+    titles = {
+        "name": "Cohort", "patients": "Patients", "joints": "Joints", "slices": "Slice stacks",
+        "sex": "Sex", "age": "Age in years", "sites": "Sites", "spacing_mm": "Spacing in mm",
+        "rejected": "Studies rejected", "num_folds": "Folds of the cross-validation",
+    }
+    rows = []
+    for key, title in titles.items():
+        if cohort.get(key) in (None, "", {}):
+            continue
+        entry = cohort[key]
+        if key == "age" and isinstance(entry, Mapping):
+            entry = _age(entry)
+        rows.append((title, _value(entry)))
+    return rows
+
+
+def _age(age: Mapping[str, Any]) -> str:
+    """Median with quartiles, and how many ages are unknown."""
+    if age.get("median") is None:
+        return "unknown"
+    text = f"median {_value(age['median'])}"
+    if age.get("q1") is not None and age.get("q3") is not None:
+        text += f", quartiles {_value(age['q1'])} to {_value(age['q3'])}"
+    return text + (f"; {age['missing']} unknown" if age.get("missing") else "")
+
+
+def _label_counts(cohort: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Counts of each class at each level: `classes` and `rows` (level, counts)."""
+    counts = _mapping(_mapping(cohort).get("by_label"))
+    counts = {name: counts[name] for name in LEVELS if isinstance(counts.get(name), Mapping)}
+    if not counts:
+        return None
+    classes = list(dict.fromkeys(key for entry in counts.values() for key in entry))
+    rows = [(name, [entry.get(key, 0) for key in classes]) for name, entry in counts.items()]
+    return {"classes": classes, "rows": rows}
+
+
+def _choices(run: Mapping[str, Any], choices: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """Field, the value it had in this run (empty where the run does not say), and the reason."""
+    values = {}
+    for part in ("model", "recipe", "region", "evaluation"):
+        for name, value in _flat(_mapping(run.get(part))):
+            values[f"{part}.{name}"] = value
+            values.setdefault(name, value)
+    return [(field, values.get(field, ""), str(reason)) for field, reason in choices.items()]
+
+
+def _flat(entries: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Nested settings as (dotted name, text)."""
+    rows = []
+    for key, entry in _mapping(entries).items():
+        if isinstance(entry, Mapping) and entry:
+            rows += _flat(entry, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", _value(entry)))
+    return rows
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    """The mapping, or an empty one for anything else."""
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
+def _percent(value: float | None) -> str:
+    return _UNKNOWN if value is None else f"{100 * value:.1f}{_THIN}%"
+
+
+def _interval(figures: Mapping[str, Any], scale: float = 100.0, digits: int = 1) -> str:
+    """The interval that counts patients, where there is one, as `73.0 to 99.0`."""
+    low, high = plots.interval_of(figures)
+    if low is None or high is None:
+        return "no interval"
+    return f"{scale * low:.{digits}f} to {scale * high:.{digits}f}"
+
+
+def _value(value: Any) -> str:
+    """Any JSON value as short text."""
+    if value is None:
+        return _UNKNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_value(entry)}" for key, entry in value.items())
+    if isinstance(value, list | tuple):
+        if any(isinstance(entry, Mapping) for entry in value):
+            return json.dumps(value)
+        return ", ".join(_value(entry) for entry in value)
+    return str(value)
+
+
+def _words(name: str) -> str:
+    """`bootstrap_samples` as `bootstrap samples`."""
+    return str(name).replace("_", " ")

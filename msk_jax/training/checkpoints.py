@@ -1,0 +1,92 @@
+"""Orbax in one place: its names still move between versions.
+
+A checkpoint folder holds numbered steps; each is whole or absent (orbax writes to a temporary
+name and renames) and carries its settings as JSON beside its arrays.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from msk_jax.errors import UserError
+
+
+class Checkpoints:
+    """The newest `keep` checkpoints of one folder."""
+
+    def __init__(self, folder: Path, keep: int = 1):
+        self.folder = Path(folder).absolute()
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep, create=True, enable_async_checkpointing=True
+        )
+        try:
+            self._manager = ocp.CheckpointManager(self.folder, options=options)
+        except OSError as error:
+            raise _cannot_write(self.folder, error) from error
+
+    def save(self, step: int, tree: Any, settings: dict) -> None:
+        """Write `tree` and `settings` as `step`, in the background. An existing step stays."""
+        if step in self._manager.all_steps():
+            return
+        args = ocp.args.Composite(
+            state=ocp.args.StandardSave(tree), settings=ocp.args.JsonSave(settings)
+        )
+        self._guard(lambda: self._manager.save(step, args=args))
+
+    def latest(self) -> int | None:
+        """The newest step, or None."""
+        return self._manager.latest_step()
+
+    def settings(self, step: int) -> dict:
+        """The settings saved with `step`."""
+        return self._restore(step, settings=ocp.args.JsonRestore())["settings"]
+
+    def restore(self, step: int, like: Any) -> Any:
+        """The tree of `step`, in the shapes and types of `like`.
+
+        Raises:
+            UserError: the checkpoint is damaged or of another network.
+        """
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        return self._restore(step, state=ocp.args.StandardRestore(abstract))["state"]
+
+    def _restore(self, step: int, **items) -> Any:
+        try:
+            return self._manager.restore(step, args=ocp.args.Composite(**items))
+        except Exception as error:
+            first_line = str(error).strip().split("\n")[0][:200]
+            raise UserError(
+                f"The checkpoint {self.folder / str(step)} cannot be read ({first_line}). It is "
+                "damaged or belongs to a network with other settings. Delete that folder to go on "
+                "from an earlier one, or give a new --workdir to start afresh."
+            ) from error
+
+    def wait(self) -> None:
+        """Wait till everything is on disk."""
+        self._guard(self._manager.wait_until_finished)
+
+    def close(self) -> None:
+        """Wait till everything is on disk and let go of the folder."""
+        self.wait()
+        self._manager.close()
+
+    def _guard(self, write: Callable[[], Any]) -> None:
+        try:
+            write()
+        except OSError as error:
+            raise _cannot_write(self.folder, error) from error
+        except ValueError as error:
+            # tensorstore reports a failed write as a ValueError that quotes the system's words.
+            raise _cannot_write(self.folder, error) from error
+
+
+def _cannot_write(folder: Path, error: Exception) -> UserError:
+    reason = getattr(error, "strerror", None) or str(error).strip().split("\n")[0][:200]
+    return UserError(
+        f"A checkpoint could not be written to {folder} ({reason}). Make room or give a --workdir "
+        "that can be written, then run the same command again: it goes on from the last whole "
+        "checkpoint."
+    )

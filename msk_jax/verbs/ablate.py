@@ -1,0 +1,113 @@
+"""`msk-jax ablate`: the same system with parts taken away, over several seeds."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pandas as pd
+from rich.table import Table
+
+from msk_jax.data.builder import build_cohort
+from msk_jax.data.folds import load_folds
+from msk_jax.evaluation.plots import ablation_figure
+from msk_jax.evaluation.study import EvaluationSettings, evaluate_study
+from msk_jax.experiment import Ablation, Experiment, Stage
+from msk_jax.phantoms import write_cohort
+from msk_jax.training.loop import write_json
+from msk_jax.verbs import console, train
+from msk_jax.verbs.evaluate import predict_folds
+
+LEVELS = ("slice", "joint", "patient")
+
+
+def run(
+    experiment: Experiment, ablation: Ablation, out: Path, data_dir: Path | None, seeds: int
+) -> pd.DataFrame:
+    """Train and evaluate every variant; finished ones are taken from an earlier call.
+
+    Returns:
+        One row per variant and seed: `variant`, `seed`, and the out-of-fold AUC per level. Also
+        written to `ablation.csv`, its summary to `summary.csv` and `ablation.png`.
+    """
+    console.writable_folder(out, "--out")
+    data_dir = data_dir or _phantom_shards(experiment, ablation, out)
+    rows = []
+    for name, changes in ablation.variants.items():
+        for seed in range(seeds):
+            stage = dataclasses.replace(
+                ablation.stage,
+                model=dataclasses.replace(ablation.stage.model, **changes),
+                recipe=dataclasses.replace(ablation.stage.recipe, seed=seed),
+            )
+            console.say(f"{name}, seed {seed}")
+            workdir = out / re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") / f"seed_{seed}"
+            areas = _areas(experiment, stage, data_dir, workdir)
+            rows.append({"variant": name, "seed": seed, **areas})
+            table = pd.DataFrame(rows)
+            table.to_csv(out / "ablation.csv", index=False)
+    summary = summarise(table)
+    summary.to_csv(out / "summary.csv", index=False)
+    ablation_figure(table, LEVELS).savefig(out / "ablation.png", dpi=150)
+    console.note_command(out)
+    _print(summary, seeds)
+    console.say(f"Every run is in {out / 'ablation.csv'}, the picture in {out / 'ablation.png'}.")
+    return table
+
+
+def _phantom_shards(experiment: Experiment, ablation: Ablation, out: Path) -> Path:
+    """Shards of the ablation's phantom, made once."""
+    cohort, shards = out / "phantom", out / "shards"
+    if not (cohort / "manifest.csv").exists():
+        with console.progress_bar("Rendering patients") as update:
+            write_cohort(cohort, ablation.phantom, update)
+    with console.progress_bar("Reading DICOM") as update:
+        build_cohort(
+            experiment.cohort,
+            cohort / "dicom",
+            cohort / "manifest.csv",
+            shards,
+            num_folds=experiment.num_folds,
+            progress=update,
+        )
+    return shards
+
+
+def _areas(experiment: Experiment, stage: Stage, data_dir: Path, workdir: Path) -> dict[str, float]:
+    """Out-of-fold AUC per level of one variant and seed."""
+    train.run(experiment, stage, data_dir, workdir, quiet=True)
+    data = train.open_cohort(experiment, stage, data_dir)
+    folds = load_folds(data_dir, {joint["patient_id"] for joint in data.joints})
+    # Only the areas are wanted, so their intervals need no bootstrap.
+    settings: EvaluationSettings = dataclasses.replace(experiment.evaluation, bootstrap_samples=2)
+    _, predictions, validated = predict_folds(stage, data, folds, workdir, settings)
+    metrics = evaluate_study(predictions, validated, settings)
+    areas = {level: metrics["levels"][level]["auc"]["value"] for level in LEVELS}
+    write_json(workdir / "areas.json", areas)
+    return areas
+
+
+def summarise(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard deviation over seeds, and the difference of means to the first variant."""
+    groups = table.groupby("variant", sort=False)[list(LEVELS)]
+    mean, spread = groups.mean(), groups.std()
+    columns = {}
+    for level in LEVELS:
+        columns[f"{level}_mean"] = mean[level]
+        columns[f"{level}_sd"] = spread[level]
+        columns[f"{level}_difference"] = mean[level] - mean[level].iloc[0]
+    return pd.DataFrame(columns).reset_index()
+
+
+def _print(summary: pd.DataFrame, seeds: int) -> None:
+    table = Table(title=f"Out-of-fold AUC, mean and standard deviation over {seeds} seeds")
+    table.add_column("variant")
+    for level in LEVELS:
+        table.add_column(level, justify="right")
+    for row in summary.to_dict("records"):
+        cells = [
+            f"{row[f'{level}_mean']:.3f} ± {row[f'{level}_sd']:.3f} "
+            f"({row[f'{level}_difference']:+.3f})"
+            for level in LEVELS
+        ]
+        table.add_row(row["variant"], *cells)
+    console.console.print(table)

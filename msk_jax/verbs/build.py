@@ -1,0 +1,48 @@
+"""`msk-jax build`: DICOM and a manifest to TFRecord shards."""
+
+from pathlib import Path
+
+from msk_jax.data.builder import build_cohort
+from msk_jax.experiment import Experiment
+from msk_jax.verbs.console import note_command, progress_bar, read_commands, say, say_next
+
+
+def run(
+    experiment: Experiment,
+    dicom: Path,
+    manifest: Path,
+    data_dir: Path,
+    key: Path | None,
+    num_folds: int | None,
+    seed: int,
+    overwrite: bool,
+) -> None:
+    """Build the cohort and say what became of it."""
+    with progress_bar("Reading DICOM") as update:
+        summary = build_cohort(
+            experiment.cohort,
+            dicom,
+            manifest,
+            data_dir,
+            key=key,
+            num_folds=num_folds or experiment.num_folds,
+            seed=seed,
+            overwrite=overwrite,
+            progress=update,
+        )
+    if summary.built:
+        note_command(data_dir, before=read_commands(manifest.parent))
+        say(
+            f"{summary.num_patients} patients, {summary.num_joints} joints, {summary.num_stacks} "
+            f"slice stacks are in {data_dir}."
+        )
+    else:
+        say(f"{data_dir} already holds this cohort; nothing was done.")
+    if summary.num_rejected:
+        say(
+            f"{summary.num_rejected} rows of the manifest could not be used, see "
+            f"{data_dir / 'rejected.csv'}. {summary.rejected}"
+        )
+    say_next(
+        f"msk-jax train {experiment.name} --data-dir {data_dir} --workdir {data_dir.parent / 'run'}"
+    )

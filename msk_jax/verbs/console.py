@@ -1,0 +1,116 @@
+"""What the verbs share: talking to the person at the terminal, and noting what was run."""
+
+import contextlib
+import datetime
+import json
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from msk_jax.errors import UserError
+
+console = Console(highlight=False, soft_wrap=True)
+COMMANDS_NAME = "commands.json"
+
+
+@contextlib.contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A bar with count and time left; gives `update(done, total, note)`."""
+    columns = (
+        TextColumn("{task.description:<24}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", style="dim"),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(title, total=None, note="")
+
+        def update(done: int, total: int, note: str = "") -> None:
+            bar.update(task, completed=done, total=total, note=note)
+
+        yield update
+
+
+def say(text: str) -> None:
+    """A line for the reader."""
+    console.print(text, markup=False)
+
+
+def say_next(command: str) -> None:
+    """The command that comes next, ready to copy."""
+    console.print(f"Next: [bold]{command}[/bold]")
+
+
+def this_command() -> str:
+    """The command line as it was typed."""
+    return shlex.join(["msk-jax", *sys.argv[1:]])
+
+
+def read_commands(folder: Path) -> list[str]:
+    """The commands noted in `folder`; none where there are none."""
+    try:
+        commands = json.loads((folder / COMMANDS_NAME).read_text())
+    except (OSError, ValueError):
+        return []
+    return [str(c) for c in commands] if isinstance(commands, list) else []
+
+
+def note_command(folder: Path, before: list[str] = ()) -> None:
+    """Add this command to those noted in `folder`, behind `before`, each once."""
+    commands = [*before, *read_commands(folder), this_command()]
+    unique = list(dict.fromkeys(commands))
+    (folder / COMMANDS_NAME).write_text(json.dumps(unique, indent=2) + "\n")
+
+
+def versions() -> dict[str, str]:
+    """What the numbers may depend on."""
+    packages = ("msk_jax", "jax", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets")
+    packages += ("pydicom", "SimpleITK", "numpy", "scikit-learn")
+    return {"python": platform.python_version(), **{p: version(p) for p in packages}}
+
+
+def today() -> str:
+    """Date and time, UTC, to the minute."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def hardware() -> str:
+    """The devices in words."""
+    import jax
+
+    devices = jax.devices()
+    return f"{len(devices)} x {devices[0].device_kind} ({os.cpu_count()} CPU cores)"
+
+
+def writable_folder(path: Path, flag: str) -> Path:
+    """`path` as a folder that exists and takes files.
+
+    Raises:
+        UserError: it is a file, cannot be made, or cannot be written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".write-test"
+        probe.write_bytes(b"x")
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written to ({error.strerror}). Give another folder with {flag}."
+        ) from error
+    return path

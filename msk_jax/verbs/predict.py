@@ -1,0 +1,175 @@
+"""`msk-jax predict`: new patients, from the checkpoint alone."""
+
+import csv
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+
+from msk_jax.config import from_json
+from msk_jax.data.deidentify import default_key_path, load_key, load_or_create_key, pseudonym
+from msk_jax.data.dicom import Series, read_series, scan
+from msk_jax.data.regions import JointVolume
+from msk_jax.errors import UserError
+from msk_jax.evaluation.predictions import pool
+from msk_jax.evaluation.study import EvaluationSettings
+from msk_jax.experiment import Experiment, Stage
+from msk_jax.explain.overlay import Plane, draw_overlay
+from msk_jax.training.checkpoints import Checkpoints
+from msk_jax.training.parallel import AXIS, parallel_predict, predict_all
+from msk_jax.verbs import console
+from msk_jax.verbs.evaluate import MODEL_NAME
+from msk_jax.verbs.heatmaps import crop_plane, explain
+
+_BATCH_PER_DEVICE = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class SavedModel:
+    """What `msk-jax evaluate` left in `workdir/model`."""
+
+    experiment: Experiment
+    stage: Stage
+    evaluation: EvaluationSettings
+    thresholds: dict[str, float | None]
+    members: list[Any]
+
+
+def run(workdir: Path, dicom: Path, out: Path, key: Path | None) -> None:
+    """Predict every CT series below `dicom`; what cannot be read is listed, not fatal."""
+    saved = load_model(workdir)
+    if out.exists() and any(out.iterdir()):
+        raise UserError(f"{out} is not empty and nothing is written over. Give another --out.")
+    found = scan(dicom)
+    secret = load_key(key) if key else load_or_create_key(default_key_path(None))
+    console.writable_folder(out, "--out")
+    predict = parallel_predict(saved.stage.model.build(axis_name=AXIS), saved.stage.preprocess)
+    tables, rejected = [], []
+    with console.progress_bar("Predicting series") as update:
+        for done, (uid, files) in enumerate(sorted(found.series.items())):
+            header = found.headers[uid]
+            name = f"{pseudonym(header.patient_id, secret)}_{pseudonym(uid, secret)[2:8]}"
+            try:
+                series = read_series(files, saved.experiment.modality)
+                joints = saved.experiment.cohort.region.extract(series)
+                tables.append(_predict_series(saved, predict, series, joints, name, out))
+            except UserError as error:
+                rejected.append((name, header.modality, str(error)))
+            except Exception as error:  # a hostile file must not take the others with it
+                reason = f"It could not be read ({type(error).__name__}: {error})."
+                rejected.append((name, header.modality, reason))
+            update(done + 1, len(found.series), "")
+    _write(saved, out, tables, rejected, len(found.skipped))
+
+
+def load_model(workdir: Path) -> SavedModel:
+    """The ensemble in `workdir/model`, or in `workdir` itself when it is such a folder."""
+    folder = workdir / MODEL_NAME if (workdir / MODEL_NAME).is_dir() else workdir
+    if not (folder / "0").is_dir():
+        raise UserError(
+            f"There is no trained model in {workdir}. Give the --workdir of `msk-jax evaluate`, "
+            "which puts the networks of all folds together."
+        )
+    checkpoint = Checkpoints(folder)
+    try:
+        settings = checkpoint.settings(0)
+        stage = from_json(settings["stage"])
+        experiment = from_json(settings["experiment"])
+        size = experiment.cohort.region.size
+        image = np.zeros((1, size, size, stage.model.num_slices), np.int16)
+        like = jax.eval_shape(
+            lambda: stage.model.build().init(jax.random.key(0), stage.preprocess.window(image))
+        )
+        like = {name: like[name] for name in ("params", "batch_stats")}
+        count = settings["num_members"]
+        tree = checkpoint.restore(0, {f"member_{k}": like for k in range(count)})
+    finally:
+        checkpoint.close()
+    return SavedModel(
+        experiment,
+        stage,
+        from_json(settings["evaluation"]),
+        settings["thresholds"],
+        [tree[f"member_{k}"] for k in range(count)],
+    )
+
+
+def _predict_series(
+    saved: SavedModel, predict, series: Series, joints: dict[str, JointVolume], name: str, out: Path
+) -> pd.DataFrame:
+    """Rows of all levels for one series, and its pictures."""
+    context, half = saved.experiment.cohort.region.context_slices, saved.stage.model.num_slices // 2
+    batch_size = _BATCH_PER_DEVICE * jax.local_device_count()
+    rows, stacks = [], {}
+    for side, joint in joints.items():
+        for k, centre in enumerate(range(context, len(joint.z_mm) - context)):
+            unit_id = f"{name}/{side}/{k}"
+            stacks[unit_id] = np.moveaxis(joint.voxels[centre - half : centre + half + 1], 0, -1)
+            rows.append({"patient_id": name, "unit_id": unit_id, "level": "slice", "fold": 0})
+    volumes = np.stack(list(stacks.values()))
+    batches = [volumes[i : i + batch_size] for i in range(0, len(volumes), batch_size)]
+    probabilities = np.mean(
+        [predict_all(predict, member, batches, batch_size) for member in saved.members], axis=0
+    )
+    table = pd.DataFrame(rows).assign(label=0, prob=probabilities[:, 1].astype(np.float64))
+    table = pool(
+        table,
+        dict.fromkeys((f"{name}/{side}" for side in joints), 0),
+        {name: 0},
+        joint=saved.evaluation.joint_pool,
+        patient=saved.evaluation.patient_pool,
+    )
+    _draw(saved, series, joints, table, stacks, out / f"{name}.png")
+    return table.assign(patient_id=name.rsplit("_", 1)[0])
+
+
+def _draw(saved: SavedModel, series: Series, joints, table, stacks, path: Path) -> None:
+    """The slice with the highest probability, with the heat maps of its joints."""
+    slices = table[table["level"] == "slice"].sort_values("prob")
+    k = int(slices["unit_id"].iloc[-1].rsplit("/", 1)[1])
+    context = saved.experiment.cohort.region.context_slices
+    joint_probabilities = table[table["level"] == "joint"].set_index("unit_id")["prob"]
+    name, maps, words = path.stem, [], []
+    for side, joint in joints.items():
+        volume = stacks[f"{name}/{side}/{k}"]
+        cams = [explain(saved.stage, member, volume[None])[0] for member in saved.members]
+        cam = np.mean(cams, axis=0)
+        place = (joint.origin_mm, joint.spacing_mm, joint.mirrored)
+        maps.append(crop_plane(cam, *place, stored_side=volume.shape[0]))
+        words.append(f"{side} {joint_probabilities[f'{name}/{side}']:.2f}")
+    z_mm = float(joint.z_mm[context + k])
+    row = round((z_mm - series.origin_mm[2]) / series.spacing_mm[2])
+    slice_ = Plane(
+        series.voxels[int(np.clip(row, 0, len(series.voxels) - 1))],
+        (series.origin_mm[0], series.origin_mm[1]),
+        (series.spacing_mm[0], series.spacing_mm[1]),
+    )
+    window = (saved.stage.preprocess.window_level, saved.stage.preprocess.window_width)
+    title = f"{name}, z {z_mm:.1f} mm; probability of {saved.experiment.cohort.classes[1]}: "
+    draw_overlay(slice_, maps, window, title + ", ".join(words)).savefig(path)
+
+
+def _write(saved: SavedModel, out: Path, tables, rejected, num_skipped: int) -> None:
+    if tables:
+        table = pd.concat(tables)
+        limits = table["level"].map(saved.thresholds).astype(float)
+        table = table.assign(threshold=limits, positive=(table["prob"] >= limits).astype(int))
+        table.drop(columns=["label", "fold"]).to_csv(out / "predictions.csv", index=False)
+    with (out / "rejected.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("series", "modality", "reason"))
+        writer.writerows(rejected)
+    if not tables:
+        raise UserError(
+            f"None of the {len(rejected)} series could be predicted; {out / 'rejected.csv'} gives "
+            f"the reasons. The first: {rejected[0][2]}"
+        )
+    console.say(
+        f"{len(tables)} series predicted, {len(rejected)} refused (see rejected.csv), "
+        f"{num_skipped} files passed over. Probabilities are in {out / 'predictions.csv'}, one "
+        f"picture per series beside it."
+    )
+    console.say("This is research software, not a medical device.")

@@ -1,0 +1,141 @@
+"""`msk-jax train`: one network per fold, resumable at any moment."""
+
+import json
+import shutil
+from pathlib import Path
+
+from msk_jax.config import to_json
+from msk_jax.data.folds import load_folds, roles
+from msk_jax.data.pipeline import ShardedCohort, shuffled_labels
+from msk_jax.errors import UserError
+from msk_jax.experiment import Experiment, Stage
+from msk_jax.training.loop import Trainer, write_json
+from msk_jax.verbs import console
+
+SETTINGS_NAME = "settings.json"
+
+
+def run(
+    experiment: Experiment,
+    stage: Stage,
+    data_dir: Path,
+    workdir: Path,
+    fold: int | None = None,
+    quiet: bool = False,
+) -> None:
+    """Train every fold (or one), going on from where an interrupted run stopped."""
+    data = open_cohort(experiment, stage, data_dir)
+    folds = load_folds(data_dir, {joint["patient_id"] for joint in data.joints})
+    num_folds = max(folds.values()) + 1
+    wanted = range(num_folds) if fold is None else [fold]
+    if fold is not None and fold not in range(num_folds):
+        raise UserError(f"There is no fold {fold}: the cohort has folds 0 to {num_folds - 1}.")
+    _claim(console.writable_folder(workdir, "--workdir"), experiment, stage, data_dir)
+
+    trainer = make_trainer(data, folds, stage)
+    for k in wanted:
+        with console.progress_bar(f"Training fold {k + 1} of {num_folds}") as update:
+            trainer.fit(
+                workdir / f"fold_{k}",
+                k,
+                data,
+                members(folds, k, "train"),
+                members(folds, k, "validation"),
+                {"experiment": to_json(experiment), "stage": to_json(stage), "fold": k},
+                update,
+            )
+    if quiet:
+        return
+    console.say(f"The networks of {len(wanted)} folds are in {workdir}.")
+    console.say_next(
+        f"msk-jax evaluate {experiment.name} --data-dir {data_dir} --workdir {workdir}"
+    )
+
+
+def open_cohort(experiment: Experiment, stage: Stage, data_dir: Path) -> ShardedCohort:
+    """The built cohort as this stage wants to see it."""
+    context = experiment.cohort.region.context_slices
+    data = ShardedCohort(data_dir, stage.model.num_slices, context)
+    if not stage.recipe.shuffle_labels:
+        return data
+    relabel = shuffled_labels(data.joints, stage.recipe.seed)
+    return ShardedCohort(data_dir, stage.model.num_slices, context, relabel)
+
+
+def members(folds: dict[str, int], k: int, role: str) -> set[str]:
+    """The patients of one role in split `k`."""
+    return {patient for patient, found in roles(folds, k).items() if found == role}
+
+
+def make_trainer(data: ShardedCohort, folds: dict[str, int], stage: Stage) -> Trainer:
+    """A trainer whose epoch fits every fold, so that all folds share one compiled step."""
+    steps = min(
+        data.steps_per_epoch(members(folds, k, "train"), stage.recipe.batch_size)
+        for k in range(max(folds.values()) + 1)
+    )
+    return Trainer(stage.model, stage.preprocess, stage.recipe, data.image_shape, steps)
+
+
+def _claim(workdir: Path, experiment: Experiment, stage: Stage, data_dir: Path) -> None:
+    """Note in `workdir` what is trained there; refuse to mix two settings."""
+    cohort = json.loads((data_dir / "cohort.json").read_text())
+    settings = {
+        "experiment": to_json(experiment),
+        "stage": to_json(stage),
+        "cohort_fingerprint": cohort["fingerprint"],
+    }
+    path = workdir / SETTINGS_NAME
+    if path.exists():
+        different = _differences(json.loads(path.read_text()), settings)
+        if different:
+            raise UserError(
+                f"{workdir} was trained with other settings ({different}). Give the same settings "
+                "to go on with it, or a new --workdir."
+            )
+    else:
+        write_json(path, settings)
+    shutil.copyfile(data_dir / "cohort.json", workdir / "cohort.json")
+    console.note_command(workdir, before=console.read_commands(data_dir))
+    write_run(workdir, experiment, stage, bool(cohort.get("is_phantom")))
+
+
+def write_run(workdir: Path, experiment: Experiment, stage: Stage, is_phantom: bool) -> None:
+    """`run.json`: what the report says about how the figures were made."""
+    told = ("name", "title", "task", "modality", "input", "source", "published", "choices")
+    entries = to_json(experiment)
+    published = [{k: v for k, v in p.items() if k != "type"} for p in entries["published"]]
+    warnings = []
+    if stage.recipe.shuffle_labels:
+        warnings.append("The labels were shuffled on purpose: this run is a check, not a result.")
+    write_json(
+        workdir / "run.json",
+        {
+            "experiment": {**{k: entries[k] for k in told}, "published": published},
+            "commands": console.read_commands(workdir),
+            "versions": console.versions(),
+            "seed": stage.recipe.seed,
+            "date": console.today(),
+            "devices": console.hardware(),
+            "is_phantom": is_phantom,
+            "recipe": _plain(to_json(stage.recipe)),
+            "model": _plain(to_json(stage.model)),
+            "warnings": warnings,
+        },
+    )
+
+
+def _plain(entries: dict) -> dict:
+    return {
+        k: _plain(v) if isinstance(v, dict) else v for k, v in entries.items() if k != "type"
+    }
+
+
+def _differences(old: dict, new: dict, prefix: str = "") -> str:
+    found = []
+    for key in sorted({*old, *new}):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found.append(_differences(a, b, f"{prefix}{key}."))
+        elif a != b:
+            found.append(f"{prefix}{key}: {a} before, {b} now")
+    return "; ".join(filter(None, found))
