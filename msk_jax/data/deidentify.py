@@ -69,11 +69,12 @@ def load_or_create_key(path: Path) -> bytes:
         return load_key(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return load_key(path)  # another process made it in the meantime
         with os.fdopen(handle, "w") as file:
             file.write(secrets.token_hex(32) + "\n")
-    except FileExistsError:
-        pass  # another process made it in the meantime
     except OSError as error:
         raise UserError(
             f"The pseudonym key {path} cannot be made ({error.strerror}). Give a writable place "

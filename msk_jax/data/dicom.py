@@ -5,6 +5,7 @@ and localizers filed with the slices. `scan` reads headers only and never raises
 `read_series` either gives a volume whose geometry holds or refuses with the reason.
 """
 
+import functools
 import os
 import warnings
 from collections import defaultdict
@@ -98,6 +99,22 @@ class Series:
         return image
 
 
+def _quiet(function: Callable) -> Callable:
+    """Without pydicom's warnings about odd values: what matters is checked and refused by name.
+
+    A value is decoded when it is asked for, so reading alone cannot be made quiet.
+    """
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return function(*args, **kwargs)
+
+    return call
+
+
+@_quiet
 def scan(folder: Path, progress: Callable[[int, int, str], None] | None = None) -> Scan:
     """Find every image series below a folder from the headers of its files.
 
@@ -136,6 +153,7 @@ def scan(folder: Path, progress: Callable[[int, int, str], None] | None = None) 
     )
 
 
+@_quiet
 def read_series(paths: Iterable[Path], modality: str = "CT") -> Series:
     """Read the files of one series into a volume of Hounsfield units.
 
@@ -195,7 +213,7 @@ def _scan_file(file: Path) -> tuple[Dataset | None, str | None]:
         # A named pipe or a socket would block the read for ever.
         if not file.is_file():
             return None, "not a regular file"
-        header = _dcmread(file, stop_before_pixels=True, specific_tags=_HEADER_TAGS)
+        header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_HEADER_TAGS)
         sop_class = UID(header.file_meta.get("MediaStorageSOPClassUID", ""))
         if file.name.upper() == "DICOMDIR" or sop_class.name.startswith("Media Storage Directory"):
             return None, None
@@ -224,16 +242,9 @@ def _summarise(headers: list[Dataset]) -> SeriesHeader:
     )
 
 
-def _dcmread(file: Path, **options) -> Dataset:
-    with warnings.catch_warnings():
-        # pydicom warns about every odd value; what matters here is checked and refused by name.
-        warnings.simplefilter("ignore")
-        return pydicom.dcmread(file, **options)
-
-
 def _read_header(path: Path) -> Dataset:
     try:
-        return _dcmread(path, stop_before_pixels=True)
+        return pydicom.dcmread(path, stop_before_pixels=True)
     except pydicom.errors.InvalidDicomError:
         raise SeriesError(f"{path.name} is not a DICOM file. Remove it from the series.") from None
     except Exception as error:

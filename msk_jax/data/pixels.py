@@ -1,6 +1,5 @@
 """Stored pixels of one CT slice to Hounsfield units (DICOM PS3.3 C.7.6.3 and C.8.2.1)."""
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +28,9 @@ def read_hounsfield(path: Path, expected_shape: tuple[int, int]) -> np.ndarray:
         from a plain one.
     """
     try:
-        with warnings.catch_warnings():
-            # pydicom warns about odd values; what matters is checked here by name.
-            warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(path)
-            _check_decodable(path, dataset)
-            stored = np.asarray(dataset.pixel_array)
+        dataset = pydicom.dcmread(path)
+        _check_decodable(path, dataset)
+        stored = np.asarray(dataset.pixel_array)
     except SeriesError:
         raise
     except Exception as error:

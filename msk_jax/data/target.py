@@ -89,9 +89,10 @@ def staging(data_dir: Path, name: str, needed_bytes: int) -> Iterator[Path]:
         except UserError:
             raise
         except Exception as error:
-            if _is_write_failure(error):
-                raise _write_error(data_dir, error, needed_bytes) from error
-            raise
+            failure = _disk_failure(error)
+            if failure is None:
+                raise
+            raise _write_error(data_dir, failure, needed_bytes) from error
     finally:
         if staged is not None:
             shutil.rmtree(staged, ignore_errors=True)
@@ -151,19 +152,24 @@ def _difference(data_dir: Path, content: dict | None, fingerprint: dict) -> str:
     return f"The folder {data_dir} already holds a build from {listed}."
 
 
-def _is_write_failure(error: Exception) -> bool:
-    """An operating system error, or TensorFlow's version of one."""
-    if isinstance(error, OSError):
-        return True
+def _disk_failure(error: BaseException | None) -> BaseException | None:
+    """The operating system error, or TensorFlow's version of one, behind an exception.
+
+    tfds wraps what it cannot rebuild into a RuntimeError.
+    """
     import tensorflow as tf
 
-    return isinstance(error, tf.errors.OpError)
+    while error is not None:
+        if isinstance(error, OSError | tf.errors.OpError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
-def _write_error(data_dir: Path, error: Exception, needed_bytes: int) -> UserError:
-    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or (
-        type(error).__name__ == "ResourceExhaustedError"
-    ):
+def _write_error(data_dir: Path, error: BaseException, needed_bytes: int) -> UserError:
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    # TensorFlow's errors have no errno, but they quote the system's words.
+    if getattr(error, "errno", None) in full or any(os.strerror(c) in str(error) for c in full):
         return UserError(_full(data_dir, needed_bytes, _free(data_dir)))
     reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
     return UserError(

@@ -122,7 +122,7 @@ def _confusion_panel(axis: Axes, table: np.ndarray, classes: Sequence[str]) -> N
     axis.imshow(share, cmap="Blues", vmin=0, vmax=1.25)
     for row in range(2):
         for column in range(2):
-            colour = "white" if share[row, column] > 0.7 else "black"
+            colour = "white" if share[row, column] > 0.8 else "black"
             axis.text(column, row - 0.08, f"{table[row, column]}", ha="center", va="center",
                       fontsize=15, color=colour)
             axis.text(column, row + 0.24, f"{share[row, column]:.0%}", ha="center", va="center",
@@ -182,12 +182,13 @@ def forest_figure(
     """
     printed = {entry["name"]: entry["value"] for entry in published}
     with house_style():
-        figure, axes = _panels(2, width=2.5, height=1.05 + 0.36 * len(levels), share_y=True)
+        figure, axes = _panels(2, width=2.6, height=1.05 + 0.36 * len(levels), share_y=True)
+        figure.get_layout_engine().set(wspace=0.08)
         lowest = 1.0
         for axis, measure in zip(axes, ("sensitivity", "specificity"), strict=True):
             axis.set_title(measure.capitalize())
             for row, (name, level) in enumerate(levels.items()):
-                colour, line, marker = LEVEL_STYLE.get(name, (BLACK, "-", "o"))
+                colour, _, marker = LEVEL_STYLE.get(name, (BLACK, "-", "o"))
                 figures = level.get(measure) or {}
                 if figures.get("value") is None:
                     axis.text(0.5, row, "no answer", color=GREY, ha="center", va="center",
@@ -195,12 +196,12 @@ def forest_figure(
                     continue
                 low, high = interval_of(figures)
                 if low is not None:
-                    axis.plot([low, high], [row, row], color=colour, linewidth=1.6, linestyle=line)
+                    axis.plot([low, high], [row, row], color=colour, linewidth=1.6)
                 axis.plot(figures["value"], row, marker=marker, color=colour, markersize=6)
                 lowest = min(lowest, figures["value"] if low is None else low)
             if measure in printed:
                 axis.axvline(printed[measure], color=BLACK, linewidth=0.9, linestyle=(0, (4, 2)))
-                axis.text(printed[measure], -0.62, f"published {printed[measure]:.1%}",
+                axis.text(printed[measure], -0.62, f"published {100 * printed[measure]:.1f} % ",
                           ha="right", va="bottom", fontsize=8)
                 lowest = min(lowest, printed[measure])
             axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -210,7 +211,7 @@ def forest_figure(
         axes[0].set_ylim(len(levels) - 0.5, -1.0)
         for axis in axes:
             axis.set_xlim(np.floor(max(lowest - 0.02, 0) * 10) / 10, 1.01)
-            axis.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
+            axis.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
             axis.spines["left"].set_visible(False)
     return figure
 

@@ -51,7 +51,9 @@ def render(inputs: ReportInputs) -> str:
     """The page as text."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True,
                               lstrip_blocks=True)
-    environment.filters.update(percent=_percent, interval=_interval, value=_value, words=_words)
+    environment.filters.update(
+        percent=_percent, interval=_interval, value=_value, decimals=_decimals
+    )
     source = resources.files("msk_jax.reports").joinpath("report.html.j2").read_text("utf-8")
     return environment.from_string(source).render(**_context(inputs))
 
@@ -75,6 +77,7 @@ def _context(inputs: ReportInputs) -> dict[str, Any]:
         "is_phantom": bool(run.get("is_phantom") or (cohort or {}).get("is_phantom")),
         "levels": levels,
         "settings": _mapping(metrics.get("settings")),
+        "pooling": {"mean": "mean", "max": "maximum", "median": "median"},
         "folds": metrics.get("folds") or [],
         "published": published,
         "headline": _headline(levels, classes),
@@ -236,7 +239,12 @@ def _interval(figures: Mapping[str, Any], scale: float = 100.0, digits: int = 1)
     low, high = plots.interval_of(figures)
     if low is None or high is None:
         return "no interval"
-    return f"{scale * low:.{digits}f} to {scale * high:.{digits}f}"
+    return f"{_decimals(scale * low, digits)} to {_decimals(scale * high, digits)}"
+
+
+def _decimals(value: float | None, digits: int = 3) -> str:
+    """A number with a true minus sign."""
+    return _UNKNOWN if value is None else f"{value:.{digits}f}".replace("-", "−")
 
 
 def _value(value: Any) -> str:
@@ -246,16 +254,14 @@ def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:.4g}".replace("-", "−") if value < 0 else f"{value:.4g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {_value(entry)}" for key, entry in value.items())
+        return ", ".join(
+            f"{key} ({_value(entry)})" if isinstance(entry, Mapping) else f"{key} {_value(entry)}"
+            for key, entry in value.items()
+        )
     if isinstance(value, list | tuple):
         if any(isinstance(entry, Mapping) for entry in value):
             return json.dumps(value)
         return ", ".join(_value(entry) for entry in value)
     return str(value)
-
-
-def _words(name: str) -> str:
-    """`bootstrap_samples` as `bootstrap samples`."""
-    return str(name).replace("_", " ")

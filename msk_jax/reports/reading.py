@@ -10,6 +10,10 @@ import pandas as pd
 from msk_jax.errors import UserError
 from msk_jax.evaluation.predictions import read_predictions
 
+_LEVEL_KEYS = (
+    "positives", "negatives", "auc", "auc_by_fold", "roc", "confusion", "thresholds",
+    "sensitivity", "specificity", "ppv", "npv", "accuracy", "balanced_accuracy", "f1", "mcc",
+)
 _HISTORY_COLUMNS = {"step", "epoch", "split", "loss", "auc"}
 
 
@@ -47,10 +51,7 @@ def read_inputs(workdir: Path) -> ReportInputs:
         )
     run = _json(workdir / "run.json", "train")
     metrics = _json(workdir / "metrics.json", "evaluate")
-    if not isinstance(metrics.get("levels"), dict):
-        raise UserError(
-            f"{workdir / 'metrics.json'} holds no levels. Run `msk-jax evaluate` again."
-        )
+    _check_metrics(metrics, workdir / "metrics.json")
     heat_maps, missing = _heat_maps(workdir / "cam")
     has_cohort = (workdir / "cohort.json").exists()
     return ReportInputs(
@@ -62,6 +63,17 @@ def read_inputs(workdir: Path) -> ReportInputs:
         heat_maps=heat_maps,
         heat_maps_missing=missing,
     )
+
+
+def _check_metrics(metrics: dict[str, Any], path: Path) -> None:
+    """UserError where metrics.json is not what `evaluate` of this version writes."""
+    levels = metrics.get("levels")
+    missing = [] if isinstance(levels, dict) and levels else ["levels"]
+    for name, level in levels.items() if not missing else ():
+        if isinstance(level, dict) and level.get("n"):
+            missing += [f"{key} of level {name}" for key in _LEVEL_KEYS if key not in level]
+    if missing:
+        raise UserError(f"{path} lacks {', '.join(missing)}. Run `msk-jax evaluate` again.")
 
 
 def _json(path: Path, verb: str, kind: type = dict) -> Any:

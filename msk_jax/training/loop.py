@@ -67,6 +67,7 @@ class Trainer:
             preprocess=preprocess,
             augmentation=recipe.augmentation,
             label_smoothing=recipe.label_smoothing,
+            average_decay=recipe.average_decay,
         )
         self._predict = parallel.parallel_predict(self.model, preprocess)
 
@@ -79,9 +80,14 @@ class Trainer:
         variables = {name: variables[name] for name in ("params", "batch_stats")}
         if self.recipe.init_from is not None:
             variables = load_encoder(variables, read_state_dict(self.recipe.init_from))
-        opt_state = jax.jit(self._optimiser.init)(variables["params"])
+        averaged = self.recipe.average_decay is not None
         return parallel.TrainState(
-            step=jnp.zeros((), jnp.int32), opt_state=opt_state, key=run_key, **variables
+            step=jnp.zeros((), jnp.int32),
+            opt_state=jax.jit(self._optimiser.init)(variables["params"]),
+            key=run_key,
+            # A copy: the step donates its input, and nothing can be donated twice.
+            average=jax.tree.map(jnp.copy, variables) if averaged else None,
+            **variables,
         )
 
     def fit(
@@ -185,7 +191,7 @@ class _Run:
 
     def _end_epoch(self) -> None:
         epoch = self._done // self._trainer.steps_per_epoch
-        variables = {"params": self._state.params, "batch_stats": self._state.batch_stats}
+        variables = self._state.variables
         batches = self._data.evaluation_batches(self._validation, self._recipe.batch_size)
         probabilities = self._trainer.predict(variables, batches)
         figures = validation_figures(self._labels, probabilities)

@@ -32,6 +32,15 @@ class TrainState:
     batch_stats: Any
     opt_state: Any
     key: jax.Array
+    average: Any = None
+    """Moving average of `params` and `batch_stats`; None where the recipe keeps none."""
+
+    @property
+    def variables(self) -> Any:
+        """What predictions are made with."""
+        if self.average is not None:
+            return self.average
+        return {"params": self.params, "batch_stats": self.batch_stats}
 
 
 def train_step(
@@ -43,6 +52,7 @@ def train_step(
     preprocess: Preprocess,
     augmentation: Augmentation,
     label_smoothing: float,
+    average_decay: float | None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One pure step.
 
@@ -78,6 +88,12 @@ def train_step(
         batch_stats=batch_stats,
         opt_state=opt_state,
     )
+    if average_decay is not None:
+        # Early on the average forgets its start: Polyak's warm-up, min(decay, (1 + t) / (10 + t)).
+        decay = jnp.minimum(average_decay, (1 + state.step) / (10 + state.step))
+        latest = {"params": new_state.params, "batch_stats": batch_stats}
+        average = jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, state.average, latest)
+        new_state = new_state.replace(average=average)
     return new_state, {"loss": loss}
 
 

@@ -29,6 +29,9 @@ class Recipe:
     """Decoupled weight decay of kernels; biases and norms are not decayed."""
     gradient_clip: float | None = 1.0
     """Largest global norm of the gradient; none leaves it as it is."""
+    average_decay: float | None = None
+    """Predict with a moving average of the parameters with this decay per step; none predicts
+    with the parameters themselves."""
     class_weights: bool = True
     """Weigh the loss by inverse class frequency of the training patients' stacks."""
     label_smoothing: float = 0.0

@@ -104,8 +104,7 @@ def best_variables(trainer: Trainer, folder: Path, k: int):
     best = Checkpoints(folder / "best")
     try:
         step = json.loads(finished.read_text())["best_step"]
-        like = {"params": state.params, "batch_stats": state.batch_stats}
-        return best.restore(step, like)
+        return best.restore(step, state.variables)
     finally:
         best.close()
 

@@ -1,0 +1,48 @@
+"""Four pretended devices, a compile cache, and one tiny cohort for all tests."""
+
+import os
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+# Read when jax and TensorFlow load, so set before anything imports them.
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPOSITORY / ".cache" / "xla"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+
+import pytest
+
+TINY = str(REPOSITORY / "tests" / "tiny_experiment.py")
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """The tiny experiment."""
+    from msk_jax.experiment import load
+
+    return load(TINY)
+
+
+@pytest.fixture(scope="session")
+def phantom_cohort(tmp_path_factory, tiny) -> Path:
+    """Folder of nine phantom patients."""
+    from msk_jax.phantoms import write_cohort
+
+    folder = tmp_path_factory.mktemp("phantom") / "cohort"
+    write_cohort(folder, tiny.phantom)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory, tiny, phantom_cohort) -> Path:
+    """Folder of their shards."""
+    from msk_jax.data.builder import build_cohort
+
+    folder = tmp_path_factory.mktemp("shards") / "data"
+    build_cohort(
+        tiny.cohort, phantom_cohort / "dicom", phantom_cohort / "manifest.csv", folder,
+        num_folds=tiny.num_folds,
+    )  # fmt: skip
+    return folder

@@ -1,0 +1,58 @@
+"""Windowing by hand; augmentation moves pictures as it says."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from msk_jax.data.augment import Augmentation, Preprocess, bilinear
+
+STILL = dict(rotation=0.0, scaling=0.0, translation=0.0, gamma=(1.0, 1.0), noise=0.0, erasing=0.0)
+
+
+def test_window_by_hand():
+    preprocess = Preprocess(window_level=400, window_width=1500, mean=0.5, std=0.25)
+    stored = jnp.array([-1024, -350, 400, 775, 1150, 3000], jnp.int16).reshape(1, 6, 1)
+    image = preprocess.window(stored)
+    np.testing.assert_allclose(image.ravel(), [0, 0, 0.5, 0.75, 1, 1], atol=1e-6)
+    np.testing.assert_allclose(preprocess.normalise(image).ravel(), [-2, -2, 0, 1, 2, 2], atol=1e-5)
+
+
+def test_crop_is_central():
+    stored = jnp.arange(36, dtype=jnp.int16).reshape(1, 6, 6, 1)
+    image = Preprocess(window_level=0, window_width=200, crop=2).window(stored)
+    np.testing.assert_allclose(image.ravel() * 200 - 100, [14, 15, 20, 21], atol=1e-4)
+
+
+def test_nothing_to_do_changes_nothing():
+    image = jnp.asarray(np.random.default_rng(0).uniform(0.1, 1, (9, 9, 3)), jnp.float32)
+    np.testing.assert_allclose(Augmentation(**STILL)(jax.random.key(0), image), image, atol=1e-6)
+
+
+def test_bilinear_by_hand():
+    image = jnp.array([[0.0, 1.0], [2.0, 3.0]])[..., None]
+    y, x = jnp.array([0.5, 0.0, -3.0, 1.0]), jnp.array([0.5, 0.25, 0.0, 9.0])
+    np.testing.assert_allclose(bilinear(image, y, x).ravel(), [1.5, 0.25, 0.0, 3.0])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rotation_keeps_the_centre_and_the_distance_to_it(seed):
+    """A bright spot 10 pixels from the centre stays 10 pixels away, within the largest angle."""
+    y, x = np.mgrid[:41, :41]
+    spot = np.exp(-((y - 20) ** 2 + (x - 30) ** 2) / 4).astype(np.float32)[..., None]
+    turned = Augmentation(**{**STILL, "rotation": 30.0})(jax.random.key(seed), jnp.asarray(spot))
+    mass = np.asarray(turned)[..., 0]
+    mass = np.where(mass > 0.05, mass, 0)
+    cy, cx = (mass * y).sum() / mass.sum() - 20, (mass * x).sum() / mass.sum() - 20
+    assert np.hypot(cy, cx) == pytest.approx(10, abs=0.1)
+    assert abs(np.degrees(np.arctan2(cy, cx))) <= 30
+
+
+def test_all_slices_of_a_stack_move_together():
+    image = np.random.default_rng(1).uniform(size=(16, 16, 1)).astype(np.float32)
+    moved = Augmentation(**{**STILL, "rotation": 20.0, "translation": 0.2, "scaling": 0.2})(
+        jax.random.key(4), jnp.asarray(np.repeat(image, 5, -1))
+    )
+    for k in range(1, 5):
+        np.testing.assert_array_equal(moved[..., 0], moved[..., k])
+    assert np.abs(np.asarray(moved)[..., :1] - image).max() > 0.1

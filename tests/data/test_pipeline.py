@@ -1,0 +1,91 @@
+"""Stacks come out of the shards as the joints hold them, in an order that the seed fixes."""
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from msk_jax.data.folds import load_folds
+from msk_jax.data.pipeline import ShardedCohort, shuffled_labels
+from msk_jax.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def cohort(shards):
+    return ShardedCohort(shards, num_slices=3, context_slices=2)
+
+
+@pytest.fixture(scope="module")
+def records(shards):
+    folder = next(shards.glob("*/*/dataset_info.json")).parent
+    data = tfds.builder_from_directory(folder).as_dataset(split="all")
+    return {r["joint_id"].decode(): r for r in tfds.as_numpy(data)}
+
+
+def test_stacks_are_the_neighbours_of_their_centre(cohort, records):
+    patients = {j["patient_id"] for j in cohort.joints[:4]}
+    table = cohort.table(patients)
+    volumes = np.concatenate(list(cohort.evaluation_batches(patients, 7)))
+    assert len(volumes) == len(table.unit_id) > 20
+    for unit_id, label, volume in zip(table.unit_id, table.label, volumes, strict=True):
+        joint_id, k = unit_id.rsplit("/", 1)
+        record = records[joint_id]
+        expected = record["volume"][int(k) + 1 : int(k) + 4]  # two context slices, one neighbour
+        np.testing.assert_array_equal(volume, np.moveaxis(expected, 0, -1))
+        assert label == record["stack_labels"][int(k)]
+
+
+def _order(cohort, patients, seed, first, count):
+    batches = cohort.training_batches(patients, 8, 4, seed, first)
+    return [b["volume"].tobytes() for b in itertools.islice(batches, count)]
+
+
+def test_order_follows_the_seed_and_resumes_anywhere(cohort):
+    patients = {j["patient_id"] for j in cohort.joints}
+    whole = _order(cohort, patients, (0, 1), 0, 10)
+    assert _order(cohort, patients, (0, 1), 0, 10) == whole
+    for first in (1, 4, 6):
+        assert _order(cohort, patients, (0, 1), first, 10 - first) == whole[first:]
+    assert _order(cohort, patients, (1, 1), 0, 10) != whole
+    assert _order(cohort, patients, (0, 2), 0, 10) != whole
+    assert len(set(whole)) == 10, "epochs must differ in order"
+
+
+def test_shuffled_labels_go_by_patient(shards, cohort):
+    relabel = shuffled_labels(cohort.joints, seed=1)
+    true = {j["patient_id"]: int(j["patient_label"]) for j in cohort.joints}
+    assert relabel != true and sorted(relabel.values()) == sorted(true.values())
+    shuffled = ShardedCohort(shards, 3, 2, relabel)
+    patients = set(true)
+    table = shuffled.table(patients)
+    assert all(relabel[p] == label for p, label in zip(table.patient_id, table.label, strict=True))
+    for batch in itertools.islice(shuffled.stacks(patients).as_numpy_iterator(), 5):
+        assert batch["label"] in (0, 1)
+    drawn = [s["label"] for s in shuffled.stacks(patients).as_numpy_iterator()]
+    np.testing.assert_array_equal(drawn, table.label)
+
+
+def test_every_patient_of_the_shards_has_one_fold(shards, cohort):
+    folds = load_folds(shards, {j["patient_id"] for j in cohort.joints})
+    assert set(folds.values()) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("num_slices", [4, 7])
+def test_stacks_that_the_shards_cannot_give(shards, num_slices):
+    with pytest.raises(UserError, match="odd number up to 5"):
+        ShardedCohort(shards, num_slices, context_slices=2)
+
+
+def test_no_cohort_and_damaged_cohort(tmp_path):
+    with pytest.raises(UserError, match="no built cohort"):
+        ShardedCohort(tmp_path, 3, 2)
+    (tmp_path / "sacroiliitis" / "1.0.0").mkdir(parents=True)
+    (tmp_path / "sacroiliitis" / "1.0.0" / "dataset_info.json").write_text("{half")
+    with pytest.raises(UserError, match="cannot be read"):
+        ShardedCohort(tmp_path, 3, 2)
+
+
+def test_too_few_stacks_for_a_batch(cohort):
+    with pytest.raises(UserError, match="Lower --batch-size"):
+        cohort.steps_per_epoch({cohort.joints[0]["patient_id"]}, 1000)

@@ -1,0 +1,144 @@
+"""Our encoder with torchvision's weights against torchvision, stage by stage."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from msk_jax.errors import UserError
+from msk_jax.models.ms25dnet import MS25DNetConfig
+from msk_jax.models.resnet import ResNetEncoder
+from msk_jax.models.torch_weights import inflate_stem, load_encoder, read_state_dict, torch_name
+from tests.parity.reference import numpy_state, randomise, torchvision_models
+
+
+def _ours(encoder, channels, size=64):
+    variables = encoder.init(jax.random.key(0), jnp.zeros((1, size, size, channels)))
+    return {k: {"encoder": variables[k]} for k in ("params", "batch_stats")}
+
+
+def _torch_stages(model, x):
+    import torch
+
+    with torch.no_grad():
+        y = torch.tensor(x.transpose(0, 3, 1, 2))
+        y = model.maxpool(model.relu(model.bn1(model.conv1(y))))
+        stages = {}
+        for i in range(1, 5):
+            y = getattr(model, f"layer{i}")(y)
+            stages[f"stage{i}"] = y.permute(0, 2, 3, 1).numpy()
+    return stages
+
+
+@pytest.mark.parametrize(
+    "name, stride", [("resnet18", 32), ("resnet34", 32), ("resnet50", 32), ("resnet50", 8)]
+)
+def test_every_stage_equals_torchvision(name, stride):
+    dilate = {"replace_stride_with_dilation": [False, True, True]} if stride == 8 else {}
+    reference = getattr(torchvision_models(), name)(**dilate).eval()
+    randomise(reference)
+    encoder = ResNetEncoder(name, output_stride=stride)
+    loaded = load_encoder(_ours(encoder, 3), numpy_state(reference))
+    x = np.random.default_rng(1).normal(size=(2, 64, 64, 3)).astype(np.float32)
+    ours = encoder.apply({k: v["encoder"] for k, v in loaded.items()}, x)
+    for stage, theirs in _torch_stages(reference, x).items():
+        scale = np.abs(theirs).max()
+        assert np.abs(ours[stage] - theirs).max() / scale < 1e-5, stage
+
+
+def test_inflated_stem_answers_equal_slices_as_a_grey_picture():
+    """A stack of equal slices through the inflated network = a grey picture through torchvision."""
+    reference = torchvision_models().resnet18().eval()
+    randomise(reference)
+    config = MS25DNetConfig(backbone="resnet18", output_stride=32, aspp=False, pyramid_features=8)
+    model = config.build()
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 64, 64, 5)))
+    variables = {k: variables[k] for k in ("params", "batch_stats")}
+    grey = np.random.default_rng(2).normal(size=(1, 64, 64, 1)).astype(np.float32)
+    theirs = _torch_stages(reference, np.repeat(grey, 3, -1))
+    for rule in ("mean", "centre"):
+        loaded = load_encoder(variables, numpy_state(reference), rule)
+        _, endpoints = model.apply(loaded, np.repeat(grey, 5, -1))
+        for stage, expected in theirs.items():
+            error = np.abs(endpoints[stage] - expected).max() / np.abs(expected).max()
+            assert error < 1e-5, (rule, stage)
+
+
+def test_inflation_rules_by_hand():
+    kernel = np.array([1.0, 2.0, 4.0], np.float32).reshape(1, 1, 3, 1)  # colours sum to 7
+    np.testing.assert_allclose(inflate_stem(kernel, 5).ravel(), [1.4] * 5, rtol=1e-6)
+    weights = np.exp([-2, -0.5, 0, -0.5, -2])
+    expected = 7 * weights / weights.sum()
+    np.testing.assert_allclose(inflate_stem(kernel, 5, "centre").ravel(), expected, rtol=1e-6)
+    np.testing.assert_allclose(inflate_stem(kernel, 1).ravel(), [7.0])
+
+
+def _state_dict(variables):
+    """A torchvision-layout state dict for our encoder, made without torch."""
+    from flax.traverse_util import flatten_dict
+
+    rng = np.random.default_rng(5)
+    state = {"fc.weight": np.zeros((1000, 512)), "bn1.num_batches_tracked": np.array(3)}
+    for kind in ("params", "batch_stats"):
+        for path, value in flatten_dict(variables[kind]["encoder"]).items():
+            tensor = rng.normal(size=value.shape).astype(np.float32)
+            state[torch_name(path)] = tensor.transpose(3, 2, 0, 1) if tensor.ndim == 4 else tensor
+    return state
+
+
+def test_missing_extra_and_misshapen_tensors_are_all_listed(tmp_path):
+    variables = _ours(ResNetEncoder("resnet18", width=4), 5)
+    state = _state_dict(variables)
+    assert "layer2.0.downsample.0.weight" in state and "layer4.1.bn2.running_var" in state
+    loaded = load_encoder(variables, state)
+    np.testing.assert_array_equal(
+        loaded["params"]["encoder"]["layer1_0"]["conv1"]["kernel"],
+        state["layer1.0.conv1.weight"].transpose(2, 3, 1, 0),
+    )
+    del state["bn1.bias"]
+    state["layer9.weight"] = np.zeros(3)
+    state["layer1.0.conv1.weight"] = np.zeros((4, 4, 5, 5))
+    with pytest.raises(UserError) as error:
+        load_encoder(variables, state)
+    message = str(error.value)
+    assert "missing: bn1.bias" in message
+    assert "not of this network: layer9.weight" in message
+    assert "layer1.0.conv1.weight has shape (5, 5, 4, 4), this network needs (3, 3, 4, 4)" in message
+
+
+def test_weight_files(tmp_path):
+    from safetensors.numpy import save_file
+
+    state = {"conv1.weight": np.ones((2, 3), np.float32)}
+    save_file(state, tmp_path / "w.safetensors")
+    np.testing.assert_array_equal(
+        read_state_dict(tmp_path / "w.safetensors")["conv1.weight"], state["conv1.weight"]
+    )
+    (tmp_path / "broken.safetensors").write_bytes(b"not a weight file")
+    for name, words in (
+        ("absent.pth", "no weight file"),
+        ("broken.safetensors", "cannot be read as safetensors"),
+        ("tests.txt", "neither .safetensors nor .pth"),
+    ):
+        if name.endswith("txt"):
+            (tmp_path / name).touch()
+        with pytest.raises(UserError, match=words):
+            read_state_dict(tmp_path / name)
+
+
+class _Hostile:
+    def __reduce__(self):
+        return (Path_touch, ())
+
+
+def Path_touch():  # noqa: N802 - looked up by name when unpickled
+    raise AssertionError("code in a pickle was executed")
+
+
+def test_a_pickle_with_code_in_it_is_refused(tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch is the reference and is not installed")
+    torch.save({"conv1.weight": _Hostile()}, tmp_path / "evil.pth")
+    with pytest.raises(UserError, match="nothing in it was executed"):
+        read_state_dict(tmp_path / "evil.pth")
+    torch.save({"a": torch.ones(2)}, tmp_path / "good.pth")
+    np.testing.assert_array_equal(read_state_dict(tmp_path / "good.pth")["a"], [1, 1])

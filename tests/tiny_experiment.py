@@ -1,0 +1,33 @@
+"""The sacroiliitis experiment at a size for tests; the command line takes it by its path."""
+
+import dataclasses
+
+from experiments.sacroiliitis import experiment as whole
+from msk_jax.data.augment import Augmentation
+from msk_jax.data.regions import SacroiliacRegion
+from msk_jax.experiment import Stage
+from msk_jax.models.ms25dnet import MS25DNetConfig
+from msk_jax.training.recipe import Recipe
+
+_stage = Stage(
+    model=MS25DNetConfig(
+        num_slices=3, backbone="resnet18", width=4, output_stride=8, aspp_rates=(1,),
+        pyramid_features=8, dropout=0.1,
+    ),
+    preprocess=whole.stage.preprocess,
+    recipe=Recipe(
+        epochs=2, batch_size=16, learning_rate=3e-3, head_learning_rate=None, warmup_epochs=0,
+        augmentation=Augmentation(rotation=5.0),
+    ),
+)  # fmt: skip
+
+experiment = dataclasses.replace(
+    whole,
+    name="tiny",
+    phantom=dataclasses.replace(whole.phantom, patients=9, matrix=96, pixel_mm=3.6, workers=1),
+    cohort=dataclasses.replace(whole.cohort, region=SacroiliacRegion(pixel_mm=3.0, size=32)),
+    stage=_stage,
+    small=_stage,
+    num_folds=3,
+    evaluation=dataclasses.replace(whole.evaluation, bootstrap_samples=50),
+)
