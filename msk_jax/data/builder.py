@@ -9,7 +9,6 @@ import csv
 import hashlib
 import hmac
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,15 +103,7 @@ def build_cohort(
     checked = read_manifest(Path(manifest), cohort.classes)
     check_enough(checked.patient_labels(), num_folds)
     secret = load_key(key) if key else load_or_create_key(default_key_path(Path(manifest)))
-    fingerprint = {
-        "manifest_sha256": checked.sha256,
-        "config": to_json(cohort),
-        "num_folds": num_folds,
-        "seed": seed,
-        "version": VERSION,
-        # Tells another key from this one without giving anything away.
-        "key_check": hmac.new(secret, b"msk_jax key check", hashlib.sha256).hexdigest()[:16],
-    }
+    fingerprint = _fingerprint(cohort, checked, secret, num_folds, seed)
     previous = target.existing_build(data_dir, cohort.name, fingerprint, overwrite)
     if previous is not None:
         return BuildSummary(data_dir=data_dir, built=False, **previous["build"])
@@ -122,24 +113,34 @@ def build_cohort(
         studies, collected = _assign(cohort, checked, found, secret)
         records = _read(studies, cohort, checked, collected, progress)
         write_shards(cohort, records, staged)
-        folds = _folds(collected, num_folds, seed)
-        digest = cohort_digest(collected.patient_labels())
-        build = _counts(collected, found)
+        folds, digest = _folds(collected, num_folds, seed)
         write_folds(staged / SPLITS_NAME, folds, seed, digest)
+        build = _counts(collected, found)
         _write_rejected(staged / target.REJECTED_NAME, collected.rejected)
         content = {
             **cohort_table(cohort, collected.joints, collected.facts),
-            "num_folds": num_folds,
-            "rejected": len(collected.rejected),
             # Written by the phantom generator: a report must not pass these off as patients.
             "is_phantom": (Path(manifest).parent / "phantom.json").is_file(),
+            "num_folds": num_folds,
+            "rejected": len(collected.rejected),
             "build": build,
             "fingerprint": fingerprint,
         }
         (staged / target.COHORT_NAME).write_text(json.dumps(content, indent=1) + "\n")
-        # tfds leaves the folder for downloads, of which there were none.
-        shutil.rmtree(staged / ".downloads", ignore_errors=True)
     return BuildSummary(data_dir=data_dir, built=True, **build)
+
+
+def _fingerprint(cohort: Cohort, manifest: Manifest, key: bytes, num_folds: int, seed: int) -> dict:
+    """What tells one build from another."""
+    return {
+        "manifest_sha256": manifest.sha256,
+        "config": to_json(cohort),
+        "num_folds": num_folds,
+        "seed": seed,
+        "version": VERSION,
+        # Tells another key from this one without giving anything away.
+        "key_check": hmac.new(key, b"msk_jax key check", hashlib.sha256).hexdigest()[:16],
+    }
 
 
 def _assign(
@@ -180,9 +181,11 @@ def _read(
         )
 
 
-def _folds(collected: _Collected, num_folds: int, seed: int) -> dict[str, int]:
+def _folds(collected: _Collected, num_folds: int, seed: int) -> tuple[dict[str, int], str]:
+    """Folds of the usable patients, and the digest of these."""
+    labels = collected.patient_labels()
     try:
-        return make_folds(collected.patient_labels(), num_folds, seed)
+        return make_folds(labels, num_folds, seed), cohort_digest(labels)
     except UserError as error:
         raise UserError(f"{error} {summarise(collected.rejected)}".strip()) from None
 

@@ -280,7 +280,7 @@ def summarise(rejected: Iterable[Rejection], limit: int = 3) -> str:
     rejected = list(rejected)
     counts = Counter(rejection.reason for rejection in rejected)
     listed = " ".join(f"[{count} x] {reason}" for reason, count in counts.most_common(limit))
-    more = f" And {len(counts) - limit} other reasons." if len(counts) > limit else ""
+    more = f" And {len(counts) - limit} other reason(s)." if len(counts) > limit else ""
     return f"{len(rejected)} manifest row(s) were rejected: {listed}{more}" if rejected else ""
 
 

@@ -3,6 +3,7 @@
 The shards are read with `tfds.builder_from_directory` and need none of this code.
 """
 
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -28,10 +29,12 @@ def write_shards(cohort: Cohort, records: Iterable[dict], data_dir: Path) -> Pat
     """
     tfds.disable_progress_bar()  # our caller shows its own
     builder = _builder_class(cohort.name)(cohort=cohort, records=records, data_dir=data_dir)
+    downloads = data_dir / ".downloads"  # tfds insists on the folder; nothing is fetched
     builder.download_and_prepare(
-        download_dir=data_dir / ".downloads",
+        download_dir=downloads,
         download_config=tfds.download.DownloadConfig(try_download_gcs=False),
     )
+    shutil.rmtree(downloads, ignore_errors=True)
     return Path(builder.data_dir)
 
 

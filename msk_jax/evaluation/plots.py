@@ -216,6 +216,42 @@ def forest_figure(
     return figure
 
 
+def ablation_figure(table: pd.DataFrame, levels: Sequence[str]) -> Figure:
+    """Area under the curve of each variant: a dot a seed, and a bar from mean - sd to mean + sd.
+
+    Args:
+      table: one row per variant and seed, with the column `variant` and one of areas per level;
+        variants from top to bottom in their order in the table, the whole system first.
+      levels: the columns to show, a panel each.
+    """
+    variants = list(dict.fromkeys(table["variant"]))
+    with house_style():
+        height = 1.0 + 0.32 * len(variants)
+        figure, axes = _panels(len(levels), width=2.9, height=height, share_y=True)
+        for axis, level in zip(axes, levels, strict=True):
+            colour, _, marker = LEVEL_STYLE.get(level, (BLACK, "-", "o"))
+            areas = pd.to_numeric(table[level], errors="coerce")
+            for row, variant in enumerate(variants):
+                values = areas[table["variant"] == variant].dropna().to_numpy()
+                if not len(values):
+                    continue
+                mean, spread = values.mean(), values.std(ddof=1) if len(values) > 1 else 0.0
+                axis.plot(values, np.full(len(values), row), marker=".", color=GREY, alpha=0.7,
+                          linestyle="none", markeredgewidth=0)
+                axis.plot([mean - spread, mean + spread], [row, row], color=colour, linewidth=1.6)
+                axis.plot(mean, row, marker=marker, color=colour, markersize=6)
+            whole = areas[table["variant"] == variants[0]].mean()
+            axis.axvline(whole, color=GREY, linewidth=0.8, linestyle=(0, (4, 2)), zorder=0)
+            axis.set_title(level.capitalize())
+            axis.set_xlabel("AUC")
+            axis.grid(axis="x", color="#e6e6e6", linewidth=0.6)
+            axis.xaxis.set_major_locator(MaxNLocator(nbins=4))
+            axis.tick_params(axis="y", length=0)
+        axes[0].set_yticks(range(len(variants)), variants)
+        axes[0].set_ylim(len(variants) - 0.5, -0.5)
+    return figure
+
+
 def interval_of(figures: Mapping[str, Any]) -> tuple[float | None, float | None]:
     """The interval to show: the one that counts patients where there is one."""
     shown = figures.get("clustered") or figures

@@ -45,8 +45,10 @@ def evaluate_study(
 
     The operating point of test fold k is chosen on the validation predictions of all patients that
     are not in test fold k, and then only applied to test fold k: the labels of the cases that are
-    counted have no part in the threshold that they are counted at. The threshold for new patients
-    is chosen on all validation predictions.
+    counted are not used to choose the threshold that they are counted at. (The validation
+    predictions come from the models of the other folds too, whose training saw patients of fold
+    k; only their parameters carry a trace of that.) The threshold for new patients is chosen on
+    all validation predictions.
 
     Args:
       predictions: out-of-fold predictions (`read_predictions(..., "test")`), levels as they are.

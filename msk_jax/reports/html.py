@@ -2,25 +2,23 @@
 
 import base64
 import io
-import json
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from msk_jax.errors import UserError
 from msk_jax.evaluation import plots
 from msk_jax.evaluation.predictions import LEVELS
+from msk_jax.reports.cohort import class_names, classes_table, cohort_rows
+from msk_jax.reports.formats import UNKNOWN, decimals, interval, mapping, percent, value
 from msk_jax.reports.reading import ReportInputs, read_inputs
 
 _MOST_HEAT_MAPS = 24
 _MOST_MISTAKES = 20
-_THIN = "\u202f"
-_UNKNOWN = "—"
 
 
 def write_report(workdir: Path, out: Path) -> Path:
@@ -52,7 +50,7 @@ def render(inputs: ReportInputs) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True,
                               lstrip_blocks=True)
     environment.filters.update(
-        percent=_percent, interval=_interval, value=_value, decimals=_decimals
+        percent=percent, interval=interval, value=value, decimals=decimals
     )
     source = resources.files("msk_jax.reports").joinpath("report.html.j2").read_text("utf-8")
     return environment.from_string(source).render(**_context(inputs))
@@ -62,12 +60,12 @@ def _context(inputs: ReportInputs) -> dict[str, Any]:
     """What the template needs."""
     run, metrics = inputs.run, inputs.metrics
     experiment = {"name": "", "title": "Study", "task": "", "modality": "", "input": "",
-                  "source": "", **_mapping(run.get("experiment"))}
-    classes = list(experiment.get("classes") or ("negative", "positive"))
+                  "source": "", **mapping(run.get("experiment"))}
+    classes = list(experiment.get("classes") or class_names(inputs.cohort))
     levels = {
         name: metrics["levels"][name]
         for name in LEVELS
-        if _mapping(metrics["levels"].get(name)).get("n")
+        if mapping(metrics["levels"].get(name)).get("n")
     }
     published = [entry for entry in experiment.get("published") or () if entry.get("name")]
     cohort = inputs.cohort
@@ -76,13 +74,13 @@ def _context(inputs: ReportInputs) -> dict[str, Any]:
         "classes": classes,
         "is_phantom": bool(run.get("is_phantom") or (cohort or {}).get("is_phantom")),
         "levels": levels,
-        "settings": _mapping(metrics.get("settings")),
+        "settings": mapping(metrics.get("settings")),
         "pooling": {"mean": "mean", "max": "maximum", "median": "median"},
         "folds": metrics.get("folds") or [],
         "published": published,
         "headline": _headline(levels, classes),
-        "cohort": None if cohort is None else _cohort_rows(cohort),
-        "cohort_labels": _label_counts(cohort),
+        "cohort": None if cohort is None else cohort_rows(cohort),
+        "cohort_classes": classes_table(cohort),
         "mistakes": _mistakes(inputs)[:_MOST_MISTAKES],
         "num_mistakes": len(_mistakes(inputs)),
         "pictures": _pictures(levels, published, classes, inputs),
@@ -92,14 +90,14 @@ def _context(inputs: ReportInputs) -> dict[str, Any]:
         ],
         "num_heat_maps": len(inputs.heat_maps),
         "heat_maps_missing": inputs.heat_maps_missing,
-        "choices": _choices(run, _mapping(experiment.get("choices"))),
+        "choices": _choices(run, cohort, mapping(experiment.get("choices"))),
         "run": run,
         "details": [
             (title, _flat(run[key]))
             for key, title in (("model", "Model"), ("recipe", "Recipe"))
             if run.get(key)
         ],
-        "unknown": _UNKNOWN,
+        "unknown": UNKNOWN,
     }
 
 
@@ -118,7 +116,7 @@ def _pictures(
     }
 
 
-def _svg(figure: Figure) -> Markup:
+def _svg(figure: Figure) -> str:
     """A figure as an SVG data address; glyphs are outlines, so that it needs no font."""
     buffer = io.BytesIO()
     with plots.house_style():
@@ -126,8 +124,8 @@ def _svg(figure: Figure) -> Markup:
     return _data_uri(buffer.getvalue(), "image/svg+xml")
 
 
-def _data_uri(content: bytes, kind: str) -> Markup:
-    return Markup(f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}")
+def _data_uri(content: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def _headline(levels: Mapping[str, Any], classes: list[str]) -> str:
@@ -142,126 +140,49 @@ def _headline(levels: Mapping[str, Any], classes: list[str]) -> str:
         plural = {"slice": "slice stacks"}.get(name, f"{name}s")
         return (
             f"Of {sensitivity['n']} {plural} labelled {classes[1]}, {sensitivity['successes']} "
-            f"were found (sensitivity {_percent(sensitivity['value'])}, {_interval(sensitivity)}); "
+            f"were found (sensitivity {percent(sensitivity['value'])}, {interval(sensitivity)}); "
             f"of {specificity['n']} labelled {classes[0]}, {specificity['successes']} were called "
-            f"so (specificity {_percent(specificity['value'])}, {_interval(specificity)})."
+            f"so (specificity {percent(specificity['value'])}, {interval(specificity)})."
         )
     return "No level has a sensitivity and a specificity; the reasons stand below."
 
 
 def _mistakes(inputs: ReportInputs) -> list[dict[str, Any]]:
     """Patients that were called wrongly, the surest mistakes first."""
-    patient = _mapping(inputs.metrics["levels"].get("patient"))
-    per_fold = _mapping(patient.get("thresholds")).get("per_fold") or []
+    patient = mapping(inputs.metrics["levels"].get("patient"))
+    per_fold = mapping(patient.get("thresholds")).get("per_fold") or []
     limits = {entry["fold"]: entry["threshold"] for entry in per_fold}
     rows = inputs.predictions[inputs.predictions["level"] == "patient"]
     wrong = []
     for row in rows.to_dict("records"):
         limit = limits.get(row["fold"])
         if limit is not None and (row["prob"] >= limit) != bool(row["label"]):
-            about = [_value(row[name]) for name in ("site", "sex", "age")
+            about = [value(row[name]) for name in ("site", "sex", "age")
                      if row.get(name) not in (None, "") and row[name] == row[name]]
             wrong.append({**row, "threshold": limit, "about": ", ".join(about)})
     return sorted(wrong, key=lambda row: -abs(row["prob"] - row["threshold"]))
 
 
-def _cohort_rows(cohort: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The cohort table without its label counts; entries that are missing are left out."""
-    titles = {
-        "name": "Cohort", "patients": "Patients", "joints": "Joints", "slices": "Slice stacks",
-        "sex": "Sex", "age": "Age in years", "sites": "Sites", "spacing_mm": "Spacing in mm",
-        "rejected": "Studies rejected", "num_folds": "Folds of the cross-validation",
-    }
-    rows = []
-    for key, title in titles.items():
-        if cohort.get(key) in (None, "", {}):
-            continue
-        entry = cohort[key]
-        if key == "age" and isinstance(entry, Mapping):
-            entry = _age(entry)
-        rows.append((title, _value(entry)))
-    return rows
-
-
-def _age(age: Mapping[str, Any]) -> str:
-    """Median with quartiles, and how many ages are unknown."""
-    if age.get("median") is None:
-        return "unknown"
-    text = f"median {_value(age['median'])}"
-    if age.get("q1") is not None and age.get("q3") is not None:
-        text += f", quartiles {_value(age['q1'])} to {_value(age['q3'])}"
-    return text + (f"; {age['missing']} unknown" if age.get("missing") else "")
-
-
-def _label_counts(cohort: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Counts of each class at each level: `classes` and `rows` (level, counts)."""
-    counts = _mapping(_mapping(cohort).get("by_label"))
-    counts = {name: counts[name] for name in LEVELS if isinstance(counts.get(name), Mapping)}
-    if not counts:
-        return None
-    classes = list(dict.fromkeys(key for entry in counts.values() for key in entry))
-    rows = [(name, [entry.get(key, 0) for key in classes]) for name, entry in counts.items()]
-    return {"classes": classes, "rows": rows}
-
-
-def _choices(run: Mapping[str, Any], choices: Mapping[str, str]) -> list[tuple[str, str, str]]:
+def _choices(
+    run: Mapping[str, Any], cohort: Mapping[str, Any] | None, choices: Mapping[str, str]
+) -> list[tuple[str, str, str]]:
     """Field, the value it had in this run (empty where the run does not say), and the reason."""
-    values = {}
-    for part in ("model", "recipe", "region", "evaluation"):
-        for name, value in _flat(_mapping(run.get(part))):
-            values[f"{part}.{name}"] = value
-            values.setdefault(name, value)
+    config = mapping(mapping(mapping(cohort).get("fingerprint")).get("config"))
+    parts = {"model": run.get("model"), "recipe": run.get("recipe"), "region": config.get("region")}
+    values: dict[str, str] = {}
+    for part, settings in parts.items():
+        for name, text in _flat(settings):
+            values[f"{part}.{name}"] = text
+            values.setdefault(name, text)
     return [(field, values.get(field, ""), str(reason)) for field, reason in choices.items()]
 
 
 def _flat(entries: Any, prefix: str = "") -> list[tuple[str, str]]:
     """Nested settings as (dotted name, text)."""
     rows = []
-    for key, entry in _mapping(entries).items():
+    for key, entry in mapping(entries).items():
         if isinstance(entry, Mapping) and entry:
             rows += _flat(entry, f"{prefix}{key}.")
         else:
-            rows.append((f"{prefix}{key}", _value(entry)))
+            rows.append((f"{prefix}{key}", value(entry)))
     return rows
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    """The mapping, or an empty one for anything else."""
-    return dict(value) if isinstance(value, Mapping) else {}
-
-
-def _percent(value: float | None) -> str:
-    return _UNKNOWN if value is None else f"{100 * value:.1f}{_THIN}%"
-
-
-def _interval(figures: Mapping[str, Any], scale: float = 100.0, digits: int = 1) -> str:
-    """The interval that counts patients, where there is one, as `73.0 to 99.0`."""
-    low, high = plots.interval_of(figures)
-    if low is None or high is None:
-        return "no interval"
-    return f"{_decimals(scale * low, digits)} to {_decimals(scale * high, digits)}"
-
-
-def _decimals(value: float | None, digits: int = 3) -> str:
-    """A number with a true minus sign."""
-    return _UNKNOWN if value is None else f"{value:.{digits}f}".replace("-", "−")
-
-
-def _value(value: Any) -> str:
-    """Any JSON value as short text."""
-    if value is None:
-        return _UNKNOWN
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4g}".replace("-", "−") if value < 0 else f"{value:.4g}"
-    if isinstance(value, Mapping):
-        return ", ".join(
-            f"{key} ({_value(entry)})" if isinstance(entry, Mapping) else f"{key} {_value(entry)}"
-            for key, entry in value.items()
-        )
-    if isinstance(value, list | tuple):
-        if any(isinstance(entry, Mapping) for entry in value):
-            return json.dumps(value)
-        return ", ".join(_value(entry) for entry in value)
-    return str(value)

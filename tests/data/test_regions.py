@@ -1,12 +1,15 @@
 """The joints of a pelvis made of boxes: found where we put them, cropped where they are."""
 
+import csv
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from msk_jax.data.dicom import Series, read_series
+from msk_jax.data.dicom import Series, read_series, scan
 from msk_jax.data.geometry import SeriesError
-from msk_jax.data.regions import SacroiliacRegion
+from msk_jax.data.regions import SacroiliacRegion, coarse_bone
+from msk_jax.phantoms import SacroiliacPhantom, write_cohort
 
 from .ct_files import JOINT_Z, box_pelvis, write_ct
 
@@ -173,3 +176,39 @@ def test_extent_of_the_manifest_is_used():
     crops = REGION.extract(pelvis(), joint_z_mm=(-20, 20))
     assert crops["left"].z_mm[2] == pytest.approx(20 - 0.75 * 40, abs=2.5)
     assert crops["left"].z_mm[-3] == pytest.approx(20 - 0.35 * 40, abs=2.5)
+
+
+def test_coarse_grid_lies_on_the_fine_one():
+    voxels = np.full((4, 9, 8), -1000, np.int16)
+    voxels[2:4, 4:8, 2:4] = 800
+    voxels[0, 0, 7] = 3000  # a speck
+    ct = series_of(voxels, (10.0, 20.0, 30.0), (1.0, 0.5, 1.1))
+    bone, spacing, origin = coarse_bone(ct, 200.0, min_component_mm3=5.0)
+    # Blocks of 2 x 4 x 2 voxels; the ninth row fills none. The speck's block means -750 HU.
+    assert bone.shape == (2, 2, 4) and np.argwhere(bone).tolist() == [[1, 1, 1]]
+    assert spacing == pytest.approx((2.0, 2.0, 2.2))
+    assert origin == pytest.approx((10.5, 20.75, 30.55))
+    # 2 x 2 x 2.2 = 8.8 mm3.
+    assert not coarse_bone(ct, 200.0, min_component_mm3=9.0)[0].any()
+
+
+def test_joints_of_the_phantom_are_found(tmp_path):
+    phantom = SacroiliacPhantom(patients=2, seed=11, matrix=320, pixel_mm=1.15, workers=1)
+    write_cohort(tmp_path / "out", phantom)
+    with (tmp_path / "out" / "parameters.csv").open() as file:
+        truth = {(row["patient_id"], row["side"]): row for row in csv.DictReader(file)}
+    found = scan(tmp_path / "out" / "dicom")
+    for uid, files in found.series.items():
+        ct = read_series(files)
+        frame = REGION.locate(ct)
+        left, right = (truth[ct.patient_id, side] for side in ("left", "right"))
+        expected = [float(end) for end in left["joint_z_mm"].split(":")]
+        assert frame.joint_z_mm == pytest.approx(expected, abs=8), uid
+        middle = (float(left["centre_x_mm"]) + float(right["centre_x_mm"])) / 2
+        assert frame.midline_x_mm == pytest.approx(middle, abs=4)
+        for side, crop in REGION.extract(ct).items():
+            # The middle of the joint lies well inside the crop.
+            row = truth[ct.patient_id, side]
+            x = abs(float(row["centre_x_mm"]) - crop.origin_mm[0]) / 0.75
+            y = (float(row["centre_y_mm"]) - crop.origin_mm[1]) / 0.75
+            assert 32 < x < 112 and 32 < y < 112

@@ -75,3 +75,16 @@ def test_training_curves_by_split():
         assert len(axis.lines) == 2
         np.testing.assert_allclose(axis.lines[0].get_ydata(), expected)
     assert axes[0].lines[0].get_linestyle() != axes[0].lines[1].get_linestyle()
+
+
+def test_ablation_shows_seeds_mean_and_spread():
+    table = pd.DataFrame({
+        "variant": ["whole", "whole", "less"], "seed": [0, 1, 0], "joint": [0.8, 0.9, 0.7],
+    })
+    axis = plots.ablation_figure(table, ["joint"]).axes[0]
+    seeds, bar, mean = axis.lines[:3]
+    np.testing.assert_allclose(seeds.get_xdata(), [0.8, 0.9])
+    spread = 0.1 / np.sqrt(2)  # of two values a and b: |a - b| / sqrt 2
+    np.testing.assert_allclose(bar.get_xdata(), [0.85 - spread, 0.85 + spread])
+    assert mean.get_xdata() == pytest.approx([0.85])
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["whole", "less"]

@@ -1,0 +1,34 @@
+# Two commands do everything on a machine that has Python 3.11 or newer and make:
+#   make demo   phantom patients -> shards -> training -> report
+#   make test   the whole test suite
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+# The parity tests compare with these. Elsewhere the tests that need them skip and say so.
+TORCH ?= torch==2.13.0
+TORCHVISION ?= torchvision==0.28.0
+
+.PHONY: demo test clean
+
+demo: $(VENV)/installed
+	$(BIN)/msk-jax demo sacroiliitis --out demo
+
+test: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+$(VENV)/installed: setup.cfg pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(PIP) --editable '.[test]'
+	-$(PIP) '$(TORCH)' && $(PIP) --no-deps '$(TORCHVISION)'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo .cache build dist *.egg-info

@@ -1,0 +1,89 @@
+"""The cohort tables of a report, from cohort.json; what is missing there is left out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msk_jax.evaluation.predictions import LEVELS
+from msk_jax.reports.formats import UNKNOWN, mapping, value
+
+_TITLES = {
+    "name": "Cohort",
+    "patients": "Patients",
+    "joints": "Joints",
+    "slices": "Slice stacks",
+    "sex": "Sex",
+    "age": "Age in years",
+    "sites": "Sites",
+    "pixel_mm": "Pixel in mm",
+    "spacing_mm": "Slice spacing in mm",
+    "num_slices": "Slices of a scan",
+    "rejected": "Studies rejected",
+    "num_folds": "Folds of the cross-validation",
+}
+
+
+def class_names(cohort: Mapping[str, Any] | None) -> tuple[str, str]:
+    """Names of class 0 and 1, as the cohort declares them; else negative and positive."""
+    config = mapping(mapping(mapping(cohort).get("fingerprint")).get("config"))
+    names = config.get("classes") or mapping(cohort).get("classes")
+    if isinstance(names, list | tuple) and len(names) == 2:
+        return str(names[0]), str(names[1])
+    return "negative", "positive"
+
+
+def cohort_rows(cohort: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Title and text of each property of the cohort."""
+    rows = []
+    for key, title in _TITLES.items():
+        entry = cohort.get(key)
+        if entry in (None, "", {}, []):
+            continue
+        if key == "age" and isinstance(entry, Mapping):
+            text = _age(entry)
+        elif key in ("pixel_mm", "spacing_mm", "num_slices"):
+            text = _range(entry)
+        else:
+            text = value(entry)
+        rows.append((title, text))
+    return rows
+
+
+def classes_table(cohort: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The cohort by class: `classes`, and `rows` of a title and a cell per class.
+
+    Cases at each level, then patients by site and by sex, then ages.
+    """
+    cohort = mapping(cohort)
+    counts = mapping(cohort.get("by_label"))
+    rows = [(f"{name}s", mapping(counts.get(name))) for name in LEVELS if mapping(counts.get(name))]
+    if not rows:
+        return None
+    classes = list(dict.fromkeys(key for _, entry in rows for key in entry))
+    for column, title in (("by_site", "site"), ("by_sex", "sex")):
+        rows += [
+            (f"patients of {title} {name}", mapping(entry))
+            for name, entry in mapping(cohort.get(column)).items()
+        ]
+    cells = [(title, [value(entry.get(name, 0)) for name in classes]) for title, entry in rows]
+    ages = mapping(cohort.get("age_by_label"))
+    if ages:
+        cells.append(("age in years", [_age(mapping(ages.get(name))) for name in classes]))
+    return {"classes": classes, "rows": cells}
+
+
+def _age(age: Mapping[str, Any]) -> str:
+    """Median with quartiles, and how many ages are unknown."""
+    if age.get("median") is None:
+        return "unknown"
+    text = f"median {value(age['median'])}"
+    if age.get("q1") is not None and age.get("q3") is not None:
+        text += f", quartiles {value(age['q1'])} to {value(age['q3'])}"
+    return text + (f"; {age['missing']} unknown" if age.get("missing") else "")
+
+
+def _range(entry: Any) -> str:
+    """Lowest and highest as `0.7 to 0.9`, or the one value that both are."""
+    if isinstance(entry, list | tuple) and len(entry) == 2:
+        low, high = (UNKNOWN if bound is None else value(bound) for bound in entry)
+        return low if low == high else f"{low} to {high}"
+    return value(entry)

@@ -1,0 +1,96 @@
+"""Grad-CAM against the formula by hand, and pictures in the right place."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from msk_jax.data.regions import JointVolume
+from msk_jax.errors import UserError
+from msk_jax.explain.gradcam import gradcam
+from msk_jax.explain.overlay import Plane, draw_overlay
+from msk_jax.models.ms25dnet import MS25DNetConfig
+from msk_jax.verbs.heatmaps import crop_plane
+
+
+class _Linear(nn.Module):
+    """Two channels, averaged and weighed by fixed numbers: its Grad-CAM is known."""
+
+    weights: tuple = ((0.0, 2.0), (0.0, -1.0))
+
+    @nn.compact
+    def __call__(self, x):
+        x = self.perturb("map", x)
+        return jnp.mean(x, (1, 2)) @ jnp.array(self.weights), {"map": x}
+
+
+def test_by_hand():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=(2, 4, 6, 2)).astype(np.float32)
+    # Two classes: log-odds = logit 1 - logit 0 = 2 mean(A_0) - mean(A_1), so a = (2, -1) / 24.
+    expected = np.maximum(2 * x[..., 0] - x[..., 1], 0)
+    expected /= expected.max((1, 2), keepdims=True)
+    np.testing.assert_allclose(gradcam(_Linear(), {}, x, ["map"], 1), expected, atol=1e-5)
+    opposite = np.maximum(x[..., 1] - 2 * x[..., 0], 0)
+    opposite /= opposite.max((1, 2), keepdims=True)
+    np.testing.assert_allclose(gradcam(_Linear(), {}, x, ["map"], 0), opposite, atol=1e-5)
+
+
+def test_nothing_for_the_class_is_all_zero_not_nan():
+    x = np.zeros((1, 4, 4, 2), np.float32)
+    np.testing.assert_array_equal(gradcam(_Linear(), {}, x, ["map"], 1), 0)
+
+
+@pytest.mark.parametrize("change", [{}, {"rfpn": False}, {"rfpn": False, "aspp": False}])
+def test_on_every_form_of_the_network(change):
+    config = MS25DNetConfig(
+        num_slices=3, backbone="resnet18", width=4, aspp_rates=(1,), pyramid_features=8, **change
+    )
+    model = config.build()
+    x = np.random.default_rng(1).normal(size=(2, 32, 32, 3)).astype(np.float32)
+    variables = model.init(jax.random.key(1), x)
+    variables = {k: variables[k] for k in ("params", "batch_stats")}
+    cam = np.asarray(gradcam(model, variables, x, config.explained_endpoints, 1))
+    assert cam.shape == (2, 32, 32) and np.isfinite(cam).all()
+    assert cam.min() >= 0 and cam.max() <= 1
+    with pytest.raises(UserError, match="no endpoint 'nowhere'"):
+        gradcam(model, variables, x, ["nowhere"], 1)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("cut", [0, 4])
+def test_a_hot_pixel_is_drawn_where_the_patient_has_it(mirrored, cut):
+    """The same landmark in mm, through the crop's own geometry and through the drawing."""
+    side, spacing = 24, (0.8, 1.1, 2.5)
+    joint = JointVolume(
+        voxels=np.zeros((3, side, side), np.int16), z_mm=np.arange(3, dtype=np.float32),
+        origin_mm=(40.0 if mirrored else -60.0, 5.0, 0.0), spacing_mm=spacing, mirrored=mirrored,
+    )  # fmt: skip
+    row, column = 6, 9
+    landmark = joint.to_sitk().TransformIndexToPhysicalPoint((column, row, 1))
+    cam = np.zeros((side - 2 * cut,) * 2)
+    cam[row - cut, column - cut] = 1
+    plane = crop_plane(cam, joint.origin_mm, spacing, mirrored, stored_side=side)
+    ct = Plane(np.full((200, 200), -2000.0), (-100.0, -50.0), (1.0, 1.0))
+    figure = draw_overlay(ct, [plane], (400, 1500), "")
+    axes = figure.axes[1]
+    figure.canvas.draw()
+    picture = np.asarray(figure.canvas.buffer_rgba()).astype(float)
+    x, y = axes.transData.transform(landmark[:2])
+    heat = picture[..., 0] - picture[..., 2]  # orange, on black
+    found_row, found_column = np.unravel_index(np.argmax(heat), heat.shape)
+    height = picture.shape[0]
+    pixels_per_mm = axes.transData.transform((1, 0))[0] - axes.transData.transform((0, 0))[0]
+    assert abs(found_column - x) < 0.8 * pixels_per_mm + 1
+    assert abs(height - found_row - y) < 1.1 * pixels_per_mm + 1
+
+
+def test_pictures_follow_radiological_convention():
+    """Smaller x (the patient's right) lies left, anterior (smaller y) on top."""
+    ct = Plane(np.zeros((10, 10)), (-5.0, -5.0), (1.0, 1.0))
+    axes = draw_overlay(ct, [], (400, 1500), "").axes[0]
+    x = [axes.transData.transform((v, 0))[0] for v in (-4, 4)]
+    y = [axes.transData.transform((0, v))[1] for v in (-4, 4)]
+    assert x[0] < x[1] and y[0] > y[1]
+    assert [t.get_text() for t in axes.texts] == ["R", "L"]

@@ -1,0 +1,126 @@
+"""What people type by mistake: one sentence, exit status 2, no traceback."""
+
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from msk_jax.cli import main
+from tests.conftest import REPOSITORY, TINY
+
+
+def _refused(capsys, *args) -> str:
+    with pytest.raises(SystemExit) as left:
+        main([str(a) for a in args])
+    assert left.value.code == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error and error.strip()
+    return error
+
+
+def test_list_has_one_line_each(capsys):
+    main(["experiments"])
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert len(lines) == 2
+    for words in ("sacroiliitis", "CT", "5 axial slices", "10.61369/MRP.2025100011"):
+        assert words in lines[1]
+
+
+@pytest.mark.parametrize("verb", ["phantom", "build", "train", "evaluate", "ablate", "demo"])
+def test_help_explains_every_flag(verb, capsys):
+    with pytest.raises(SystemExit) as left:
+        main([verb, "--help"])
+    assert left.value.code == 0
+    text = capsys.readouterr().out
+    flags = [line for line in text.splitlines() if line.strip("│ ").startswith("--")]
+    assert flags
+    # A flag without an explanation shows its default alone.
+    for block in text.split("--")[1:]:
+        words = block.split("(default")[0].split("(required")[0]
+        assert len(words.split()) >= 4, f"--{block[:60]} is not explained"
+
+
+def test_help_shows_the_defaults_of_the_experiment(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", TINY, "--help"])
+    assert "(default: 0.003)" in capsys.readouterr().out
+
+
+def test_wrong_words(capsys, tmp_path):
+    assert "Did you mean sacroiliitis?" in _refused(capsys, "train", "sacroilitis")
+    assert "The verbs are" in _refused(capsys, "trian", "sacroiliitis")
+    assert "Name the experiment" in _refused(capsys, "train")
+    assert "no experiment file" in _refused(capsys, "train", tmp_path / "mine.py")
+    _refused(capsys, "train", "sacroiliitis", "--no-such-flag", "3")
+
+
+def test_folders_that_hold_nothing(capsys, tmp_path):
+    there = ("--data-dir", tmp_path)
+    assert "no built cohort" in _refused(
+        capsys, "train", TINY, *there, "--workdir", tmp_path / "run"
+    )
+    assert "Nothing was trained" in _refused(capsys, "evaluate", TINY, *there, "--workdir", tmp_path)
+    assert "msk-jax" in _refused(capsys, "report", "--workdir", tmp_path)
+    assert "no trained model" in _refused(
+        capsys, "predict", "--workdir", tmp_path, "--dicom", tmp_path, "--out", tmp_path / "o"
+    )
+
+
+def test_unwritable_places(capsys, shards, tmp_path):
+    (tmp_path / "file").touch()
+    below = tmp_path / "file" / "below"
+    assert "cannot be written" in _refused(
+        capsys, "train", TINY, "--data-dir", shards, "--workdir", below
+    )
+    assert str(below) in _refused(capsys, "phantom", TINY, "--out", below)
+
+
+def test_settings_that_cannot_be(capsys, shards, tmp_path):
+    def train(*flags):
+        return _refused(
+            capsys, "train", TINY, "--data-dir", shards, "--workdir", tmp_path / "run", *flags
+        )
+
+    assert "too large for a 4x4 feature map" in train("--aspp-rates", 2)
+    assert "multiple of 4" in train("--batch-size", 6)
+    assert "no fold 7" in train("--fold", 7)
+    assert "no weight file" in train("--init-from", tmp_path / "none.pth", "--epochs", 1)
+
+
+def test_half_written_checkpoint(capsys, shards, tmp_path):
+    """The newest checkpoint is damaged: a sentence names it, and deleting it is enough."""
+    import shutil
+
+    command = ["train", TINY, "--data-dir", str(shards), "--workdir", str(tmp_path / "run"),
+               "--fold", "0"]  # fmt: skip
+    main(command)
+    fold = tmp_path / "run" / "fold_0"
+    (fold / "finished.json").unlink()
+    newest = max((p for p in (fold / "last").iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
+    for file in (newest / "state").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"")
+    message = _refused(capsys, *command)
+    assert str(newest) in message and "Delete that folder" in message
+    shutil.rmtree(newest)
+    main(command)
+    assert (fold / "finished.json").exists()
+
+
+def test_full_disk_while_training(shards, tmp_path):
+    """No file may grow beyond 20 kB: the checkpoint fails as on a full disk."""
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    result = subprocess.run(
+        [sys.executable, "-m", "msk_jax", "train", TINY, "--data-dir", str(shards),
+         "--workdir", str(tmp_path / "run"), "--fold", "0"],
+        cwd=REPOSITORY, preexec_fn=limit, capture_output=True, text=True,
+        env={**os.environ, "XLA_FLAGS": "", "JAX_ENABLE_COMPILATION_CACHE": "false"},
+    )  # fmt: skip
+    assert result.returncode == 2, result.stderr[-2000:]
+    assert "Traceback" not in result.stderr
+    assert "could not be written" in result.stderr and "Make room" in result.stderr
