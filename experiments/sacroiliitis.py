@@ -69,18 +69,22 @@ experiment = Experiment(
             backbone="resnet18",
             width=16,
             output_stride=16,
-            aspp_rates=(1, 2, 3),
+            aspp_rates=(1, 2),
             pyramid_features=32,
             dropout=0.2,
         ),
-        preprocess=full.preprocess,
+        preprocess=dataclasses.replace(full.preprocess, crop=96),
         recipe=dataclasses.replace(
             full.recipe,
-            epochs=15,
-            learning_rate=2e-3,
+            epochs=16,
+            learning_rate=1e-3,
             head_learning_rate=None,
             warmup_epochs=1,
-            augmentation=Augmentation(rotation=8.0, scaling=0.05, translation=0.04),
+            average_decay=0.98,
+            monitor="none",
+            augmentation=Augmentation(
+                rotation=15.0, scaling=0.1, translation=0.06, gamma=(0.7, 1.4), noise=0.04
+            ),
         ),
     ),
     num_folds=5,
@@ -105,7 +109,7 @@ experiment = Experiment(
         "recipe": "AdamW with warm-up and cosine decay, loss weighted by class; nothing of the "
         "training is published",
         "folds": "5-fold cross-validation by patient: the paper's split is not stated",
-        "operating point": "Youden's index on validation folds, frozen before the test fold is read",
+        "operating point": "Youden's index on validation folds, frozen for the test fold",
         "patient label": "positive where either joint is; the probability is the larger of the two",
     },
 )

@@ -7,9 +7,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-# TensorFlow, which only reads and writes shards here, greets on standard error when it loads.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 import tyro
 
 from msk_jax import experiment as catalogue
@@ -24,7 +21,7 @@ from msk_jax.verbs import console
 
 Flat = tyro.conf.OmitArgPrefixes
 
-USAGE = """msk-jax: musculoskeletal imaging AI, from a DICOM cohort to the statistics of a reader study
+USAGE = """msk-jax: musculoskeletal imaging AI, from DICOM to the statistics of a reader study
 
   msk-jax experiments                     which systems there are
   msk-jax demo EXPERIMENT                 the whole way on phantom patients, in minutes
@@ -145,12 +142,14 @@ class Ablate:
     """Shards of your own; by default the ablation's phantom patients are made."""
     seeds: int = 3
     """Runs of each variant."""
+    only: tuple[str, ...] = ()
+    """Words of the variants to run, as `--only "1 slice" "5 slices"`; none runs them all."""
 
     def run(self, experiment: Experiment) -> None:
         from msk_jax.verbs import ablate
 
         ablation = catalogue.load_ablation(experiment.name)
-        ablate.run(experiment, ablation, self.out, self.data_dir, self.seeds)
+        ablate.run(experiment, ablation, self.out, self.data_dir, self.seeds, self.only)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -246,6 +245,7 @@ PLAIN = {"predict": Predict, "report": Report, "experiments": Experiments, "pseu
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run one verb. Exit status 0, or 2 with a sentence where something given cannot be used."""
+    _cache_compilations()
     try:
         _dispatch(list(sys.argv[1:] if args is None else args))
     except UserError as error:
@@ -260,6 +260,15 @@ def main(args: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("Stopped. Run the same command again to go on.", file=sys.stderr)
         sys.exit(130)
+
+
+def _cache_compilations() -> None:
+    """Let a verb reuse what an earlier one compiled, unless the user has set another place."""
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is None:
+        home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+        jax.config.update("jax_compilation_cache_dir", str(home / "msk_jax" / "xla"))
 
 
 def _leave(sentence: str) -> None:

@@ -65,5 +65,7 @@ def _dataclass(name: Any) -> type:
         except ImportError:
             found = None
     if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
-        raise UserError(f"The saved settings name {name!r}, which this version of msk_jax does not have.")
+        raise UserError(
+            f"The saved settings name {name!r}, which this version of msk_jax does not have."
+        )
     return found

@@ -61,7 +61,9 @@ def test_folders_that_hold_nothing(capsys, tmp_path):
     assert "no built cohort" in _refused(
         capsys, "train", TINY, *there, "--workdir", tmp_path / "run"
     )
-    assert "Nothing was trained" in _refused(capsys, "evaluate", TINY, *there, "--workdir", tmp_path)
+    assert "Nothing was trained" in _refused(
+        capsys, "evaluate", TINY, *there, "--workdir", tmp_path
+    )
     assert "msk-jax" in _refused(capsys, "report", "--workdir", tmp_path)
     assert "no trained model" in _refused(
         capsys, "predict", "--workdir", tmp_path, "--dicom", tmp_path, "--out", tmp_path / "o"
@@ -98,7 +100,9 @@ def test_half_written_checkpoint(capsys, shards, tmp_path):
     main(command)
     fold = tmp_path / "run" / "fold_0"
     (fold / "finished.json").unlink()
-    newest = max((p for p in (fold / "last").iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
+    newest = max(
+        (p for p in (fold / "last").iterdir() if p.name.isdigit()), key=lambda p: int(p.name)
+    )
     for file in (newest / "state").rglob("*"):
         if file.is_file():
             file.write_bytes(b"")

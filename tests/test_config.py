@@ -15,7 +15,14 @@ def test_whole_experiment_round_trip(tiny):
 
 @pytest.mark.parametrize(
     "name",
-    ["os.system", "subprocess.Popen", "msk_jax.cli.main", "msk_jax.nowhere.X", "dataclasses.Field", 7],
+    [
+        "os.system",
+        "subprocess.Popen",
+        "msk_jax.cli.main",
+        "msk_jax.nowhere.X",
+        "dataclasses.Field",
+        7,
+    ],
 )
 def test_other_types_are_refused(name):
     with pytest.raises(UserError, match="which this version"):

@@ -11,7 +11,7 @@ import dataclasses
 from experiments.sacroiliitis import experiment
 from msk_jax.experiment import Ablation
 
-_recipe = dataclasses.replace(experiment.small.recipe, epochs=12)
+_recipe = dataclasses.replace(experiment.small.recipe, epochs=10)
 _model = dataclasses.replace(experiment.small.model, width=8, pyramid_features=16)
 
 ablation = Ablation(

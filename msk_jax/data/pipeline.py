@@ -4,19 +4,12 @@ A record is one joint; a stack is `num_slices` neighbouring slices of it about o
 """
 
 import dataclasses
-import json
-import logging
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from msk_jax.errors import UserError
-
-# TensorFlow only reads files here; its start-up messages say nothing to our user.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 _SHUFFLE_STACKS = 1024
 """Stacks held to draw from; the joints themselves are shuffled first."""
@@ -188,8 +181,8 @@ def _open(data_dir: Path):
         )
     try:
         return tfds.builder_from_directory(infos[0].parent)
-    except (ValueError, OSError, json.JSONDecodeError) as error:
+    except Exception as error:  # what a damaged file raises depends on where it is damaged
         raise UserError(
-            f"The shards in {data_dir} cannot be read ({error}). Build the cohort again with "
-            "--overwrite."
+            f"The shards in {data_dir} cannot be read ({type(error).__name__}: {error}). Build the "
+            "cohort again with --overwrite."
         ) from error

@@ -169,9 +169,7 @@ def threshold_at_sensitivity(labels: np.ndarray, probs: np.ndarray, sensitivity:
     return float(thresholds[np.flatnonzero(reached >= sensitivity - 1e-12)[-1]])
 
 
-def _candidates(
-    labels: np.ndarray, probs: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _candidates(labels: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Thresholds, ascending, with the sensitivity and the specificity of each."""
     labels, probs = np.asarray(labels, bool), np.asarray(probs, np.float64)
     if labels.all() or not labels.any():

@@ -13,7 +13,13 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 # M. Okabe and K. Ito, Color Universal Design (2008), without the yellow, too pale for paper.
 BLACK, ORANGE, SKY, GREEN, BLUE, RED, PURPLE = (
-    "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7",
+    "#000000",
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#0072B2",
+    "#D55E00",
+    "#CC79A7",
 )
 GREY = "#6b6b6b"
 LEVEL_STYLE = {
@@ -67,8 +73,13 @@ def _roc_panel(axis: Axes, name: str, level: Mapping[str, Any]) -> None:
     colour, line, marker = LEVEL_STYLE.get(name, (BLACK, "-", "o"))
     axis.set_title(name.capitalize())
     axis.plot([0, 1], [0, 1], color=GREY, linewidth=0.7, linestyle=":")
-    axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="1 − specificity",
-             ylabel="Sensitivity", aspect="equal")
+    axis.set(
+        xlim=(-0.02, 1.02),
+        ylim=(-0.02, 1.02),
+        xlabel="1 − specificity",
+        ylabel="Sensitivity",
+        aspect="equal",
+    )
     axis.set_xticks(np.linspace(0, 1, 6))
     axis.set_yticks(np.linspace(0, 1, 6))
     axis.grid(color="#e6e6e6", linewidth=0.6)
@@ -78,15 +89,36 @@ def _roc_panel(axis: Axes, name: str, level: Mapping[str, Any]) -> None:
         return
     if curve["band"]:
         band = {key: np.asarray(value) for key, value in curve["band"].items()}
-        axis.fill_between(1 - band["specificity"], band["low"], band["high"], color=colour,
-                          alpha=0.18, linewidth=0)
-    axis.plot(curve["false_positive_rate"], curve["sensitivity"], color=colour, linestyle=line,
-              linewidth=1.6)
+        axis.fill_between(
+            1 - band["specificity"],
+            band["low"],
+            band["high"],
+            color=colour,
+            alpha=0.18,
+            linewidth=0,
+        )
+    axis.plot(
+        curve["false_positive_rate"],
+        curve["sensitivity"],
+        color=colour,
+        linestyle=line,
+        linewidth=1.6,
+    )
     sensitivity, specificity = level["sensitivity"]["value"], level["specificity"]["value"]
     if sensitivity is not None and specificity is not None:
-        axis.plot(1 - specificity, sensitivity, marker=marker, color=colour, markersize=7,
-                  markeredgecolor="white", markeredgewidth=1.2, linestyle="none", clip_on=False,
-                  zorder=5, label="frozen operating point")
+        axis.plot(
+            1 - specificity,
+            sensitivity,
+            marker=marker,
+            color=colour,
+            markersize=7,
+            markeredgecolor="white",
+            markeredgewidth=1.2,
+            linestyle="none",
+            clip_on=False,
+            zorder=5,
+            label="frozen operating point",
+        )
     auc = level["auc"]
     text = f"AUC {auc['value']:.3f}"
     if auc["low"] is not None:
@@ -123,10 +155,24 @@ def _confusion_panel(axis: Axes, table: np.ndarray, classes: Sequence[str]) -> N
     for row in range(2):
         for column in range(2):
             colour = "white" if share[row, column] > 0.8 else "black"
-            axis.text(column, row - 0.08, f"{table[row, column]}", ha="center", va="center",
-                      fontsize=15, color=colour)
-            axis.text(column, row + 0.24, f"{share[row, column]:.0%}", ha="center", va="center",
-                      fontsize=8, color=colour)
+            axis.text(
+                column,
+                row - 0.08,
+                f"{table[row, column]}",
+                ha="center",
+                va="center",
+                fontsize=15,
+                color=colour,
+            )
+            axis.text(
+                column,
+                row + 0.24,
+                f"{share[row, column]:.0%}",
+                ha="center",
+                va="center",
+                fontsize=8,
+                color=colour,
+            )
     axis.set_xticks([0, 1], classes)
     axis.set_yticks([0, 1], classes, rotation=90, va="center")
     axis.set(xlabel="Called", ylabel="True")
@@ -145,15 +191,23 @@ def training_figure(histories: Mapping[int, pd.DataFrame]) -> Figure:
     styles = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
     with house_style():
         figure, axes = _panels(3, width=2.9, height=2.6)
-        drawn = [("train", "loss", "Training loss"), ("validation", "loss", "Validation loss"),
-                 ("validation", "auc", "Validation AUC")]
+        drawn = [
+            ("train", "loss", "Training loss"),
+            ("validation", "loss", "Validation loss"),
+            ("validation", "auc", "Validation AUC"),
+        ]
         for axis, (split, column, title) in zip(axes, drawn, strict=True):
             for number, (fold, table) in enumerate(sorted(histories.items())):
                 rows = table[table["split"] == split]
-                axis.plot(rows["epoch"], pd.to_numeric(rows[column], errors="coerce"),
-                          color=colours[number % len(colours)],
-                          linestyle=styles[number % len(styles)], linewidth=1.2,
-                          marker="." if len(rows) < 3 else None, label=f"fold {fold}")
+                axis.plot(
+                    rows["epoch"],
+                    pd.to_numeric(rows[column], errors="coerce"),
+                    color=colours[number % len(colours)],
+                    linestyle=styles[number % len(styles)],
+                    linewidth=1.2,
+                    marker="." if len(rows) < 3 else None,
+                    label=f"fold {fold}",
+                )
             axis.set_title(title)
             axis.set_xlabel("Epoch")
             axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
@@ -164,8 +218,13 @@ def training_figure(histories: Mapping[int, pd.DataFrame]) -> Figure:
         axes[2].set_ylim(top=1.02)
         if len(histories) > 1:
             handles, labels = axes[0].get_legend_handles_labels()
-            figure.legend(handles, labels, loc="outside lower center",
-                          ncols=min(5, len(histories)), fontsize=8)
+            figure.legend(
+                handles,
+                labels,
+                loc="outside lower center",
+                ncols=min(5, len(histories)),
+                fontsize=8,
+            )
     return figure
 
 
@@ -191,8 +250,15 @@ def forest_figure(
                 colour, _, marker = LEVEL_STYLE.get(name, (BLACK, "-", "o"))
                 figures = level.get(measure) or {}
                 if figures.get("value") is None:
-                    axis.text(0.5, row, "no answer", color=GREY, ha="center", va="center",
-                              transform=axis.get_yaxis_transform())
+                    axis.text(
+                        0.5,
+                        row,
+                        "no answer",
+                        color=GREY,
+                        ha="center",
+                        va="center",
+                        transform=axis.get_yaxis_transform(),
+                    )
                     continue
                 low, high = interval_of(figures)
                 if low is not None:
@@ -201,8 +267,14 @@ def forest_figure(
                 lowest = min(lowest, figures["value"] if low is None else low)
             if measure in printed:
                 axis.axvline(printed[measure], color=BLACK, linewidth=0.9, linestyle=(0, (4, 2)))
-                axis.text(printed[measure], -0.62, f"published {100 * printed[measure]:.1f} % ",
-                          ha="right", va="bottom", fontsize=8)
+                axis.text(
+                    printed[measure],
+                    -0.62,
+                    f"published {100 * printed[measure]:.1f} % ",
+                    ha="right",
+                    va="bottom",
+                    fontsize=8,
+                )
                 lowest = min(lowest, printed[measure])
             axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
             axis.grid(axis="x", color="#e6e6e6", linewidth=0.6)
@@ -236,8 +308,15 @@ def ablation_figure(table: pd.DataFrame, levels: Sequence[str]) -> Figure:
                 if not len(values):
                     continue
                 mean, spread = values.mean(), values.std(ddof=1) if len(values) > 1 else 0.0
-                axis.plot(values, np.full(len(values), row), marker=".", color=GREY, alpha=0.7,
-                          linestyle="none", markeredgewidth=0)
+                axis.plot(
+                    values,
+                    np.full(len(values), row),
+                    marker=".",
+                    color=GREY,
+                    alpha=0.7,
+                    linestyle="none",
+                    markeredgewidth=0,
+                )
                 axis.plot([mean - spread, mean + spread], [row, row], color=colour, linewidth=1.6)
                 axis.plot(mean, row, marker=marker, color=colour, markersize=6)
             whole = areas[table["variant"] == variants[0]].mean()

@@ -196,9 +196,7 @@ def pool(
     return table[[*COLUMNS, *rest]]
 
 
-def _labels(
-    slices: pd.DataFrame, level: str, given: Mapping[str, int] | None
-) -> Mapping[str, int]:
+def _labels(slices: pd.DataFrame, level: str, given: Mapping[str, int] | None) -> Mapping[str, int]:
     """Label of each joint or patient, as given or from the label column."""
     if given is not None:
         return given

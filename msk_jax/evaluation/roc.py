@@ -302,9 +302,7 @@ def _delong_components(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarr
     return areas, np.atleast_2d(np.cov(v10)) / m + np.atleast_2d(np.cov(v01)) / n
 
 
-def _interval(
-    area: float, error: float, confidence: float, kind: str
-) -> tuple[float, float, str]:
+def _interval(area: float, error: float, confidence: float, kind: str) -> tuple[float, float, str]:
     """Bounds and the name of the interval; see `delong`."""
     z = norm.ppf(0.5 + confidence / 2)
     low, high = area - z * error, area + z * error
@@ -316,9 +314,7 @@ def _interval(
     return float(max(low, 0.0)), float(min(high, 1.0)), "DeLong"
 
 
-def _perfect_bounds(
-    area: float, pairs: int, confidence: float
-) -> tuple[float, float]:
+def _perfect_bounds(area: float, pairs: int, confidence: float) -> tuple[float, float]:
     """Exact bounds for an area of 1 or 0 seen on this many independent pairs."""
     bound = ((1 - confidence) / 2) ** (1 / pairs)
     return (float(bound), 1.0) if area == 1.0 else (0.0, float(1 - bound))

@@ -69,8 +69,9 @@ def evaluate_study(
     """
     predictions = check_predictions(predictions, "The table of predictions", "test")
     if len(validation):
-        validation = check_predictions(validation, "The table of validation predictions",
-                                       "validation")
+        validation = check_predictions(
+            validation, "The table of validation predictions", "validation"
+        )
     folds = predictions.groupby("patient_id")["fold"].first()
     if len(validation):
         tested_in = validation["patient_id"].map(folds)
@@ -205,8 +206,16 @@ def _decision_figures(
     why: str | None,
 ) -> dict[str, Any]:
     """Confusion counts and figures, with the clustered interval below patient level."""
-    names = ("sensitivity", "specificity", "ppv", "npv", "accuracy", "balanced_accuracy", "f1",
-             "mcc")
+    names = (
+        "sensitivity",
+        "specificity",
+        "ppv",
+        "npv",
+        "accuracy",
+        "balanced_accuracy",
+        "f1",
+        "mcc",
+    )
     if called is None:
         empty = {"value": None, "low": None, "high": None, "method": None, "why": why}
         return {"confusion": None, **{name: {**empty, "clustered": None} for name in names}}

@@ -33,17 +33,16 @@ def gradcam(
         UserError: an endpoint that the network does not have.
     """
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), images))["perturbations"]
-    places = {path[-1]: path for path in flatten_dict(shapes)}
+    shapes = flatten_dict(shapes)
+    places = {path[-1]: path for path in shapes}
     missing = [name for name in endpoints if name not in places]
     if missing:
         raise UserError(
             f"The network has no endpoint {missing[0]!r} to explain; it has "
             f"{', '.join(sorted(places))}."
         )
-    zeros = {
-        places[name]: jnp.zeros(flatten_dict(shapes)[places[name]].shape, jnp.float32)
-        for name in endpoints
-    }
+    # Flax wants a perturbation for every endpoint; gradients that nobody reads are not computed.
+    zeros = {path: jnp.zeros(shape.shape, shape.dtype) for path, shape in shapes.items()}
 
     def log_odds(perturbations):
         logits, found = model.apply(

@@ -50,7 +50,9 @@ class Conv(nn.Module):
             x = x[(slice(None), *(slice(None, None, s) for s in strides), slice(None))]
             y = x @ kernel.reshape(kernel.shape[-2:])
         else:
-            padding = [(d * (k - 1) // 2,) * 2 for k, d in zip(self.kernel_size, dilation, strict=True)]
+            padding = [
+                (d * (k - 1) // 2,) * 2 for k, d in zip(self.kernel_size, dilation, strict=True)
+            ]
             axes = _SPATIAL[rank]
             y = lax.conv_general_dilated(
                 x,

@@ -64,7 +64,8 @@ class MS25DNetConfig:
 class MS25DNet(nn.Module):
     """`[batch, height, width, slices]` -> (logits `[batch, classes]`, endpoints).
 
-    Endpoints: `stage1`..`stage4`, `context` (after ASPP), `pyramid0` (finest)..`pyramid3`, `features`.
+    Endpoints: `stage1`..`stage4`, `context` (after ASPP), `pyramid0` (finest)..`pyramid3`,
+    `features`.
     """
 
     config: MS25DNetConfig

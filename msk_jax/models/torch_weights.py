@@ -13,14 +13,17 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from msk_jax.errors import UserError
 
-Path_ = tuple[str, ...]
 _LEAVES = {
-    "kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var",
-}  # fmt: skip
+    "kernel": "weight",
+    "scale": "weight",
+    "bias": "bias",
+    "mean": "running_mean",
+    "var": "running_var",
+}
 InflationRule = Literal["mean", "centre"]
 
 
-def torch_name(path: Path_) -> str:
+def torch_name(path: tuple[str, ...]) -> str:
     """torchvision's name of one of our ResNet tensors.
 
     `("layer1_0", "downsample_conv", "kernel")` -> `"layer1.0.downsample.0.weight"`.
@@ -59,13 +62,17 @@ def inflate_stem(kernel: np.ndarray, num_slices: int, rule: InflationRule = "mea
 
 
 def read_state_dict(path: Path) -> dict[str, np.ndarray]:
-    """Tensors by name from `.safetensors`, or from `.pth`/`.pt` (needs torch; never unpickles code).
+    """Tensors by name from `.safetensors`, or from `.pth` or `.pt`, which needs torch.
+
+    No code in a pickle is executed.
 
     Raises:
         UserError: the file is missing, of another kind, or not a plain state dict.
     """
     if not path.is_file():
-        raise UserError(f"There is no weight file at {path}. Give the path of a .safetensors or .pth file.")
+        raise UserError(
+            f"There is no weight file at {path}. Give the path of a .safetensors or .pth file."
+        )
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
@@ -73,7 +80,9 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
         try:
             return load_file(path)
         except (SafetensorError, ValueError) as error:
-            raise UserError(f"{path} cannot be read as safetensors ({error}). Download it again.") from error
+            raise UserError(
+                f"{path} cannot be read as safetensors ({error}). Download it again."
+            ) from error
     if path.suffix not in (".pth", ".pt"):
         raise UserError(f"{path} is neither .safetensors nor .pth; convert it to one of them.")
     try:
@@ -121,7 +130,11 @@ def load_encoder(
             continue
         key = (kind, "encoder", *path)
         tensor = to_flax(path[-1], np.asarray(state[name]))
-        if name == "conv1.weight" and tensor.ndim == 4 and tensor.shape[2] == 3 != flat[key].shape[2]:
+        if (
+            name == "conv1.weight"
+            and tensor.ndim == 4
+            and tensor.shape[2] == 3 != flat[key].shape[2]
+        ):
             tensor = inflate_stem(tensor, flat[key].shape[2], rule)
         if tensor.shape != flat[key].shape:
             faults.append(f"{name} has shape {tensor.shape}, this network needs {flat[key].shape}")

@@ -101,21 +101,33 @@ def draw_anatomy(seed: int, patient: int) -> Anatomy:
         "wave_phase": rng.uniform(0, 6.28),
         "length_mm": rng.uniform(38, 48) * size,
     }
-    jitter = {"lateral_mm": 0.8, "angle_deg": 1.5, "curvature_per_mm": 0.0008, "wave_phase": 0.6,
-              "length_mm": 1.5}
+    jitter = {
+        "lateral_mm": 0.8,
+        "angle_deg": 1.5,
+        "curvature_per_mm": 0.0008,
+        "wave_phase": 0.6,
+        "length_mm": 1.5,
+    }
     joints = tuple(
-        JointShape(side, **{k: float(v + rng.normal(0, jitter.get(k, 0))) for k, v in
-                            common.items()})
-        for side in (LEFT, RIGHT))
+        JointShape(
+            side, **{k: float(v + rng.normal(0, jitter.get(k, 0))) for k, v in common.items()}
+        )
+        for side in (LEFT, RIGHT)
+    )
     # Density falls with age, but most of its spread has nothing to do with it.
     trabecular = float(np.clip(rng.normal(190 - 1.7 * (age - 40), 45), 60, 340))
     cortex_mm = rng.uniform(0.7, 1.9)
     half_width = rng.uniform(148, 182)
     return Anatomy(
-        age=age, sex=sex, height_mm=float(height),
+        age=age,
+        sex=sex,
+        height_mm=float(height),
         rotation_deg=float(rng.uniform(-10, 10)),
-        shift_mm=(float(rng.uniform(-12, 12)), float(rng.uniform(-2, 14)),
-                  float(np.round(rng.uniform(-900, -100), 1))),
+        shift_mm=(
+            float(rng.uniform(-12, 12)),
+            float(rng.uniform(-2, 14)),
+            float(np.round(rng.uniform(-900, -100), 1)),
+        ),
         body_mm=(float(half_width), float(half_width * rng.uniform(0.6, 0.7))),
         fat_mm=float(rng.uniform(8, 34)),
         size=float(size),
@@ -128,7 +140,8 @@ def draw_anatomy(seed: int, patient: int) -> Anatomy:
         cartilage_hu=float(rng.uniform(20, 80)),
         muscle_hu=float(rng.uniform(40, 65)),
         vessel_hu=float(rng.choice([45.0, 160.0]) + rng.normal(0, 8)),
-        joints=joints)
+        joints=joints,
+    )
 
 
 def smooth_max(a, b, k: float):
@@ -174,15 +187,19 @@ class JointSection:
         shape = self.shape
         # The joint is curved; its continuation, which bounds the iliac wing, is not.
         bend = np.float32(shape.curvature_per_mm) * np.minimum(t * t, np.float32(BEND_MM**2))
-        wave = np.float32(shape.wave_mm) * np.sin(t * np.float32(0.21)
-                                                  + np.float32(shape.wave_phase))
+        wave = np.float32(shape.wave_mm) * np.sin(
+            t * np.float32(0.21) + np.float32(shape.wave_phase)
+        )
         return w - bend - wave, t
 
     def point(self, t: float, w: float = 0.0) -> tuple[float, float]:
         """(u, y) of a sheet position; curvature and wave included."""
         shape = self.shape
-        w = (w + shape.curvature_per_mm * np.minimum(t * t, BEND_MM**2)
-             + shape.wave_mm * np.sin(0.21 * t + shape.wave_phase))
+        w = (
+            w
+            + shape.curvature_per_mm * np.minimum(t * t, BEND_MM**2)
+            + shape.wave_mm * np.sin(0.21 * t + shape.wave_phase)
+        )
         return (self.u0 - t * self.sin + w * self.cos, self.y0 + t * self.cos + w * self.sin)
 
     def opening(self, t):
@@ -217,8 +234,10 @@ class JointSection:
             front = size * (-31 + 22 * q)
             for depth, a, b in ((6.0, 5.0, 9.0), (20.0, 3.5, 7.0)):
                 centre = front + depth + (0.007 - 0.013 * q) * lateral * lateral
-                d = np.sqrt(((u - size * lateral + 0.25 * depth) / (a * r)) ** 2
-                            + ((y - centre) / (b * r)) ** 2)
+                d = np.sqrt(
+                    ((u - size * lateral + 0.25 * depth) / (a * r)) ** 2
+                    + ((y - centre) / (b * r)) ** 2
+                )
                 holes = np.minimum(holes, (d - 1) * (a * r))
         return holes
 
@@ -245,8 +264,12 @@ class JointSection:
         outline = None
         for (u1, y1, r1), (u2, y2, r2) in pairwise(nodes):
             eu, ey = u2 - u1, y2 - y1
-            along = np.clip(((u - u1) * np.float32(eu) + (y - y1) * np.float32(ey))
-                            * np.float32(1 / (eu * eu + ey * ey)), 0, 1)
+            along = np.clip(
+                ((u - u1) * np.float32(eu) + (y - y1) * np.float32(ey))
+                * np.float32(1 / (eu * eu + ey * ey)),
+                0,
+                1,
+            )
             d = np.hypot(u - u1 - along * np.float32(eu), y - y1 - along * np.float32(ey))
             d -= np.float32(r1) + along * np.float32(r2 - r1)
             outline = d if outline is None else -smooth_max(-outline, -d, 4.0)

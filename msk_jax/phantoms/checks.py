@@ -29,8 +29,13 @@ BLIND_MM = 45.0  # voxels this near to a joint's middle are hidden from the blin
 # Volumes vary over orders of magnitude: they enter as logarithms.
 VOLUMES = ("notch_mm3", "dense_mm3", "fat_mm3")
 # What measuring on voxels of 0.8 mm with noise leaves uncertain (standard deviations).
-READING = {"notch_mm3": 4.0, "dense_mm3": 150.0, "fat_mm3": 30.0, "width_mm": 0.25,
-           "roughness_mm": 0.12}
+READING = {
+    "notch_mm3": 4.0,
+    "dense_mm3": 150.0,
+    "fat_mm3": 30.0,
+    "width_mm": 0.25,
+    "roughness_mm": 0.12,
+}
 SCALES = ("width_mm", "roughness_mm", "bridge_fraction", "persistent_chains")
 
 
@@ -53,12 +58,22 @@ def oracle_auc(parameters: pd.DataFrame | Path, seed: int = 0) -> float:
     for name, deviation in READING.items():
         error = rng.normal(0, deviation, len(table))
         table[name] = np.maximum(table[name] + error, 0)
-    features = pd.concat([np.log1p(table[list(VOLUMES)]), table[list(SCALES)],
-                          (table["width_mm"] - 3).abs().rename("deviation_mm"),
-                          table["condensans"], table["patient_id"]], axis=1)
+    features = pd.concat(
+        [
+            np.log1p(table[list(VOLUMES)]),
+            table[list(SCALES)],
+            (table["width_mm"] - 3).abs().rename("deviation_mm"),
+            table["condensans"],
+            table["patient_id"],
+        ],
+        axis=1,
+    )
     joints = features.groupby("patient_id")
-    return _auc(np.hstack([joints.max().to_numpy(), joints.min().to_numpy()]),
-                read_labels(table).to_numpy(), seed)
+    return _auc(
+        np.hstack([joints.max().to_numpy(), joints.min().to_numpy()]),
+        read_labels(table).to_numpy(),
+        seed,
+    )
 
 
 def weak_baseline_auc(features: np.ndarray, labels: np.ndarray, seed: int = 0) -> float:
@@ -71,11 +86,14 @@ def _auc(features: np.ndarray, labels: np.ndarray, seed: int, repeats: int = 5) 
     folds = min(5, int(np.bincount(labels, minlength=2).min()))
     if folds < 2:
         raise ValueError("the check needs at least two patients of each class")
-    splits = list(RepeatedStratifiedKFold(n_splits=folds, n_repeats=repeats,
-                                          random_state=seed).split(features, labels))
+    splits = list(
+        RepeatedStratifiedKFold(n_splits=folds, n_repeats=repeats, random_state=seed).split(
+            features, labels
+        )
+    )
     scores = []
     for k in range(repeats):
-        part = splits[k * folds:(k + 1) * folds]
+        part = splits[k * folds : (k + 1) * folds]
         prob = cross_val_predict(model, features, labels, cv=part, method="predict_proba")[:, 1]
         scores.append(roc_auc_score(labels, prob))
     return float(np.mean(scores))
@@ -94,8 +112,9 @@ def global_features(hu: np.ndarray, seen: np.ndarray | None = None) -> np.ndarra
     residual = (volume - uniform_filter(volume, (0, 3, 3)))[body & (hu > 0) & (hu < 100)]
     histogram = np.histogram(np.clip(values, BINS[0], BINS[-1]), BINS)[0] / values.size
     power = residual.var() if residual.size else 0.0
-    return np.r_[values.mean(), values.std(), power, (values > 150).mean(),
-                 np.log(histogram + 1e-5)]
+    return np.r_[
+        values.mean(), values.std(), power, (values > 150).mean(), np.log(histogram + 1e-5)
+    ]
 
 
 def measure(config: SacroiliacPhantom, workers: int = 1) -> dict[str, float]:
@@ -113,9 +132,11 @@ def measure(config: SacroiliacPhantom, workers: int = 1) -> dict[str, float]:
         results = [work(number) for number in numbers]
     table = pd.DataFrame([row for rows, _, _ in results for row in rows])
     labels = read_labels(table).to_numpy()
-    return {"oracle_auc": oracle_auc(table),
-            "weak_baseline_auc": weak_baseline_auc(np.array([r[1] for r in results]), labels),
-            "blind_auc": weak_baseline_auc(np.array([r[2] for r in results]), labels)}
+    return {
+        "oracle_auc": oracle_auc(table),
+        "weak_baseline_auc": weak_baseline_auc(np.array([r[1] for r in results]), labels),
+        "blind_auc": weak_baseline_auc(np.array([r[2] for r in results]), labels),
+    }
 
 
 def _one(config: SacroiliacPhantom, number: int):
@@ -126,6 +147,11 @@ def _one(config: SacroiliacPhantom, number: int):
     axis = np.arange(grid.matrix) * grid.pixel_mm
     seen = np.ones((grid.matrix, grid.matrix), bool)
     for row in rows:
-        seen &= np.hypot(grid.origin_mm[0] + axis[None, :] - row["centre_x_mm"],
-                         grid.origin_mm[1] + axis[:, None] - row["centre_y_mm"]) > BLIND_MM
+        seen &= (
+            np.hypot(
+                grid.origin_mm[0] + axis[None, :] - row["centre_x_mm"],
+                grid.origin_mm[1] + axis[:, None] - row["centre_y_mm"],
+            )
+            > BLIND_MM
+        )
     return rows, global_features(rendering.hu), global_features(rendering.hu, seen)

@@ -57,8 +57,7 @@ def scan_grid(anatomy: Anatomy, matrix: int, pixel_mm: float, spacing_mm: float)
     slices = int(np.ceil(2 * reach / spacing_mm)) + 1
     bottom = np.round(anatomy.shift_mm[2] - reach, 1)
     corner = np.round(-(matrix - 1) / 2 * pixel_mm, 3)
-    return Grid(matrix, slices, pixel_mm, spacing_mm,
-                (float(corner), float(corner), float(bottom)))
+    return Grid(matrix, slices, pixel_mm, spacing_mm, (float(corner), float(corner), float(bottom)))
 
 
 @dataclass(frozen=True)
@@ -135,8 +134,10 @@ def materials(section: JointSection, findings: Findings, u, y, soft, width: floa
     within = np.abs(t) < section.length / 2 + 2
     inside_joint = 0 <= section.q <= 1
     facing = np.clip((section.length / 2 + 4 - np.abs(t)) / 4, 0, 1) * findings.roughness_mm
-    rough = [facing.astype(np.float32) * _lookup(findings.fields[name].profile(section.z), t)
-             for name in ("ilium", "sacrum")]
+    rough = [
+        facing.astype(np.float32) * _lookup(findings.fields[name].profile(section.z), t)
+        for name in ("ilium", "sacrum")
+    ]
     gap_ilium, gap_sacrum = opening + rough[0], opening + rough[1]
     sacrum = section.sacrum(u, y, w + gap_sacrum)
     ilium = section.ilium(u, y, gap_ilium - w)
@@ -147,8 +148,9 @@ def materials(section: JointSection, findings: Findings, u, y, soft, width: floa
     hu, trabecular = base * gap, np.zeros_like(u)
     cortex = np.float32(anatomy.cortex_hu)
     for bone, share, distance, depth, spongy, thick in (
-            (-ILIAC, in_sacrum, sacrum, -w - gap_sacrum, *_of(anatomy, 0)),
-            (ILIAC, in_ilium, ilium, w - gap_ilium, *_of(anatomy, 1))):
+        (-ILIAC, in_sacrum, sacrum, -w - gap_sacrum, *_of(anatomy, 0)),
+        (ILIAC, in_ilium, ilium, w - gap_ilium, *_of(anatomy, 1)),
+    ):
         shell = _share(-distance - np.float32(thick), max(width, 0.9)) * (1 - 0.75 * fused)
         density, texture = np.full_like(u, spongy), np.ones_like(u)
         if inside_joint:
@@ -185,7 +187,8 @@ def _between(section, findings, w, t, opening, soft, gap, within):
     limit = norm.ppf(1 - min(findings.bridge_fraction, 0.999))
     field = _lookup(findings.fields["bridge"].profile(section.z), t)
     fused = np.clip((field - np.float32(limit)) / np.float32(0.3) + np.float32(0.5), 0, 1) * (
-        within & (np.abs(w) < opening + 3))
+        within & (np.abs(w) < opening + 3)
+    )
     base = base + (np.float32(findings.bridge_hu) - base) * fused * between
     # The fused plates belong to the bridge: the gap alone may be thinner than a voxel.
     fractions[BRIDGE] = fused * (np.abs(w) < opening + 0.8)
@@ -201,8 +204,9 @@ def _notches(section, findings, t, depth, bone, width):
     for notch in all_notches(findings):
         radius = notch.radius(section.z) if notch.bone == bone else 0.0
         if radius > 0:
-            distance = np.hypot(t - np.float32(notch.t),
-                                depth - np.float32(0.3 * notch.diameter_mm))
+            distance = np.hypot(
+                t - np.float32(notch.t), depth - np.float32(0.3 * notch.diameter_mm)
+            )
             yield notch.code, _share(distance - np.float32(radius), width), notch
 
 
@@ -217,8 +221,10 @@ def _spurs(section, findings, w, t, hu, trabecular, gap, width, fractions):
         reach, thick = spur.reach_mm * size, spur.thickness_mm * (0.4 + 0.6 * size)
         front = np.float32(-section.length / 2 - 0.5)
         bow = front - np.float32(0.25 * thick) + (w * w) * np.float32(0.02)
-        distance = np.maximum(np.abs(t - bow) - np.float32(thick / 2),
-                              np.abs(w - np.float32(5 - reach / 2)) - np.float32(reach / 2 + 1))
+        distance = np.maximum(
+            np.abs(t - bow) - np.float32(thick / 2),
+            np.abs(w - np.float32(5 - reach / 2)) - np.float32(reach / 2 + 1),
+        )
         share = _share(distance, width)
         new = share * gap
         hu = hu + new * (np.float32(spur.hu) - hu)
@@ -226,8 +232,14 @@ def _spurs(section, findings, w, t, hu, trabecular, gap, width, fractions):
     return hu, trabecular
 
 
-def render(anatomy: Anatomy, findings: dict[str, Findings], grid: Grid, scanner: Scanner,
-           seed: int, patient: int) -> Rendering:
+def render(
+    anatomy: Anatomy,
+    findings: dict[str, Findings],
+    grid: Grid,
+    scanner: Scanner,
+    seed: int,
+    patient: int,
+) -> Rendering:
     """Render one patient; the noise and the texture depend on (seed, patient) alone."""
     rng = stream(seed, patient, "scan")
     spacing = (grid.spacing_mm, grid.pixel_mm, grid.pixel_mm)
@@ -236,7 +248,7 @@ def render(anatomy: Anatomy, findings: dict[str, Findings], grid: Grid, scanner:
     volume = soft_tissue(anatomy, rng, x, y, grid.shape, spacing)
     bone_box = (np.abs(x) < anatomy.asis_mm[0] + 14) & (y < 62) & (y > -anatomy.asis_mm[1] - 14)
     rows, columns = np.flatnonzero(bone_box.any(1)), np.flatnonzero(bone_box.any(0))
-    box = np.s_[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     texture = _texture(rng, volume[(slice(None), *box)].shape, spacing) * anatomy.texture_hu
     uneven = coarse_noise(rng, volume[(slice(None), *box)].shape, spacing, (12, 12, 12)) * 18
     shape = texture.shape
@@ -245,9 +257,17 @@ def render(anatomy: Anatomy, findings: dict[str, Findings], grid: Grid, scanner:
     for side, sign in SIDES.items():
         chosen = np.flatnonzero((bone_box & (x * sign >= 0))[box])
         flat = {"u": (sign * x[box]).ravel()[chosen], "y": y[box].ravel()[chosen]}
-        planes = [_plane(JointSection(anatomy, anatomy.joint(sign), float(z)), findings[side],
-                         flat["u"], flat["y"], volume[k][box].ravel()[chosen], grid)
-                  for k, z in enumerate(grid.z_mm - anatomy.shift_mm[2])]
+        planes = [
+            _plane(
+                JointSection(anatomy, anatomy.joint(sign), float(z)),
+                findings[side],
+                flat["u"],
+                flat["y"],
+                volume[k][box].ravel()[chosen],
+                grid,
+            )
+            for k, z in enumerate(grid.z_mm - anatomy.shift_mm[2])
+        ]
         for k, (hu, spongy, fractions) in enumerate(planes):
             noise = (texture[k] + uneven[k]).ravel()[chosen]
             r, c = np.unravel_index(chosen, shape[1:])
@@ -267,10 +287,28 @@ def lesion_areas(anatomy: Anatomy, findings: dict[str, Findings], grid: Grid):
         near = (x * sign > 0) & (x * sign < 85) & (np.abs(y) < 55)
         u, v = sign * x[near], y[near]
         soft = np.zeros_like(u)
-        areas[side] = np.array([(np.isin(_label(materials(
-            JointSection(anatomy, anatomy.joint(sign), float(z)), findings[side], u, v, soft,
-            grid.pixel_mm)[2], len(u)), LESION_CODES)).sum() * grid.pixel_mm**2
-            for z in grid.z_mm - anatomy.shift_mm[2]])
+        areas[side] = np.array(
+            [
+                (
+                    np.isin(
+                        _label(
+                            materials(
+                                JointSection(anatomy, anatomy.joint(sign), float(z)),
+                                findings[side],
+                                u,
+                                v,
+                                soft,
+                                grid.pixel_mm,
+                            )[2],
+                            len(u),
+                        ),
+                        LESION_CODES,
+                    )
+                ).sum()
+                * grid.pixel_mm**2
+                for z in grid.z_mm - anatomy.shift_mm[2]
+            ]
+        )
     return areas
 
 
@@ -278,17 +316,23 @@ def _plane(section: JointSection, findings: Findings, u, y, soft, grid: Grid):
     """`materials` of one voxel plane of one side, super-sampled near the joint."""
     hu, spongy, fractions = materials(section, findings, u, y, soft, grid.pixel_mm)
     w, t = section.sheet(u, y)
-    near = np.flatnonzero((np.abs(w) < NEAR_MM + findings.width_mm / 2)
-                          & (np.abs(t) < section.length / 2 + 6))
+    near = np.flatnonzero(
+        (np.abs(w) < NEAR_MM + findings.width_mm / 2) & (np.abs(t) < section.length / 2 + 6)
+    )
     if not len(near):
         return hu, spongy, fractions
-    c, s = (np.cos(np.radians(section.anatomy.rotation_deg)),
-            np.sin(np.radians(section.anatomy.rotation_deg)) * section.shape.side)
+    c, s = (
+        np.cos(np.radians(section.anatomy.rotation_deg)),
+        np.sin(np.radians(section.anatomy.rotation_deg)) * section.shape.side,
+    )
     steps = (np.arange(IN_PLANE) + 0.5) / IN_PLANE - 0.5
     dx, dy = (v.ravel() * grid.pixel_mm for v in np.meshgrid(steps, steps))
     du, dv = (c * dx + s * dy).astype(np.float32), (c * dy - s * dx).astype(np.float32)
-    points = {"u": (u[near, None] + du).ravel(), "y": (y[near, None] + dv).ravel(),
-              "soft": np.repeat(soft[near], len(dx))}
+    points = {
+        "u": (u[near, None] + du).ravel(),
+        "y": (y[near, None] + dv).ravel(),
+        "soft": np.repeat(soft[near], len(dx)),
+    }
     total = {}
     for step in (np.arange(ACROSS) + 0.5) / ACROSS - 0.5:
         part = JointSection(section.anatomy, section.shape, section.z + step * grid.spacing_mm)
@@ -317,17 +361,23 @@ def _label(fractions: dict, count: int) -> np.ndarray:
 def _measure(planes, grid: Grid):
     """Lesion area by slice in mm2, and volumes by code in mm3."""
     area = grid.pixel_mm**2
-    lesion = np.array([(np.isin(_label(f, len(hu)), LESION_CODES)).sum() * area
-                       for hu, _, f in planes], float)
-    sizes = {code: float(sum(f[code].sum() for _, _, f in planes if code in f)) * area
-             * grid.spacing_mm for code in (*LESION_CODES, MIMIC, JOINT_SPACE, NOTCH, DENSE)}
+    lesion = np.array(
+        [(np.isin(_label(f, len(hu)), LESION_CODES)).sum() * area for hu, _, f in planes], float
+    )
+    sizes = {
+        code: float(sum(f[code].sum() for _, _, f in planes if code in f)) * area * grid.spacing_mm
+        for code in (*LESION_CODES, MIMIC, JOINT_SPACE, NOTCH, DENSE)
+    }
     return lesion, sizes
 
 
 def _texture(rng, shape, spacing) -> np.ndarray:
     """Trabecular texture of unit variance, correlated over about 0.9 mm."""
-    field = gaussian_filter(rng.standard_normal(shape, dtype=np.float32),
-                            [0.9 / 2.355 * 1.6 / s for s in spacing], truncate=3)
+    field = gaussian_filter(
+        rng.standard_normal(shape, dtype=np.float32),
+        [0.9 / 2.355 * 1.6 / s for s in spacing],
+        truncate=3,
+    )
     return field / field.std()
 
 
@@ -339,7 +389,8 @@ def _scan(volume, rng, scanner: Scanner, grid: Grid) -> np.ndarray:
     fine = gaussian_filter(noise, (0, sigma, sigma), truncate=3)
     if scanner.sharpening:
         fine -= np.float32(scanner.sharpening) * gaussian_filter(
-            noise, (0, 2.5 * sigma, 2.5 * sigma), truncate=3)
+            noise, (0, 2.5 * sigma, 2.5 * sigma), truncate=3
+        )
     if scanner.noise_hu > 0:
         blurred += fine * np.float32(scanner.noise_hu / fine.std())
     return np.clip(np.rint(blurred), -1024, 3071).astype(np.int16)

@@ -33,8 +33,9 @@ class Study:
         return self.uid("series")
 
 
-def write_series(folder: Path, study: Study, hu: np.ndarray, spacing_mm, origin_mm,
-                 rng: np.random.Generator) -> list[Path]:
+def write_series(
+    folder: Path, study: Study, hu: np.ndarray, spacing_mm, origin_mm, rng: np.random.Generator
+) -> list[Path]:
     """Write hu (int16 [slices, rows, columns], z and y ascending) and return the paths.
 
     spacing_mm and origin_mm are (x, y, z); the origin is the centre of voxel [0, 0, 0]. Files are
@@ -67,8 +68,10 @@ def _slice(study: Study, pixels: np.ndarray, instance: int, position, spacing_mm
     ds.SpecificCharacterSet = "ISO_IR 192"
     ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     ds.SOPClassUID, ds.SOPInstanceUID = CTImageStorage, uid
-    date = f"{2020 + study.number // 336 % 5}{1 + study.number // 28 % 12:02d}" \
-           f"{1 + study.number % 28:02d}"
+    date = (
+        f"{2020 + study.number // 336 % 5}{1 + study.number // 28 % 12:02d}"
+        f"{1 + study.number % 28:02d}"
+    )
     time = f"{8 + study.number % 10:02d}{study.number * 7 % 60:02d}00"
     for what in ("Study", "Series", "Acquisition", "Content"):
         setattr(ds, f"{what}Date", date)

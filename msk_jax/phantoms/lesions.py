@@ -9,41 +9,29 @@ joint's middle; depth is counted from the joint surface into the bone.
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from msk_jax.phantoms.anatomy import SIDES, Anatomy, stream
+from msk_jax.phantoms.fields import draw_field
 
 EROSION, SCLEROSIS, BRIDGE, FAT, MIMIC = 1, 2, 3, 4, 5
 ILIAC, SACRAL = 1, -1
 
 # (left, right) grades of a positive patient and their odds; None = as drawn for a control, so a
 # pair with None needs a grade of 3 or more on the other side (modified New York rule).
-GRADE_PAIRS = (((2, 2), 0.12), ((2, 3), 0.22), ((3, 3), 0.30), ((3, 4), 0.09), ((4, 4), 0.09),
-               ((3, None), 0.14), ((4, None), 0.04))
+GRADE_PAIRS = (
+    ((2, 2), 0.12),
+    ((2, 3), 0.22),
+    ((3, 3), 0.30),
+    ((3, 4), 0.09),
+    ((4, 4), 0.09),
+    ((3, None), 0.14),
+    ((4, None), 0.04),
+)
 
 
 def is_positive(left: int, right: int) -> bool:
     """Modified New York rule: bilateral grade >= 2 or unilateral grade >= 3."""
     return min(left, right) >= 2 or max(left, right) >= 3
-
-
-@dataclass(frozen=True)
-class SheetField:
-    """A smooth random field of unit variance on the joint's sheet, 1 mm grid in (z, t)."""
-
-    values: np.ndarray  # [121, 121] float32, z and t from -60 to 60 mm
-
-    def profile(self, z: float) -> np.ndarray:
-        """The field along t at height z, [121] float32."""
-        position = min(max(z + 60.0, 0.0), 119.99)
-        low = int(position)
-        share = position - low
-        return (1 - share) * self.values[low] + share * self.values[low + 1]
-
-
-def draw_field(rng, corr_z: float, corr_t: float) -> SheetField:
-    values = gaussian_filter(rng.standard_normal((121, 121)), (corr_z, corr_t), mode="wrap")
-    return SheetField((values / values.std()).astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -134,53 +122,97 @@ class Chain:
     persistent: tuple[Notch, ...]
 
 
-def draw_control(seed: int, patient: int, anatomy: Anatomy, slice_z: np.ndarray,
-                 ambiguity: float) -> dict[str, Findings]:
+def draw_control(
+    seed: int, patient: int, anatomy: Anatomy, slice_z: np.ndarray, ambiguity: float
+) -> dict[str, Findings]:
     """Both joints as a control: normal variants and mimics at their rates in everyone."""
     rng = stream(seed, patient, "control")
     condensans = rng.random() < 0.15
     degenerative = rng.random() < 0.10 + 0.006 * (anatomy.age - 18)
-    return {side: _control_joint(rng, anatomy, SIDES[side], slice_z, ambiguity,
-                                 condensans, degenerative,
-                                 stream(seed, patient, f"notches {side}"))
-            for side in SIDES}
+    return {
+        side: _control_joint(
+            rng,
+            anatomy,
+            SIDES[side],
+            slice_z,
+            ambiguity,
+            condensans,
+            degenerative,
+            stream(seed, patient, f"notches {side}"),
+        )
+        for side in SIDES
+    }
 
 
-def _control_joint(rng, anatomy, side, slice_z, ambiguity, condensans, degenerative,
-                   notch_rng) -> Findings:
+def _control_joint(
+    rng, anatomy, side, slice_z, ambiguity, condensans, degenerative, notch_rng
+) -> Findings:
     """Every draw is made whether it is used or not, so that a rate can change alone."""
     length, height = anatomy.joint(side).length_mm, anatomy.height_mm
     notches, zones, osteophytes = [], [], []
-    zones.append(Zone(ILIAC, rng.uniform(0, 3), rng.uniform(150, 300) + 150, (-0.5, 0.5),
-                      (0.05, 0.95), code=0))
-    suspicious = Notch(length * rng.uniform(-0.4, 0.4), height * (0.5 - rng.uniform(0.2, 0.9)),
-                       rng.uniform(1.0, 1.5), rng.uniform(2, 4), rng.uniform(50, 120),
-                       _bone(rng), code=MIMIC)
+    zones.append(
+        Zone(
+            ILIAC, rng.uniform(0, 3), rng.uniform(150, 300) + 150, (-0.5, 0.5), (0.05, 0.95), code=0
+        )
+    )
+    suspicious = Notch(
+        length * rng.uniform(-0.4, 0.4),
+        height * (0.5 - rng.uniform(0.2, 0.9)),
+        rng.uniform(1.0, 1.5),
+        rng.uniform(2, 4),
+        rng.uniform(50, 120),
+        _bone(rng),
+        code=MIMIC,
+    )
     grade = int(rng.random() < 0.2)
     if grade:
         notches.append(suspicious)
-    triangle = Zone(ILIAC, rng.uniform(8, 20), rng.uniform(600, 900),
-                    (-0.55, rng.uniform(-0.05, 0.25)), (rng.uniform(0.3, 0.5), 1.0),
-                    triangular=True, patchy=0.0, code=MIMIC)
+    triangle = Zone(
+        ILIAC,
+        rng.uniform(8, 20),
+        rng.uniform(600, 900),
+        (-0.55, rng.uniform(-0.05, 0.25)),
+        (rng.uniform(0.3, 0.5), 1.0),
+        triangular=True,
+        patchy=0.0,
+        code=MIMIC,
+    )
     if condensans & (rng.random() < 0.85):
         zones.append(triangle)
     start = rng.uniform(0.15, 0.7)
-    spur = Osteophyte(rng.uniform(5, 11), rng.uniform(1.8, 3.4),
-                      (start, start + rng.uniform(0.15, 0.3)), rng.uniform(600, 900))
+    spur = Osteophyte(
+        rng.uniform(5, 11),
+        rng.uniform(1.8, 3.4),
+        (start, start + rng.uniform(0.15, 0.3)),
+        rng.uniform(600, 900),
+    )
     if degenerative & (rng.random() < 0.75):
         osteophytes.append(spur)
-    marrow = Zone(_bone(rng), rng.uniform(3, 6), rng.uniform(-50, 50), (-0.3, 0.2),
-                  (0.3, 0.8), code=MIMIC)
+    marrow = Zone(
+        _bone(rng), rng.uniform(3, 6), rng.uniform(-50, 50), (-0.3, 0.2), (0.3, 0.8), code=MIMIC
+    )
     if rng.random() < 0.03:
         zones.append(marrow)
-    fields = {"ilium": draw_field(rng, 2.5, 1.6), "sacrum": draw_field(rng, 2.5, 1.6),
-              "patch": draw_field(rng, 5.0, 4.0), "bridge": draw_field(rng, 3.5, 2.6)}
+    fields = {
+        "ilium": draw_field(rng, 2.5, 1.6),
+        "sacrum": draw_field(rng, 2.5, 1.6),
+        "patch": draw_field(rng, 5.0, 4.0),
+        "bridge": draw_field(rng, 3.5, 2.6),
+    }
     width = rng.uniform(2.0, 3.5 if condensans or degenerative else 4.0)
     chains, lone = draw_chains(notch_rng, length, height, slice_z, ambiguity)
     # A suspicious joint (grade 1) is a little uneven too, so that the grades touch.
     roughness = (rng.uniform(0.1, 0.2), rng.uniform(0.2, 0.45))[grade]
-    return Findings(grade, width, roughness, (*notches, *lone), tuple(zones),
-                    tuple(osteophytes), chains=chains, fields=fields)
+    return Findings(
+        grade,
+        width,
+        roughness,
+        (*notches, *lone),
+        tuple(zones),
+        tuple(osteophytes),
+        chains=chains,
+        fields=fields,
+    )
 
 
 def _bone(rng) -> int:
@@ -199,8 +231,16 @@ def draw_chains(rng, length: float, height: float, slice_z: np.ndarray, ambiguit
     reach = 0.42 * length
 
     def notch(z, t, code):
-        return Notch(float(t), float(z), rng.uniform(3.2, 4.6), spacing, rng.uniform(50, 120),
-                     _bone(rng), flat=True, code=code)
+        return Notch(
+            float(t),
+            float(z),
+            rng.uniform(3.2, 4.6),
+            spacing,
+            rng.uniform(50, 120),
+            _bone(rng),
+            flat=True,
+            code=code,
+        )
 
     chains = []
     for _ in range(round(ambiguity * rng.integers(4, 7)) if len(zone) >= 3 else 0):
@@ -208,15 +248,18 @@ def draw_chains(rng, length: float, height: float, slice_z: np.ndarray, ambiguit
         first = int(rng.integers(0, len(zone) - run + 1))
         kept = notch(zone[first], rng.uniform(-reach, reach), EROSION)
         place, scattered = rng.uniform(0, 1), []
-        for z in zone[first:first + run]:
+        for z in zone[first : first + run]:
             scattered.append(notch(z, (2 * place - 1) * reach, MIMIC))
             # A jump around the circle keeps the place uniform but never near the last one.
             place = (place + rng.uniform(0.25, 0.75)) % 1.0
-        persistent = tuple(replace(kept, z=float(z)) for z in zone[first:first + run])
+        persistent = tuple(replace(kept, z=float(z)) for z in zone[first : first + run])
         chains.append(Chain(tuple(scattered), persistent))
     everywhere = slice_z[(q > 0.05) & (q < 0.95)]
-    lone = [notch(z, rng.uniform(-reach, reach), MIMIC)
-            for z in everywhere for _ in range(rng.poisson(0.25 * ambiguity))]
+    lone = [
+        notch(z, rng.uniform(-reach, reach), MIMIC)
+        for z in everywhere
+        for _ in range(rng.poisson(0.25 * ambiguity))
+    ]
     return tuple(chains), tuple(lone)
 
 
@@ -239,8 +282,9 @@ def draw_expression(seed: int, patient: int) -> float:
     return float(subtle if rng.random() < 1 / 12 else clear)
 
 
-def draw_plan(seed: int, patient: int, side: str, anatomy: Anatomy, grade: int,
-              spacing: float) -> Plan:
+def draw_plan(
+    seed: int, patient: int, side: str, anatomy: Anatomy, grade: int, spacing: float
+) -> Plan:
     """The disease of one joint at severity 1, by grade 2, 3 or 4."""
     rng = stream(seed, patient, f"disease {side}")
     length, height = anatomy.joint(SIDES[side]).length_mm, anatomy.height_mm
@@ -250,7 +294,8 @@ def draw_plan(seed: int, patient: int, side: str, anatomy: Anatomy, grade: int,
         4: ((0, 3), (2, 3), (0, 5), (300, 450)),
     }[grade]
     width = {2: (1.5, 4.5), 4: (0.0, 0.5)}.get(
-        grade, (0.5, 2.0) if rng.random() < 0.5 else (5.0, 8.0))
+        grade, (0.5, 2.0) if rng.random() < 0.5 else (5.0, 8.0)
+    )
     roughness = {2: (0.4, 0.8), 3: (0.8, 1.5), 4: (0.3, 0.6)}[grade]
     bridge = {2: (0, 0), 3: (0, 0.3), 4: (0.5, 1.0)}[grade]
     if width[0] >= 5:  # a pseudo-widened joint is not fusing yet
@@ -261,23 +306,50 @@ def draw_plan(seed: int, patient: int, side: str, anatomy: Anatomy, grade: int,
         # Four in five in the middle-to-lower part; grade 3 erosions flow together in clusters.
         q = rng.uniform(0.35, 0.75) if rng.random() < 0.8 else rng.uniform(0.1, 0.9)
         t = rng.normal(middle, 0.14) if rng.random() < 0.6 else rng.uniform(-0.42, 0.42)
-        erosions.append(Notch(length * float(np.clip(t, -0.44, 0.44)), height * (0.5 - q),
-                              rng.uniform(*diameter), spacing * rng.uniform(2.4, 4.2),
-                              rng.uniform(50, 120), _bone(rng)))
+        erosions.append(
+            Notch(
+                length * float(np.clip(t, -0.44, 0.44)),
+                height * (0.5 - q),
+                rng.uniform(*diameter),
+                spacing * rng.uniform(2.4, 4.2),
+                rng.uniform(50, 120),
+                _bone(rng),
+            )
+        )
     extent = (rng.uniform(0.12, 0.3), rng.uniform(0.8, 0.95))
     along = (rng.uniform(-0.5, -0.3), rng.uniform(0.2, 0.48))
     zones = [Zone(ILIAC, rng.uniform(*depth), rng.uniform(*hu), along, extent, patchy=0.3)]
-    sacral = Zone(SACRAL, zones[0].depth_mm * rng.uniform(0.4, 0.7), rng.uniform(*hu) - 50, along,
-                  extent, patchy=0.6)
+    sacral = Zone(
+        SACRAL,
+        zones[0].depth_mm * rng.uniform(0.4, 0.7),
+        rng.uniform(*hu) - 50,
+        along,
+        extent,
+        patchy=0.6,
+    )
     if grade == 3 and rng.random() < 0.7:
         zones.append(sacral)
     start = rng.uniform(0.2, 0.45)
-    fat = Zone(SACRAL if rng.random() < 0.6 else ILIAC, rng.uniform(4, 9), rng.uniform(-50, 50),
-               (-0.4, 0.3), (start, start + rng.uniform(0.25, 0.4)), patchy=0.6, code=FAT)
+    fat = Zone(
+        SACRAL if rng.random() < 0.6 else ILIAC,
+        rng.uniform(4, 9),
+        rng.uniform(-50, 50),
+        (-0.4, 0.3),
+        (start, start + rng.uniform(0.25, 0.4)),
+        patchy=0.6,
+        code=FAT,
+    )
     if rng.random() < (0.2 if grade == 2 else 0.5):
         zones.append(fat)
-    return Plan(grade, rng.uniform(*width), rng.uniform(*roughness), tuple(erosions),
-                tuple(zones), rng.uniform(*bridge), rng.uniform(300, 700))
+    return Plan(
+        grade,
+        rng.uniform(*width),
+        rng.uniform(*roughness),
+        tuple(erosions),
+        tuple(zones),
+        rng.uniform(*bridge),
+        rng.uniform(300, 700),
+    )
 
 
 def add_disease(control: Findings, plan: Plan, severity: float, ambiguity: float) -> Findings:
@@ -291,20 +363,30 @@ def add_disease(control: Findings, plan: Plan, severity: float, ambiguity: float
     strength = min(1.0, shown)
     mix = lambda normal, ill: max(0.0, normal + shown * (ill - normal))  # noqa: E731
     notches, zones = list(control.notches), list(control.zones)
-    for notch in plan.erosions[:round(len(plan.erosions) * strength)]:
-        notches.append(replace(notch, diameter_mm=notch.diameter_mm * (0.5 + 0.5 * shown),
-                               strength=strength))
+    for notch in plan.erosions[: round(len(plan.erosions) * strength)]:
+        notches.append(
+            replace(notch, diameter_mm=notch.diameter_mm * (0.5 + 0.5 * shown), strength=strength)
+        )
     if shown > 0:
-        zones += [replace(zone, depth_mm=zone.depth_mm * shown, strength=strength)
-                  for zone in plan.zones]
+        zones += [
+            replace(zone, depth_mm=zone.depth_mm * shown, strength=strength) for zone in plan.zones
+        ]
     persist = round(len(control.chains) * min(1.0, severity))
-    chains = tuple(Chain(chain.persistent, chain.persistent) if i < persist else chain
-                   for i, chain in enumerate(control.chains))
-    return replace(control, grade=plan.grade, notches=tuple(notches), zones=tuple(zones),
-                   width_mm=mix(control.width_mm, plan.width_mm),
-                   roughness_mm=mix(control.roughness_mm, plan.roughness_mm),
-                   bridge_fraction=min(1.0, plan.bridge_fraction * shown),
-                   bridge_hu=plan.bridge_hu, chains=chains)
+    chains = tuple(
+        Chain(chain.persistent, chain.persistent) if i < persist else chain
+        for i, chain in enumerate(control.chains)
+    )
+    return replace(
+        control,
+        grade=plan.grade,
+        notches=tuple(notches),
+        zones=tuple(zones),
+        width_mm=mix(control.width_mm, plan.width_mm),
+        roughness_mm=mix(control.roughness_mm, plan.roughness_mm),
+        bridge_fraction=min(1.0, plan.bridge_fraction * shown),
+        bridge_hu=plan.bridge_hu,
+        chains=chains,
+    )
 
 
 def all_notches(findings: Findings) -> tuple[Notch, ...]:

@@ -52,7 +52,7 @@ def _statuses(seed: int, number: int, fraction: float) -> list[bool]:
         ranks = np.floor((places + 1) * fraction + 0.5) > np.floor(places * fraction + 0.5)
         order = np.random.default_rng([seed, block, 77]).permutation(BLOCK)
         statuses += [bool(v) for v in ranks[order]]
-    return statuses[:number + 1]
+    return statuses[: number + 1]
 
 
 def draw_patient(config, number: int, force_control: bool = False) -> Patient:
@@ -76,26 +76,47 @@ def draw_patient(config, number: int, force_control: bool = False) -> Patient:
     slice_z = grid.z_mm - anatomy.shift_mm[2]
     control = draw_control(seed, number, anatomy, slice_z, config.ambiguity)
     grades = dict(zip(SIDES, draw_grades(seed, number), strict=True))
-    plans = {side: draw_plan(seed, number, side, anatomy, grade, config.slice_spacing_mm)
-             if (grade := grades[side]) else None for side in SIDES}
+    plans = {
+        side: draw_plan(seed, number, side, anatomy, grade, config.slice_spacing_mm)
+        if (grade := grades[side])
+        else None
+        for side in SIDES
+    }
 
     def ill(severity):
-        return {side: add_disease(control[side], plans[side], severity, config.ambiguity)
-                if plans[side] else control[side] for side in SIDES}
+        return {
+            side: add_disease(control[side], plans[side], severity, config.ambiguity)
+            if plans[side]
+            else control[side]
+            for side in SIDES
+        }
 
     shown = control if force_control or not positive else ill(config.severity * expression)
     return Patient(
-        number, anatomy, grid, scanner, kernel, config.sites[site], positive,
-        bool(stream(seed, number, "label").random() < config.label_noise), expression,
-        control, plans, shown, ill(1.0))
+        number,
+        anatomy,
+        grid,
+        scanner,
+        kernel,
+        config.sites[site],
+        positive,
+        bool(stream(seed, number, "label").random() < config.label_noise),
+        expression,
+        control,
+        plans,
+        shown,
+        ill(1.0),
+    )
 
 
 def read_out(patient: Patient) -> dict[str, int]:
     """Grade of each joint as the manifest gives it: the truth, or the contrary of it."""
     says_ill = patient.positive != patient.flipped
     if says_ill:
-        return {side: patient.plans[side].grade if patient.plans[side]
-                else patient.control[side].grade for side in SIDES}
+        return {
+            side: patient.plans[side].grade if patient.plans[side] else patient.control[side].grade
+            for side in SIDES
+        }
     return {side: patient.control[side].grade for side in SIDES}
 
 

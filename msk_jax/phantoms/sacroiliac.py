@@ -33,8 +33,18 @@ from msk_jax.phantoms.lesions import (
 )
 from msk_jax.phantoms.patients import Patient, draw_patient, read_out
 
-MANIFEST_COLUMNS = ("patient_id", "series_uid", "side", "label", "patient_label", "grade",
-                    "lesion_z_mm", "site", "age", "sex")
+MANIFEST_COLUMNS = (
+    "patient_id",
+    "series_uid",
+    "side",
+    "label",
+    "patient_label",
+    "grade",
+    "lesion_z_mm",
+    "site",
+    "age",
+    "sex",
+)
 VISIBLE_MM2 = 5.0  # a slice shows a lesion from this area on
 
 
@@ -71,25 +81,38 @@ class SacroiliacPhantom:
 
     def check(self) -> None:
         """Raise UserError naming the first field that cannot be used."""
-        limits = {"patients": (1, 100_000), "seed": (0, 2**31 - 1), "severity": (0, 2),
-                  "ambiguity": (0, 1), "label_noise": (0, 0.5), "positive_fraction": (0, 1),
-                  "slice_spacing_mm": (0.5, 5), "matrix": (64, 1024), "pixel_mm": (0.3, 6),
-                  "workers": (0, 256)}
+        limits = {
+            "patients": (1, 100_000),
+            "seed": (0, 2**31 - 1),
+            "severity": (0, 2),
+            "ambiguity": (0, 1),
+            "label_noise": (0, 0.5),
+            "positive_fraction": (0, 1),
+            "slice_spacing_mm": (0.5, 5),
+            "matrix": (64, 1024),
+            "pixel_mm": (0.3, 6),
+            "workers": (0, 256),
+        }
         for name, (low, high) in limits.items():
             value = getattr(self, name)
             if not low <= value <= high:
-                raise UserError(f"The phantom's {name} is {value}; it must lie between {low} "
-                                f"and {high}. Give another --{name.replace('_', '-')}.")
+                raise UserError(
+                    f"The phantom's {name} is {value}; it must lie between {low} "
+                    f"and {high}. Give another --{name.replace('_', '-')}."
+                )
         if not self.sites:
             raise UserError("The phantom has no site. Give at least one name with --sites.")
         if not 300 <= self.matrix * self.pixel_mm <= 500:
-            raise UserError(f"The phantom's field of view is {self.matrix * self.pixel_mm:.0f} mm "
-                            f"(matrix {self.matrix} times {self.pixel_mm} mm); it must lie between "
-                            "300 and 500 mm. Change --matrix or --pixel-mm.")
+            raise UserError(
+                f"The phantom's field of view is {self.matrix * self.pixel_mm:.0f} mm "
+                f"(matrix {self.matrix} times {self.pixel_mm} mm); it must lie between "
+                "300 and 500 mm. Change --matrix or --pixel-mm."
+            )
 
 
-def write_cohort(out: Path, config: SacroiliacPhantom,
-                 progress: Callable[[int, int], None] | None = None) -> Path:
+def write_cohort(
+    out: Path, config: SacroiliacPhantom, progress: Callable[[int, int], None] | None = None
+) -> Path:
     """Render the cohort into the folder `out` and return the path of its manifest.
 
     Writes `dicom/` (one file per slice), `masks/<patient_id>.nii.gz` (1 erosion, 2 sclerosis,
@@ -107,9 +130,11 @@ def write_cohort(out: Path, config: SacroiliacPhantom,
     try:
         return _write(out, config, progress)
     except OSError as error:
-        raise UserError(f"The phantom cohort could not be written to {out}: "
-                        f"{error.strerror or error}. Free some space or give another --out; what "
-                        "was written so far has no manifest.csv and can be deleted.") from error
+        raise UserError(
+            f"The phantom cohort could not be written to {out}: "
+            f"{error.strerror or error}. Free some space or give another --out; what "
+            "was written so far has no manifest.csv and can be deleted."
+        ) from error
 
 
 def _refuse_used(out: Path) -> None:
@@ -118,13 +143,19 @@ def _refuse_used(out: Path) -> None:
     try:
         used = out.exists() and any(out.iterdir())
     except OSError as error:
-        raise UserError(f"The folder {out} cannot be read: {error.strerror}. Give another "
-                        "--out.") from error
+        raise UserError(
+            f"The folder {out} cannot be read: {error.strerror}. Give another --out."
+        ) from error
     if used:
-        half = "" if (out / "manifest.csv").exists() else (
-            " It has no manifest.csv, so it may be what is left of an interrupted run.")
-        raise UserError(f"The folder {out} is not empty, and nothing is written over.{half} "
-                        "Give another --out, or empty this folder first.")
+        half = (
+            ""
+            if (out / "manifest.csv").exists()
+            else (" It has no manifest.csv, so it may be what is left of an interrupted run.")
+        )
+        raise UserError(
+            f"The folder {out} is not empty, and nothing is written over.{half} "
+            "Give another --out, or empty this folder first."
+        )
 
 
 def _write(out: Path, config: SacroiliacPhantom, progress) -> Path:
@@ -133,8 +164,10 @@ def _write(out: Path, config: SacroiliacPhantom, progress) -> Path:
     # Phantoms are nobody: a fixed key makes pseudonyms, and so whole runs, reproducible.
     key = hashlib.sha256(f"msk_jax phantom {config.seed}".encode()).hexdigest()
     (out / "pseudonym.key").write_text(key + "\n")
-    (out / "phantom.json").write_text(json.dumps(
-        {"phantom": "sacroiliitis", **asdict(replace(config, workers=0))}, indent=2) + "\n")
+    (out / "phantom.json").write_text(
+        json.dumps({"phantom": "sacroiliitis", **asdict(replace(config, workers=0))}, indent=2)
+        + "\n"
+    )
     rows: dict[int, tuple[list[dict], list[dict]]] = {}
     workers = min(config.workers or os.cpu_count() or 1, config.patients)
     if workers == 1:
@@ -147,8 +180,9 @@ def _write(out: Path, config: SacroiliacPhantom, progress) -> Path:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, mp_context=context) as pool:
             try:
-                tasks = {pool.submit(write_patient, out, config, n): n
-                         for n in range(config.patients)}
+                tasks = {
+                    pool.submit(write_patient, out, config, n): n for n in range(config.patients)
+                }
                 for task in as_completed(tasks):
                     rows[tasks[task]] = task.result()
                     if progress:
@@ -173,8 +207,14 @@ def _write_csv(path: Path, columns, rows) -> Path:
 
 def render_patient(patient: Patient, config: SacroiliacPhantom) -> Rendering:
     """Render a patient drawn with `patients.draw_patient`."""
-    return render(patient.anatomy, patient.findings, patient.grid, patient.scanner, config.seed,
-                  patient.number)
+    return render(
+        patient.anatomy,
+        patient.findings,
+        patient.grid,
+        patient.scanner,
+        config.seed,
+        patient.number,
+    )
 
 
 def write_patient(out: Path, config: SacroiliacPhantom, number: int):
@@ -183,18 +223,30 @@ def write_patient(out: Path, config: SacroiliacPhantom, number: int):
     grid, an = patient.grid, patient.anatomy
     rendering = render_patient(patient, config)
     rng = stream(config.seed, number, "export")
-    study = Study(patient.patient_id, f"Phantom^Sacroiliac^{number:04d}", an.sex, an.age,
-                  patient.site, patient.kernel, float(rng.choice([120, 130])),
-                  number, (str(config.seed), str(number)), bool(rng.random() < 0.4))
+    study = Study(
+        patient.patient_id,
+        f"Phantom^Sacroiliac^{number:04d}",
+        an.sex,
+        an.age,
+        patient.site,
+        patient.kernel,
+        float(rng.choice([120, 130])),
+        number,
+        (str(config.seed), str(number)),
+        bool(rng.random() < 0.4),
+    )
     spacing = (grid.pixel_mm, grid.pixel_mm, grid.spacing_mm)
-    write_series(out / "dicom" / f"S{number:06d}", study, rendering.hu, spacing, grid.origin_mm,
-                 rng)
+    write_series(
+        out / "dicom" / f"S{number:06d}", study, rendering.hu, spacing, grid.origin_mm, rng
+    )
     mask = sitk.GetImageFromArray(rendering.labels)
     mask.SetSpacing(spacing)
     mask.SetOrigin(grid.origin_mm)
     sitk.WriteImage(mask, str(out / "masks" / f"{patient.patient_id}.nii.gz"), True)
-    return (_manifest_rows(patient, study.series_uid, _visible(patient)),
-            [true_parameters(patient, side, rendering) for side in SIDES])
+    return (
+        _manifest_rows(patient, study.series_uid, _visible(patient)),
+        [true_parameters(patient, side, rendering) for side in SIDES],
+    )
 
 
 def _visible(patient: Patient) -> dict[str, str]:
@@ -204,28 +256,42 @@ def _visible(patient: Patient) -> dict[str, str]:
     if max(grades.values()) < 2:
         return dict.fromkeys(SIDES, "")
     areas = lesion_areas(patient.anatomy, patient.at_full_severity, patient.grid)
-    return {side: intervals(patient.grid.z_mm, areas[side] >= VISIBLE_MM2,
-                            patient.grid.spacing_mm) if grades[side] >= 2 else ""
-            for side in SIDES}
+    return {
+        side: intervals(patient.grid.z_mm, areas[side] >= VISIBLE_MM2, patient.grid.spacing_mm)
+        if grades[side] >= 2
+        else ""
+        for side in SIDES
+    }
 
 
 def intervals(z_mm: np.ndarray, shown: np.ndarray, spacing_mm: float) -> str:
     """Closed intervals of z that the slices marked in `shown` cover, as "a:b;c:d"."""
     edges = np.flatnonzero(np.diff(np.r_[0, shown.astype(int), 0]))
     half = spacing_mm / 2
-    return ";".join(f"{z_mm[a] - half:.2f}:{z_mm[b - 1] + half:.2f}"
-                    for a, b in zip(edges[::2], edges[1::2], strict=True))
+    return ";".join(
+        f"{z_mm[a] - half:.2f}:{z_mm[b - 1] + half:.2f}"
+        for a, b in zip(edges[::2], edges[1::2], strict=True)
+    )
 
 
 def _manifest_rows(patient: Patient, series_uid: str, visible: dict[str, str]) -> list[dict]:
     grades = read_out(patient)
     name = ("normal", "sacroiliitis")
-    return [{
-        "patient_id": patient.patient_id, "series_uid": series_uid, "side": side,
-        "label": name[grade >= 2], "patient_label": name[is_positive(*grades.values())],
-        "grade": grade, "lesion_z_mm": visible[side], "site": patient.site,
-        "age": patient.anatomy.age, "sex": patient.anatomy.sex,
-    } for side, grade in grades.items()]
+    return [
+        {
+            "patient_id": patient.patient_id,
+            "series_uid": series_uid,
+            "side": side,
+            "label": name[grade >= 2],
+            "patient_label": name[is_positive(*grades.values())],
+            "grade": grade,
+            "lesion_z_mm": visible[side],
+            "site": patient.site,
+            "age": patient.anatomy.age,
+            "sex": patient.anatomy.sex,
+        }
+        for side, grade in grades.items()
+    ]
 
 
 def true_parameters(patient: Patient, side: str, rendering: Rendering) -> dict:
@@ -237,23 +303,36 @@ def true_parameters(patient: Patient, side: str, rendering: Rendering) -> dict:
     x, y = an.to_patient(SIDES[side] * joint.lateral_mm, 0.0)
     lower, upper = (an.shift_mm[2] + h * an.height_mm / 2 for h in (-1, 1))
     return {
-        "patient_id": patient.patient_id, "side": side,
+        "patient_id": patient.patient_id,
+        "side": side,
         "true_label": int(patient.positive and patient.plans[side] is not None),
-        "true_patient_label": int(patient.positive), "flipped": int(patient.flipped),
-        "grade": shown.grade, "expression": round(patient.expression, 4),
-        "joint_z_mm": f"{lower:.2f}:{upper:.2f}", "width_mm": round(shown.width_mm, 3),
-        "roughness_mm": round(shown.roughness_mm, 3), "erosion_count": len(erosions),
-        "erosion_mm3": round(size[EROSION], 2), "sclerosis_mm3": round(size[SCLEROSIS], 1),
+        "true_patient_label": int(patient.positive),
+        "flipped": int(patient.flipped),
+        "grade": shown.grade,
+        "expression": round(patient.expression, 4),
+        "joint_z_mm": f"{lower:.2f}:{upper:.2f}",
+        "width_mm": round(shown.width_mm, 3),
+        "roughness_mm": round(shown.roughness_mm, 3),
+        "erosion_count": len(erosions),
+        "erosion_mm3": round(size[EROSION], 2),
+        "sclerosis_mm3": round(size[SCLEROSIS], 1),
         "sclerosis_depth_mm": round(max((z.depth_mm for z in sclerosis), default=0.0), 2),
-        "bridge_fraction": round(shown.bridge_fraction, 3), "bridge_mm3": round(size[BRIDGE], 1),
-        "fat_mm3": round(size[FAT], 1), "mimic_mm3": round(size[MIMIC], 1),
-        "notch_mm3": round(size[NOTCH], 2), "dense_mm3": round(size[DENSE], 1),
+        "bridge_fraction": round(shown.bridge_fraction, 3),
+        "bridge_mm3": round(size[BRIDGE], 1),
+        "fat_mm3": round(size[FAT], 1),
+        "mimic_mm3": round(size[MIMIC], 1),
+        "notch_mm3": round(size[NOTCH], 2),
+        "dense_mm3": round(size[DENSE], 1),
         "joint_space_mm3": round(size[JOINT_SPACE], 1),
         "condensans": int(any(z.triangular for z in shown.zones)),
         "osteophyte": int(bool(shown.osteophytes)),
         "persistent_chains": sum(c.scattered is c.persistent for c in shown.chains),
-        "chains": len(shown.chains), "joint_length_mm": round(joint.length_mm, 2),
-        "joint_height_mm": round(an.height_mm, 2), "noise_hu": round(patient.scanner.noise_hu, 2),
-        "centre_x_mm": round(x, 2), "centre_y_mm": round(y, 2),
-        "rotation_deg": round(an.rotation_deg, 2), "site": patient.site,
+        "chains": len(shown.chains),
+        "joint_length_mm": round(joint.length_mm, 2),
+        "joint_height_mm": round(an.height_mm, 2),
+        "noise_hu": round(patient.scanner.noise_hu, 2),
+        "centre_x_mm": round(x, 2),
+        "centre_y_mm": round(y, 2),
+        "rotation_deg": round(an.rotation_deg, 2),
+        "site": patient.site,
     }

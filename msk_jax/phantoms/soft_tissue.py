@@ -16,8 +16,11 @@ def coarse_noise(rng, shape, spacing, scale_mm) -> np.ndarray:
         place = np.arange(n) * step / scale + 1.0
         count = int(place[-1]) + 3
         distance = np.abs(place[:, None] - np.arange(count)[None, :])
-        spline = np.where(distance < 1, 2 / 3 - distance**2 + distance**3 / 2,
-                          np.clip(2 - distance, 0, None) ** 3 / 6)
+        spline = np.where(
+            distance < 1,
+            2 / 3 - distance**2 + distance**3 / 2,
+            np.clip(2 - distance, 0, None) ** 3 / 6,
+        )
         # unit variance at every place, not only on the nodes
         weights.append((spline / np.sqrt((spline**2).sum(1, keepdims=True))).astype(np.float32))
         counts.append(count)
@@ -58,19 +61,22 @@ def soft_tissue(anatomy: Anatomy, rng, x, y, shape, spacing) -> np.ndarray:
     volume = np.empty(shape, np.float32)
     in_body, in_skin = _edge(outer, 1.5 * pixel), _edge(skin, 1.5 * pixel)
     in_fascia, in_cavity = _edge(fascia, 2 * pixel), _edge(cavity, 3.0)
-    vessels = np.minimum.reduce([
-        _ellipse(x, y, s * 36 * size, -34 * size, 6, 6) for s in (-1, 1)] + [
-        _ellipse(x, y, s * 31 * size, -22 * size, 6, 5) for s in (-1, 1)])
+    vessels = np.minimum.reduce(
+        [_ellipse(x, y, s * 36 * size, -34 * size, 6, 6) for s in (-1, 1)]
+        + [_ellipse(x, y, s * 31 * size, -22 * size, 6, 5) for s in (-1, 1)]
+    )
     in_vessel = _edge(vessels, 1.5)
-    psoas = np.minimum(_ellipse(x, y, 58 * size, -38 * size, 19, 14),
-                       _ellipse(x, y, -58 * size, -38 * size, 19, 14))
+    psoas = np.minimum(
+        _ellipse(x, y, 58 * size, -38 * size, 19, 14),
+        _ellipse(x, y, -58 * size, -38 * size, 19, 14),
+    )
     in_psoas = _edge(psoas, 1.5)
     for k in range(shape[0]):
-        plane = np.exp(-(gluteal[k] / 0.1) ** 2) * 0.75  # fat planes between muscles
+        plane = np.exp(-((gluteal[k] / 0.1) ** 2)) * 0.75  # fat planes between muscles
         muscle = anatomy.muscle_hu + 6 * streak[k] - (anatomy.muscle_hu - fat_hu) * plane
         wall = np.clip(bowel[k] * 4 + 0.5, 0, 1)
         content = 25 + 12 * streak[k]
-        content = content + (-750 - content) * np.clip((gas[k] - 1.5) * 5, 0, 1) * (bowel[k] > .5)
+        content = content + (-750 - content) * np.clip((gas[k] - 1.5) * 5, 0, 1) * (bowel[k] > 0.5)
         inner = (fat_hu + 4 * streak[k]) * (1 - wall) + content * wall
         tissue = muscle + (inner - muscle) * in_cavity
         tissue += (anatomy.muscle_hu + 4 * streak[k] - tissue) * in_psoas

@@ -47,11 +47,10 @@ def write_report(workdir: Path, out: Path) -> Path:
 
 def render(inputs: ReportInputs) -> str:
     """The page as text."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-                              lstrip_blocks=True)
-    environment.filters.update(
-        percent=percent, interval=interval, value=value, decimals=decimals
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters.update(percent=percent, interval=interval, value=value, decimals=decimals)
     source = resources.files("msk_jax.reports").joinpath("report.html.j2").read_text("utf-8")
     return environment.from_string(source).render(**_context(inputs))
 
@@ -59,8 +58,15 @@ def render(inputs: ReportInputs) -> str:
 def _context(inputs: ReportInputs) -> dict[str, Any]:
     """What the template needs."""
     run, metrics = inputs.run, inputs.metrics
-    experiment = {"name": "", "title": "Study", "task": "", "modality": "", "input": "",
-                  "source": "", **mapping(run.get("experiment"))}
+    experiment = {
+        "name": "",
+        "title": "Study",
+        "task": "",
+        "modality": "",
+        "input": "",
+        "source": "",
+        **mapping(run.get("experiment")),
+    }
     classes = list(experiment.get("classes") or class_names(inputs.cohort))
     levels = {
         name: metrics["levels"][name]
@@ -157,8 +163,11 @@ def _mistakes(inputs: ReportInputs) -> list[dict[str, Any]]:
     for row in rows.to_dict("records"):
         limit = limits.get(row["fold"])
         if limit is not None and (row["prob"] >= limit) != bool(row["label"]):
-            about = [value(row[name]) for name in ("site", "sex", "age")
-                     if row.get(name) not in (None, "") and row[name] == row[name]]
+            about = [
+                value(row[name])
+                for name in ("site", "sex", "age")
+                if row.get(name) not in (None, "") and row[name] == row[name]
+            ]
             wrong.append({**row, "threshold": limit, "about": ", ".join(about)})
     return sorted(wrong, key=lambda row: -abs(row["prob"] - row["threshold"]))
 

@@ -11,8 +11,21 @@ from msk_jax.errors import UserError
 from msk_jax.evaluation.predictions import read_predictions
 
 _LEVEL_KEYS = (
-    "positives", "negatives", "auc", "auc_by_fold", "roc", "confusion", "thresholds",
-    "sensitivity", "specificity", "ppv", "npv", "accuracy", "balanced_accuracy", "f1", "mcc",
+    "positives",
+    "negatives",
+    "auc",
+    "auc_by_fold",
+    "roc",
+    "confusion",
+    "thresholds",
+    "sensitivity",
+    "specificity",
+    "ppv",
+    "npv",
+    "accuracy",
+    "balanced_accuracy",
+    "f1",
+    "mcc",
 )
 _HISTORY_COLUMNS = {"step", "epoch", "split", "loss", "auc"}
 

@@ -81,7 +81,7 @@ class Trainer:
         if self.recipe.init_from is not None:
             variables = load_encoder(variables, read_state_dict(self.recipe.init_from))
         averaged = self.recipe.average_decay is not None
-        return parallel.TrainState(
+        state = parallel.TrainState(
             step=jnp.zeros((), jnp.int32),
             opt_state=jax.jit(self._optimiser.init)(variables["params"]),
             key=run_key,
@@ -89,6 +89,7 @@ class Trainer:
             average=jax.tree.map(jnp.copy, variables) if averaged else None,
             **variables,
         )
+        return parallel.replicate(state)
 
     def fit(
         self,
@@ -203,19 +204,29 @@ class _Run:
             "train/loss": train_loss, "validation/loss": figures["loss"],
             "validation/auc": figures["auc"], "learning_rate": rate,
         })  # fmt: skip
-        course, figure = self._course, figures[self._recipe.monitor]
-        better = figure < (course.best or math.inf) if self._recipe.monitor == "loss" else (
-            figure > (course.best if course.best is not None else -math.inf)
-        )  # fmt: skip
+        course = self._course
         course.epoch_losses = []
-        course.stale_epochs += 1
-        if better or course.best is None:
-            course.best, course.best_step, course.stale_epochs = figure, self._done, 0
+        if self._is_better(figures):
+            course.best_step, course.stale_epochs = self._done, 0
+            course.best = figures.get(self._recipe.monitor)
             self._best.save(self._done, variables, self._settings)
+        else:
+            course.stale_epochs += 1
+
+    def _is_better(self, figures: dict[str, float]) -> bool:
+        """Whether this epoch is to be kept."""
+        monitor, best = self._recipe.monitor, self._course.best
+        if monitor == "none" or best is None:
+            return True
+        return figures[monitor] < best if monitor == "loss" else figures[monitor] > best
 
     def finish(self) -> None:
         """Mark the split as finished, once all is on disk."""
-        result = {"steps": self._done, "best_step": self._course.best_step, "best": self._course.best}
+        result = {
+            "steps": self._done,
+            "best_step": self._course.best_step,
+            "best": self._course.best,
+        }
         write_json(self._folder / "finished.json", result)
 
 

@@ -18,7 +18,9 @@ def make_optimiser(recipe: Recipe, steps_per_epoch: int) -> optax.GradientTransf
     groups = {"encoder": group(recipe.learning_rate), "head": group(head_rate)}
     optimiser = optax.multi_transform(
         groups,
-        lambda params: path_aware_map(lambda p, _: "encoder" if p[0] == "encoder" else "head", params),
+        lambda params: path_aware_map(
+            lambda p, _: "encoder" if p[0] == "encoder" else "head", params
+        ),
     )
     if recipe.gradient_clip is None:
         return optimiser

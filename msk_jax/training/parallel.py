@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from msk_jax.data.augment import Augmentation, Preprocess
 from msk_jax.errors import UserError
@@ -61,7 +62,8 @@ def train_step(
     augment_key, dropout_key = jax.random.split(jax.random.fold_in(state.key, state.step))
     keys = example_keys(augment_key, batch["label"].shape[0], AXIS)
     images = jax.vmap(augmentation)(keys, preprocess.window(batch["volume"]))
-    images = preprocess.normalise(images)
+    # Without the barrier the compiler draws the noise again for the backward pass.
+    images = lax.optimization_barrier(preprocess.normalise(images))
     total = lax.psum(jnp.sum(batch["weight"]), AXIS)
 
     def loss_fn(params):
@@ -121,6 +123,15 @@ def parallel_predict(model: Any, preprocess: Preprocess, devices=None) -> Callab
         return jax.nn.softmax(logits.astype(jnp.float32))
 
     return jax.pmap(predict, axis_name=AXIS, in_axes=(None, 0), out_axes=0, devices=devices)
+
+
+def replicate(tree: Any, devices: list[jax.Device] | None = None) -> Any:
+    """A copy of every array on every device, placed as the steps return them.
+
+    A state placed otherwise would be compiled for once more at the second step.
+    """
+    mesh = Mesh(np.array(devices or jax.devices()), (AXIS,))
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
 def split_over_devices(batch: Batch, num_devices: int) -> dict[str, np.ndarray]:

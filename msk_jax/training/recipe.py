@@ -36,8 +36,9 @@ class Recipe:
     """Weigh the loss by inverse class frequency of the training patients' stacks."""
     label_smoothing: float = 0.0
     """Share of the label given to all classes alike."""
-    monitor: Literal["auc", "loss"] = "auc"
-    """Validation figure that picks the best epoch and stops training early."""
+    monitor: Literal["auc", "loss", "none"] = "auc"
+    """Validation figure that picks the best epoch and stops training early; `none` keeps the last
+    epoch, for validation folds of so few patients that their figures are noise."""
     patience: int = 15
     """Epochs without a better validation figure before training stops."""
     bf16: bool = False
@@ -49,5 +50,5 @@ class Recipe:
     is inflated to the slices."""
     shuffle_labels: bool = False
     """Give each patient another patient's label: a check that nothing leaks, never a result."""
-    augmentation: Augmentation = Augmentation()
+    augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     """Random changes of the training pictures, made on the device."""

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from msk_jax.data.builder import build_cohort
 from msk_jax.data.folds import load_folds
+from msk_jax.errors import UserError
 from msk_jax.evaluation.plots import ablation_figure
 from msk_jax.evaluation.study import EvaluationSettings, evaluate_study
 from msk_jax.experiment import Ablation, Experiment, Stage
@@ -21,7 +22,12 @@ LEVELS = ("slice", "joint", "patient")
 
 
 def run(
-    experiment: Experiment, ablation: Ablation, out: Path, data_dir: Path | None, seeds: int
+    experiment: Experiment,
+    ablation: Ablation,
+    out: Path,
+    data_dir: Path | None,
+    seeds: int,
+    only: tuple[str, ...] = (),
 ) -> pd.DataFrame:
     """Train and evaluate every variant; finished ones are taken from an earlier call.
 
@@ -30,9 +36,10 @@ def run(
         written to `ablation.csv`, its summary to `summary.csv` and `ablation.png`.
     """
     console.writable_folder(out, "--out")
+    variants = _chosen(ablation, only)
     data_dir = data_dir or _phantom_shards(experiment, ablation, out)
     rows = []
-    for name, changes in ablation.variants.items():
+    for name, changes in variants.items():
         for seed in range(seeds):
             stage = dataclasses.replace(
                 ablation.stage,
@@ -52,6 +59,19 @@ def run(
     _print(summary, seeds)
     console.say(f"Every run is in {out / 'ablation.csv'}, the picture in {out / 'ablation.png'}.")
     return table
+
+
+def _chosen(ablation: Ablation, only: tuple[str, ...]) -> dict:
+    """The variants whose names contain one of the given words; all where none is given."""
+    chosen = {
+        name: changes
+        for name, changes in ablation.variants.items()
+        if not only or any(word in name for word in only)
+    }
+    if not chosen:
+        listed = ", ".join(ablation.variants)
+        raise UserError(f"No variant is called {' or '.join(only)}; there are: {listed}.")
+    return chosen
 
 
 def _phantom_shards(experiment: Experiment, ablation: Ablation, out: Path) -> Path:

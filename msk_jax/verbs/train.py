@@ -125,9 +125,7 @@ def write_run(workdir: Path, experiment: Experiment, stage: Stage, is_phantom: b
 
 
 def _plain(entries: dict) -> dict:
-    return {
-        k: _plain(v) if isinstance(v, dict) else v for k, v in entries.items() if k != "type"
-    }
+    return {k: _plain(v) if isinstance(v, dict) else v for k, v in entries.items() if k != "type"}
 
 
 def _differences(old: dict, new: dict, prefix: str = "") -> str:

@@ -7,7 +7,10 @@ import pytest
 
 from msk_jax.data.augment import Augmentation, Preprocess, bilinear
 
-STILL = dict(rotation=0.0, scaling=0.0, translation=0.0, gamma=(1.0, 1.0), noise=0.0, erasing=0.0)
+STILL = {
+    "rotation": 0.0, "scaling": 0.0, "translation": 0.0, "gamma": (1.0, 1.0), "noise": 0.0,
+    "erasing": 0.0,
+}  # fmt: skip
 
 
 def test_window_by_hand():

@@ -10,11 +10,16 @@ from msk_jax.evaluation.study import EvaluationSettings, evaluate_study
 def levels():
     rng = np.random.default_rng(0)
     labels = np.arange(20) % 2
-    table = pd.DataFrame({
-        "patient_id": [f"p{i}" for i in range(20)], "unit_id": [f"p{i}" for i in range(20)],
-        "level": "patient", "fold": np.arange(20) // 2 % 2, "label": labels,
-        "prob": np.clip(rng.normal(0.35 + 0.3 * labels, 0.2), 0, 1),
-    })
+    table = pd.DataFrame(
+        {
+            "patient_id": [f"p{i}" for i in range(20)],
+            "unit_id": [f"p{i}" for i in range(20)],
+            "level": "patient",
+            "fold": np.arange(20) // 2 % 2,
+            "label": labels,
+            "prob": np.clip(rng.normal(0.35 + 0.3 * labels, 0.2), 0, 1),
+        }
+    )
     validation = table.assign(fold=1 - table["fold"])
     metrics = evaluate_study(table, validation, EvaluationSettings(bootstrap_samples=50))
     return {"patient": metrics["levels"]["patient"]}
@@ -66,10 +71,15 @@ def test_forest_shows_the_interval_that_counts_patients():
 
 
 def test_training_curves_by_split():
-    table = pd.DataFrame({
-        "step": [1, 1, 2, 2], "epoch": [1, 1, 2, 2], "split": ["train", "validation"] * 2,
-        "loss": [0.7, 0.8, 0.5, 0.6], "auc": [np.nan, 0.6, np.nan, 0.9],
-    })
+    table = pd.DataFrame(
+        {
+            "step": [1, 1, 2, 2],
+            "epoch": [1, 1, 2, 2],
+            "split": ["train", "validation"] * 2,
+            "loss": [0.7, 0.8, 0.5, 0.6],
+            "auc": [np.nan, 0.6, np.nan, 0.9],
+        }
+    )
     axes = plots.training_figure({0: table, 1: table}).axes
     for axis, expected in zip(axes, ([0.7, 0.5], [0.8, 0.6], [0.6, 0.9]), strict=True):
         assert len(axis.lines) == 2
@@ -78,9 +88,13 @@ def test_training_curves_by_split():
 
 
 def test_ablation_shows_seeds_mean_and_spread():
-    table = pd.DataFrame({
-        "variant": ["whole", "whole", "less"], "seed": [0, 1, 0], "joint": [0.8, 0.9, 0.7],
-    })
+    table = pd.DataFrame(
+        {
+            "variant": ["whole", "whole", "less"],
+            "seed": [0, 1, 0],
+            "joint": [0.8, 0.9, 0.7],
+        }
+    )
     axis = plots.ablation_figure(table, ["joint"]).axes[0]
     seeds, bar, mean = axis.lines[:3]
     np.testing.assert_allclose(seeds.get_xdata(), [0.8, 0.9])

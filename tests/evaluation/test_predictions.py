@@ -8,9 +8,13 @@ from msk_jax.evaluation.predictions import COLUMNS, pool, read_predictions, writ
 
 def _slices():
     rows = [
-        ("a", "a/left/0", 0, 0.2), ("a", "a/left/1", 1, 0.6), ("a", "a/left/2", 1, 1.0),
-        ("a", "a/right/0", 0, 0.1), ("a", "a/right/1", 0, 0.3),
-        ("b", "b/left/0", 0, 0.25), ("b", "b/right/0", 0, 0.5),
+        ("a", "a/left/0", 0, 0.2),
+        ("a", "a/left/1", 1, 0.6),
+        ("a", "a/left/2", 1, 1.0),
+        ("a", "a/right/0", 0, 0.1),
+        ("a", "a/right/1", 0, 0.3),
+        ("b", "b/left/0", 0, 0.25),
+        ("b", "b/right/0", 0, 0.5),
     ]
     frame = pd.DataFrame(rows, columns=["patient_id", "unit_id", "label", "prob"])
     return frame.assign(level="slice", fold=[0] * 5 + [1] * 2, site="X", age=np.nan)
@@ -87,9 +91,15 @@ def test_all_faults_are_named_at_once(tmp_path):
         read_predictions(path)
     text = str(error.value)
     assert str(path) in text
-    for part in ("prob is no number from 0 to 1 in 3 row(s) (line 2: '1.5'", "line 5: 'nan'",
-                 "label is neither 0 nor 1", "line 3: 'yes'", "patient_id is empty", "organ",
-                 "fold is no fold number"):
+    for part in (
+        "prob is no number from 0 to 1 in 3 row(s) (line 2: '1.5'",
+        "line 5: 'nan'",
+        "label is neither 0 nor 1",
+        "line 3: 'yes'",
+        "patient_id is empty",
+        "organ",
+        "fold is no fold number",
+    ):
         assert part in text, part
 
 

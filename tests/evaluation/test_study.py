@@ -25,8 +25,12 @@ def _study(patients=24, slices=4, seed=0, effect=1.2):
         for side in ("left", "right"):
             joints[f"{name}/{side}"] = sick
             for index in range(slices):
-                row = {"patient_id": name, "unit_id": f"{name}/{side}/{index}", "level": "slice",
-                       "label": sick}
+                row = {
+                    "patient_id": name,
+                    "unit_id": f"{name}/{side}/{index}",
+                    "level": "slice",
+                    "label": sick,
+                }
                 draws = 1 / (1 + np.exp(-(effect * (2 * sick - 1) + shift + rng.normal(0, 1, 2))))
                 test.append({**row, "fold": fold, "prob": draws[0]})
                 validation.append({**row, "fold": (fold - 1) % FOLDS, "prob": draws[1]})
@@ -76,8 +80,9 @@ def test_labels_of_a_test_fold_cannot_move_its_threshold(criterion):
     before = evaluate_study(test, validation, settings)
     tested = set(test.loc[test["fold"] == 2, "patient_id"])
     flipped = [
-        table.assign(label=table["label"].where(~table["patient_id"].isin(tested),
-                                                1 - table["label"]))
+        table.assign(
+            label=table["label"].where(~table["patient_id"].isin(tested), 1 - table["label"])
+        )
         for table in (test, validation)
     ]
     after = evaluate_study(*flipped, settings)

@@ -19,7 +19,9 @@ def _random(*shape, seed=0):
 def test_convolution_pads_as_torch(kernel, stride, dilation):
     torch = pytest.importorskip("torch", reason="PyTorch is the reference and is not installed")
     x, w = _random(2, 13, 10, 3), _random(kernel, kernel, 3, 5, seed=1)
-    ours = Conv(5, (kernel,) * 2, (stride,) * 2, (dilation,) * 2).apply({"params": {"kernel": w}}, x)
+    ours = Conv(5, (kernel,) * 2, (stride,) * 2, (dilation,) * 2).apply(
+        {"params": {"kernel": w}}, x
+    )
     theirs = torch.nn.functional.conv2d(
         torch.tensor(x.transpose(0, 3, 1, 2)),
         torch.tensor(w.transpose(3, 2, 0, 1)),
@@ -60,7 +62,10 @@ def test_batch_norm_running_variance_is_unbiased_over_all_devices():
     expected = 0.9 + 0.1 * x.var(0, ddof=1)
     np.testing.assert_allclose(stats["batch_stats"]["var"][0], expected, rtol=1e-5)
     np.testing.assert_allclose(
-        np.asarray(y).reshape(8, 3), (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5), rtol=1e-4, atol=1e-5
+        np.asarray(y).reshape(8, 3),
+        (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5),
+        rtol=1e-4,
+        atol=1e-5,
     )
 
 
@@ -101,7 +106,7 @@ def test_aspp_refuses_rates_that_the_map_cannot_show():
 
 
 def test_degenerate_aspp_branch_is_a_pointwise_one():
-    """The reason for the refusal: at a rate beyond the map only the kernel's centre reads pixels."""
+    """Why they are refused: at a rate beyond the map only the kernel's centre reads pixels."""
     x = jnp.asarray(_random(1, 6, 6, 2))
     kernel = _random(3, 3, 2, 3, seed=4)
     wide = Conv(3, (3, 3), dilation=(6, 6)).apply({"params": {"kernel": kernel}}, x)

@@ -103,7 +103,9 @@ def test_missing_extra_and_misshapen_tensors_are_all_listed(tmp_path):
     message = str(error.value)
     assert "missing: bn1.bias" in message
     assert "not of this network: layer9.weight" in message
-    assert "layer1.0.conv1.weight has shape (5, 5, 4, 4), this network needs (3, 3, 4, 4)" in message
+    assert (
+        "layer1.0.conv1.weight has shape (5, 5, 4, 4), this network needs (3, 3, 4, 4)" in message
+    )
 
 
 def test_weight_files(tmp_path):
@@ -131,7 +133,7 @@ class _Hostile:
         return (Path_touch, ())
 
 
-def Path_touch():  # noqa: N802 - looked up by name when unpickled
+def Path_touch():
     raise AssertionError("code in a pickle was executed")
 
 

@@ -21,9 +21,18 @@ def _table(separation: float, patients: int = 80) -> pd.DataFrame:
     for n in range(patients):
         ill = n % 2
         for _ in range(2):
-            rows.append({"patient_id": n, "true_patient_label": ill, "flipped": 0, "condensans": 0,
-                         **{k: float(rng.exponential(10) + separation * ill)
-                            for k in (*VOLUMES, *SCALES)}})
+            rows.append(
+                {
+                    "patient_id": n,
+                    "true_patient_label": ill,
+                    "flipped": 0,
+                    "condensans": 0,
+                    **{
+                        k: float(rng.exponential(10) + separation * ill)
+                        for k in (*VOLUMES, *SCALES)
+                    },
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -35,8 +44,10 @@ def test_oracle_sees_a_difference_and_only_that():
 def test_weak_baseline_finds_a_brighter_class():
     rng = np.random.default_rng(1)
     labels = np.arange(60) % 2
-    fair, leaky = ([global_features(rng.normal(50 + shift * label, 30, (3, 24, 24)))
-                    for label in labels] for shift in (0, 25))
+    fair, leaky = (
+        [global_features(rng.normal(50 + shift * label, 30, (3, 24, 24))) for label in labels]
+        for shift in (0, 25)
+    )
     assert np.shape(fair) == (60, 36)
     assert weak_baseline_auc(np.array(leaky), labels) > 0.95
     assert weak_baseline_auc(np.array(fair), labels) < 0.7

@@ -17,8 +17,9 @@ from msk_jax.phantoms import SacroiliacPhantom, write_cohort
 from msk_jax.phantoms.patients import draw_patient
 from msk_jax.phantoms.sacroiliac import MANIFEST_COLUMNS, render_patient
 
-CONFIG = SacroiliacPhantom(patients=3, seed=4, matrix=96, pixel_mm=3.6, slice_spacing_mm=4.0,
-                           workers=1)
+CONFIG = SacroiliacPhantom(
+    patients=3, seed=4, matrix=96, pixel_mm=3.6, slice_spacing_mm=4.0, workers=1
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +32,11 @@ def cohort(tmp_path_factory) -> Path:
 
 
 def _digest(folder: Path) -> dict[str, str]:
-    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
-            for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
 
 
 def test_same_bytes_with_two_workers(cohort, tmp_path):
@@ -58,15 +62,17 @@ def test_headers_are_coherent_and_voxels_come_back(cohort):
         gaps = np.diff([np.dot(normal, np.array(f.ImagePositionPatient, float)) for f in files])
         np.testing.assert_allclose(gaps, 4.0, atol=1e-3)
         assert float(files[0].SliceThickness) == 4.0
-        hu = np.stack([f.pixel_array * float(f.RescaleSlope) + float(f.RescaleIntercept)
-                       for f in files])
+        hu = np.stack(
+            [f.pixel_array * float(f.RescaleSlope) + float(f.RescaleIntercept) for f in files]
+        )
         patient = draw_patient(CONFIG, number)
         rendering = render_patient(patient, CONFIG)
         np.testing.assert_array_equal(hu, rendering.hu)
         mask = sitk.ReadImage(str(cohort / "masks" / f"{files[0].PatientID}.nii.gz"))
         np.testing.assert_array_equal(sitk.GetArrayFromImage(mask), rendering.labels)
-        assert mask.GetOrigin() == pytest.approx([float(v) for v in files[0].ImagePositionPatient],
-                                                 abs=1e-3)
+        assert mask.GetOrigin() == pytest.approx(
+            [float(v) for v in files[0].ImagePositionPatient], abs=1e-3
+        )
         spacing = [*map(float, reversed(files[0].PixelSpacing)), 4.0]
         assert mask.GetSpacing() == pytest.approx(spacing, abs=1e-4)
         assert {f.file_meta.TransferSyntaxUID for f in files} == {"1.2.840.10008.1.2.1"}
@@ -76,6 +82,7 @@ def test_headers_are_coherent_and_voxels_come_back(cohort):
 def test_some_series_run_from_feet_to_head():
     """Decided by the patient's own stream: over many patients both directions occur."""
     from msk_jax.phantoms.anatomy import stream
+
     feet = []
     for number in range(20):
         rng = stream(0, number, "export")
@@ -127,6 +134,7 @@ def test_refuses_a_folder_in_use(cohort):
 def test_full_disk_leaves_no_manifest(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
+
     monkeypatch.setattr("msk_jax.phantoms.sacroiliac.write_series", full)
     with pytest.raises(UserError, match="No space left"):
         write_cohort(tmp_path / "x", CONFIG)
@@ -135,10 +143,17 @@ def test_full_disk_leaves_no_manifest(tmp_path, monkeypatch):
         write_cohort(tmp_path / "x", CONFIG)
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    ({"patients": 0}, "patients is 0"), ({"severity": 3.0}, "--severity"),
-    ({"label_noise": 0.9}, "--label-noise"), ({"sites": ()}, "no site"),
-    ({"matrix": 200}, "field of view"), ({"ambiguity": -0.1}, "ambiguity")])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"patients": 0}, "patients is 0"),
+        ({"severity": 3.0}, "--severity"),
+        ({"label_noise": 0.9}, "--label-noise"),
+        ({"sites": ()}, "no site"),
+        ({"matrix": 200}, "field of view"),
+        ({"ambiguity": -0.1}, "ambiguity"),
+    ],
+)
 def test_refuses_bad_fields(tmp_path, change, words):
     with pytest.raises(UserError, match=words):
         write_cohort(tmp_path / "x", replace(CONFIG, **change))

@@ -14,9 +14,19 @@ from msk_jax.phantoms.sacroiliac import intervals, render_patient
 SMALL = SacroiliacPhantom(patients=40, matrix=96, pixel_mm=3.6, slice_spacing_mm=5.0, workers=1)
 
 
-@pytest.mark.parametrize(("left", "right", "positive"), [
-    (0, 0, False), (1, 1, False), (2, 0, False), (2, 1, False), (2, 2, True), (3, 0, True),
-    (0, 4, True), (2, 3, True)])
+@pytest.mark.parametrize(
+    ("left", "right", "positive"),
+    [
+        (0, 0, False),
+        (1, 1, False),
+        (2, 0, False),
+        (2, 1, False),
+        (2, 2, True),
+        (3, 0, True),
+        (0, 4, True),
+        (2, 3, True),
+    ],
+)
 def test_modified_new_york_rule(left, right, positive):
     assert is_positive(left, right) is positive
 
@@ -65,7 +75,8 @@ def test_severity_zero_draws_the_control_pixel_by_pixel():
         for number in numbers:
             ill, healthy = draw_patient(config, number), draw_patient(config, number, True)
             assert ill.findings["left"].grade != healthy.findings["left"].grade or (
-                ill.findings["right"].grade != healthy.findings["right"].grade)
+                ill.findings["right"].grade != healthy.findings["right"].grade
+            )
             one, two = render_patient(ill, config), render_patient(healthy, config)
             np.testing.assert_array_equal(one.hu, two.hu)
             assert not np.isin(one.labels, (1, 2, 3, 4)).any()
@@ -87,9 +98,13 @@ def _longest_run(findings, slice_z) -> int:
     runs, best = {}, 0
     for z in slice_z:
         alive = [(n.bone, n.t) for n in all_notches(findings) if n.radius(z) > 0]
-        runs = {a: 1 + max([r for b, r in runs.items()
-                            if b[0] == a[0] and abs(b[1] - a[1]) < 1.5], default=0)
-                for a in alive}
+        runs = {
+            a: 1
+            + max(
+                [r for b, r in runs.items() if b[0] == a[0] and abs(b[1] - a[1]) < 1.5], default=0
+            )
+            for a in alive
+        }
         best = max([best, *runs.values()])
     return best
 
@@ -110,8 +125,9 @@ def test_ambiguous_notches_differ_only_by_persistence():
                 continue
             control = patient.control[side]
             assert findings.width_mm == control.width_mm and findings.zones == control.zones
-            alive = [[n.diameter_mm for n in all_notches(findings) if n.radius(z) > 0]
-                     for z in slice_z]
+            alive = [
+                [n.diameter_mm for n in all_notches(findings) if n.radius(z) > 0] for z in slice_z
+            ]
             counts[ill].append(np.mean([len(a) for a in alive]))
             sizes[ill] += [d for a in alive for d in a]
             runs[ill].append(_longest_run(findings, slice_z))
@@ -138,14 +154,15 @@ def test_joint_extent_follows_from_the_columns_of_bone(number):
     bone = render_patient(patient, config).hu > 250
     assert np.ptp(np.flatnonzero(bone.any((0, 1)))) * grid.pixel_mm >= 200
     back = np.flatnonzero(bone.any((0, 2))).max()
-    bone = bone[:, max(0, back - int(96 / grid.pixel_mm)):]
+    bone = bone[:, max(0, back - int(96 / grid.pixel_mm)) :]
     x = grid.origin_mm[0] + np.arange(grid.matrix) * grid.pixel_mm - an.shift_mm[0]
     covered = []
     for plane in bone.any(1):
         whole = True
         for sign in SIDES.values():
-            gaps = np.diff(np.r_[0.0, np.sort(sign * x[plane & (sign * x > 0) & (sign * x < 60)]),
-                                 60.0])
+            gaps = np.diff(
+                np.r_[0.0, np.sort(sign * x[plane & (sign * x > 0) & (sign * x < 60)]), 60.0]
+            )
             whole &= gaps.max() <= 8 + grid.pixel_mm
         covered.append(whole)
     found = grid.z_mm[np.flatnonzero(covered)]

@@ -17,13 +17,20 @@ SILENT = Scanner(noise_hu=0.0, psf_mm=0.1, sharpening=0.0)
 @pytest.fixture(scope="module")
 def scene():
     """Anatomy (turned by 10 degrees), grid of 160 x 160 around the joints, quiet findings."""
-    anatomy = replace(draw_anatomy(0, 3), rotation_deg=10.0, shift_mm=(1.3, 0.7, -200.0),
-                      texture_hu=0.0, cortex_hu=1200.0)
+    anatomy = replace(
+        draw_anatomy(0, 3),
+        rotation_deg=10.0,
+        shift_mm=(1.3, 0.7, -200.0),
+        texture_hu=0.0,
+        cortex_hu=1200.0,
+    )
     full = scan_grid(anatomy, 160, PIXEL, SPACING)
     grid = Grid(160, 9, PIXEL, SPACING, (full.origin_mm[0], full.origin_mm[1], -212.1))
     control = draw_control(0, 3, anatomy, full.z_mm + 200.0, 0.0)
-    quiet = {side: replace(f, roughness_mm=0.0, notches=(), zones=(), osteophytes=())
-             for side, f in control.items()}
+    quiet = {
+        side: replace(f, roughness_mm=0.0, notches=(), zones=(), osteophytes=())
+        for side, f in control.items()
+    }
     return anatomy, grid, quiet
 
 
@@ -34,9 +41,11 @@ def _width(rendering, anatomy, grid, side, z, t) -> float:
     u, y = section.point(t, steps)
     px, py = anatomy.to_patient(side * u, y)
     k = round((z - grid.origin_mm[2]) / grid.spacing_mm)
-    profile = map_coordinates(rendering.hu[k].astype(float),
-                              [(py - grid.origin_mm[1]) / grid.pixel_mm,
-                               (px - grid.origin_mm[0]) / grid.pixel_mm], order=1)
+    profile = map_coordinates(
+        rendering.hu[k].astype(float),
+        [(py - grid.origin_mm[1]) / grid.pixel_mm, (px - grid.origin_mm[0]) / grid.pixel_mm],
+        order=1,
+    )
     middle = len(steps) // 2
     half = (profile.min() + 1200.0) / 2
     left = middle - np.argmax(profile[:middle][::-1] > half)
@@ -50,8 +59,12 @@ def test_joint_width(scene, width):
     anatomy = replace(anatomy, cortex_mm=(2.0, 2.0))
     findings = {side: replace(f, width_mm=width) for side, f in quiet.items()}
     rendering = render(anatomy, findings, grid, SILENT, 0, 3)
-    measured = [_width(rendering, anatomy, grid, side, z, t)
-                for side in SIDES.values() for z in grid.z_mm[3:7] for t in (-10, -5, 0, 5)]
+    measured = [
+        _width(rendering, anatomy, grid, side, z, t)
+        for side in SIDES.values()
+        for z in grid.z_mm[3:7]
+        for t in (-10, -5, 0, 5)
+    ]
     assert np.mean(measured) == pytest.approx(width, abs=PIXEL / 2)
 
 
@@ -89,8 +102,9 @@ def test_areas_without_rendering_agree_with_the_masks(scene):
     quick = lesion_areas(anatomy, findings, grid)
     assert quick["left"].max() == 0
     np.testing.assert_allclose(quick["right"], rendering.lesion_area_mm2["right"], atol=4.0)
-    assert ((rendering.labels == 1).sum((1, 2)) * PIXEL**2
-            == pytest.approx(rendering.lesion_area_mm2["right"]))
+    assert (rendering.labels == 1).sum((1, 2)) * PIXEL**2 == pytest.approx(
+        rendering.lesion_area_mm2["right"]
+    )
 
 
 def test_spacing_enters_the_volume(scene):
@@ -99,6 +113,7 @@ def test_spacing_enters_the_volume(scene):
     erosion = Notch(0.0, -1.0, 6.0, 10.0, 80.0, ILIAC)
     findings = {**quiet, "left": replace(quiet["left"], notches=(erosion,))}
     fine = Grid(160, 17, PIXEL, SPACING / 2, grid.origin_mm)
-    coarse_mm3, fine_mm3 = (render(anatomy, findings, g, SILENT, 0, 3).measured["left"][1]
-                            for g in (grid, fine))
+    coarse_mm3, fine_mm3 = (
+        render(anatomy, findings, g, SILENT, 0, 3).measured["left"][1] for g in (grid, fine)
+    )
     assert coarse_mm3 == pytest.approx(fine_mm3, rel=0.05)

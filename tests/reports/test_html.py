@@ -22,21 +22,38 @@ PNG = base64.b64decode(
 def _run():
     return {
         "experiment": {
-            "name": "sacroiliitis", "title": "Sacroiliitis on CT", "task": "classification",
-            "modality": "CT", "input": "five slices", "source": "Zhang 2025",
+            "name": "sacroiliitis",
+            "title": "Sacroiliitis on CT",
+            "task": "classification",
+            "modality": "CT",
+            "input": "five slices",
+            "source": "Zhang 2025",
             "classes": ["normal", "sacroiliitis"],
             "published": [
-                {"name": "sensitivity", "value": 0.913, "level": "most likely slices",
-                 "note": "The published cohort has 29 cases."},
-                {"name": "specificity", "value": 0.952, "level": "most likely slices",
-                 "note": "The published cohort has 29 cases."},
+                {
+                    "name": "sensitivity",
+                    "value": 0.913,
+                    "level": "most likely slices",
+                    "note": "The published cohort has 29 cases.",
+                },
+                {
+                    "name": "specificity",
+                    "value": 0.952,
+                    "level": "most likely slices",
+                    "note": "The published cohort has 29 cases.",
+                },
             ],
             "choices": {"learning_rate": "Not published; a common start.", "width": HOSTILE},
         },
         "commands": ["msk-jax train sacroiliitis --data-dir D --workdir W"],
-        "versions": {"jax": "0.10.2"}, "seed": 7, "date": "2026-03-01", "devices": "2 CPU",
-        "is_phantom": True, "recipe": {"learning_rate": 0.001, "optimizer": {"decay": 0.01}},
-        "model": {"backbone": "resnet18"}, "warnings": [],
+        "versions": {"jax": "0.10.2"},
+        "seed": 7,
+        "date": "2026-03-01",
+        "devices": "2 CPU",
+        "is_phantom": True,
+        "recipe": {"learning_rate": 0.001, "optimizer": {"decay": 0.01}},
+        "model": {"backbone": "resnet18"},
+        "warnings": [],
     }
 
 
@@ -44,16 +61,25 @@ def _write_workdir(folder):
     rng = np.random.default_rng(0)
     joints = {f"p{i}/{side}": i % 2 for i in range(16) for side in ("left", "right")}
     rows = [
-        {"patient_id": name.split("/")[0], "unit_id": f"{name}/{k}", "level": "slice",
-         "fold": int(name.split("/")[0][1:]) // 2 % 2, "label": label,
-         "prob": float(np.clip(rng.normal(0.35 + 0.3 * label, 0.25), 0, 1)),
-         "site": HOSTILE, "age": "", "sex": "F"}
-        for name, label in joints.items() for k in range(2)
+        {
+            "patient_id": name.split("/")[0],
+            "unit_id": f"{name}/{k}",
+            "level": "slice",
+            "fold": int(name.split("/")[0][1:]) // 2 % 2,
+            "label": label,
+            "prob": float(np.clip(rng.normal(0.35 + 0.3 * label, 0.25), 0, 1)),
+            "site": HOSTILE,
+            "age": "",
+            "sex": "F",
+        }
+        for name, label in joints.items()
+        for k in range(2)
     ]
     table = pool(pd.DataFrame(rows), joints, {f"p{i}": i % 2 for i in range(16)})
     write_predictions(table, folder / "predictions.csv")
     metrics = evaluate_study(
-        read_predictions(folder / "predictions.csv"), table.assign(fold=1 - table["fold"]),
+        read_predictions(folder / "predictions.csv"),
+        table.assign(fold=1 - table["fold"]),
         EvaluationSettings(bootstrap_samples=50),
     )
     (folder / "metrics.json").write_text(json.dumps(metrics))
@@ -63,11 +89,18 @@ def _write_workdir(folder):
 
 def _write_options(folder):
     """The parts that may be missing."""
-    (folder / "cohort.json").write_text(json.dumps({
-        "name": "demo", "patients": 16, "sites": {HOSTILE: 16}, "spacing_mm": {"x": {"min": 0.7}},
-        "age": {"median": 44.5, "q1": 30, "q3": 60, "missing": 2},
-        "by_label": {"patient": {"normal": 8, "sacroiliitis": 8}},
-    }))
+    (folder / "cohort.json").write_text(
+        json.dumps(
+            {
+                "name": "demo",
+                "patients": 16,
+                "sites": {HOSTILE: 16},
+                "spacing_mm": {"x": {"min": 0.7}},
+                "age": {"median": 44.5, "q1": 30, "q3": 60, "missing": 2},
+                "by_label": {"patient": {"normal": 8, "sacroiliitis": 8}},
+            }
+        )
+    )
     (folder / "fold_0").mkdir()
     (folder / "fold_0/history.csv").write_text(
         "step,epoch,split,loss,auc,learning_rate\n1,1,train,0.7,,0.1\n1,1,validation,0.8,0.6,0.1\n"
@@ -75,11 +108,21 @@ def _write_options(folder):
     (folder / "cam").mkdir()
     (folder / "cam/a.png").write_bytes(PNG)
     (folder / "secret.png").write_bytes(b"not to be carried away")
-    (folder / "cam/index.json").write_text(json.dumps([
-        {"file": "a.png", "unit_id": "p1/left/0", "label": 1, "prob": 0.9, "z_mm": -80.0,
-         "caption": f"joint {HOSTILE}"},
-        {"file": "../secret.png", "unit_id": "p2/left/0"},
-    ]))
+    (folder / "cam/index.json").write_text(
+        json.dumps(
+            [
+                {
+                    "file": "a.png",
+                    "unit_id": "p1/left/0",
+                    "label": 1,
+                    "prob": 0.9,
+                    "z_mm": -80.0,
+                    "caption": f"joint {HOSTILE}",
+                },
+                {"file": "../secret.png", "unit_id": "p2/left/0"},
+            ]
+        )
+    )
 
 
 @pytest.fixture(scope="module")
@@ -133,10 +176,20 @@ def test_hostile_text_is_only_text(page):
 def test_page_tells_what_it_must(page):
     text = _text(page)
     for part in (
-        "Phantom data: these are not clinical figures.", "published figures are of another cohort",
-        "no claim", "29 cases", "91.3", "95.2", "most likely slices", "--data-dir D --workdir W",
-        "jax 0.10.2", "2 CPU", "median 44.5, quartiles 30 to 60; 2 unknown", "five slices",
-        "Not published; a common start.", "optimizer.decay",
+        "Phantom data: these are not clinical figures.",
+        "published figures are of another cohort",
+        "no claim",
+        "29 cases",
+        "91.3",
+        "95.2",
+        "most likely slices",
+        "--data-dir D --workdir W",
+        "jax 0.10.2",
+        "2 CPU",
+        "median 44.5, quartiles 30 to 60; 2 unknown",
+        "five slices",
+        "Not published; a common start.",
+        "optimizer.decay",
     ):
         assert part in text, part
 

@@ -53,11 +53,15 @@ def _run(num_devices, steps, average_decay=None):
         label_smoothing=0.1,
         average_decay=average_decay,
     )
-    losses = []
+    state, losses, compiled = parallel.replicate(state, jax.devices()[:num_devices]), [], []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, _, **facts: compiled.append(facts) if "backend_compile" in event else None
+    )
     for batch in _batches(steps):
         state, metrics = step(state, parallel.split_over_devices(batch, num_devices))
         losses.append(float(metrics["loss"]))
-    assert step._cache_size() == 1, "the step was compiled more than once"
+    compiled = [facts for facts in compiled if facts.get("fun_name") == "jit(_fun)"]
+    assert len(compiled) == min(steps, 1), "the step must be compiled once"
     return jax.device_get(state), losses
 
 

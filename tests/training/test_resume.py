@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 
@@ -50,10 +51,20 @@ def _flatten(tree, prefix=""):
             yield f"{prefix}{key}", value
 
 
+def _bytes(value):
+    if jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+        value = jax.random.key_data(value)
+    return np.asarray(value).tobytes()
+
+
 def _run_and_kill(command, workdir, after_step):
     """Start, wait for a checkpoint in mid-epoch, and kill without warning."""
     process = subprocess.Popen(
-        command, env=_environment(), cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command,
+        env=_environment(),
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     seen = workdir / "fold_0" / "last" / str(after_step) / "_CHECKPOINT_METADATA"
     deadline = time.time() + 120
@@ -71,11 +82,17 @@ def test_killed_run_ends_as_an_unbroken_one(shards, tmp_path, after_step):
         _command(shards, whole), env=_environment(), cwd=REPOSITORY, check=True, capture_output=True
     )
     steps = json.loads((whole / "fold_0" / "finished.json").read_text())["steps"]
-    assert (steps // 3) % after_step or after_step < steps // 3, "the kill must fall inside an epoch"
+    assert (steps // 3) % after_step or after_step < steps // 3, (
+        "the kill must fall inside an epoch"
+    )
     _run_and_kill(_command(shards, broken), broken, after_step)
     assert not (broken / "fold_0" / "finished.json").exists(), "it finished before it was killed"
     subprocess.run(
-        _command(shards, broken), env=_environment(), cwd=REPOSITORY, check=True, capture_output=True
+        _command(shards, broken),
+        env=_environment(),
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
     )
     for (step_a, a), (step_b, b) in zip(
         _final_parameters(whole), _final_parameters(broken), strict=True
@@ -84,5 +101,5 @@ def test_killed_run_ends_as_an_unbroken_one(shards, tmp_path, after_step):
         ours, theirs = dict(_flatten(a)), dict(_flatten(b))
         assert ours.keys() == theirs.keys() and len(ours) > 50
         for name, value in ours.items():
-            assert np.asarray(value).tobytes() == np.asarray(theirs[name]).tobytes(), name
+            assert _bytes(value) == _bytes(theirs[name]), name
     assert (whole / "fold_0/history.csv").read_text() == (broken / "fold_0/history.csv").read_text()

@@ -37,17 +37,21 @@ def test_predictions_are_out_of_fold_and_complete(run, shards):
     assert list(table.columns) == [
         "patient_id", "unit_id", "level", "fold", "label", "prob", "site", "age", "sex",
     ]  # fmt: skip
-    assert {p: f for p, f in zip(table["patient_id"], table["fold"], strict=True)} == folds
+    assert dict(zip(table["patient_id"], table["fold"], strict=True)) == folds
     assert table["unit_id"].is_unique
     patients = table[table["level"] == "patient"]
     assert len(patients) == 9
     assert (table["level"] == "joint").sum() == 18
-    joints = table[table["level"] == "joint"].assign(side=lambda t: t["unit_id"].str.split("/").str[1])
+    joints = table[table["level"] == "joint"].assign(
+        side=lambda t: t["unit_id"].str.split("/").str[1]
+    )
     slices = table[table["level"] == "slice"]
     by_joint = slices.groupby(slices["unit_id"].str.rsplit("/", n=1).str[0])["prob"].mean()
     np.testing.assert_allclose(joints.set_index("unit_id")["prob"], by_joint[joints["unit_id"]])
     highest = joints.groupby("patient_id")["prob"].max()
-    np.testing.assert_allclose(patients.set_index("patient_id")["prob"], highest[patients["patient_id"]])
+    np.testing.assert_allclose(
+        patients.set_index("patient_id")["prob"], highest[patients["patient_id"]]
+    )
     validation = pd.read_csv(run / "validation_predictions.csv")
     tested = validation["patient_id"].map(folds)
     # Model k validates on fold k + 1.
@@ -114,7 +118,9 @@ def test_predict_needs_the_model_folder_alone(run, phantom_cohort, tmp_path):
     )  # fmt: skip
 
 
-def test_one_member_predicts_from_dicom_what_it_predicted_from_the_shards(run, shards, phantom_cohort):
+def test_one_member_predicts_from_dicom_what_it_predicted_from_the_shards(
+    run, shards, phantom_cohort
+):
     """The two ways in, shards and DICOM, give a network the same numbers."""
     import jax
 
@@ -125,7 +131,7 @@ def test_one_member_predicts_from_dicom_what_it_predicted_from_the_shards(run, s
 
     saved = load_model(run)
     found = scan(phantom_cohort / "dicom")
-    uid, files = sorted(found.series.items())[0]
+    _uid, files = sorted(found.series.items())[0]
     series = read_series(files)
     key = load_key(phantom_cohort / "pseudonym.key")
     name = pseudonym(series.patient_id, key)
