@@ -94,22 +94,25 @@ experiment = Experiment(
         Published("specificity", 0.952, "not stated", _NOTE),
     ),
     choices={
-        "region": "one 96 x 96 mm crop per joint at 0.75 mm, the left mirrored onto the right, so "
-        "that both joints teach one network",
+        "size": "one crop of 128 pixels per joint, the left mirrored onto the right, so that both "
+        "joints teach one network",
+        "pixel_mm": "0.75 mm, about what pelvic CT is reconstructed at: 96 mm hold a joint",
         "z_range": "35 to 75 % of the joint from its top: the cartilaginous middle and lower part "
         "that the paper names",
         "slice_mm": "slices resampled to 2.5 mm, a usual reconstruction for pelvic CT",
-        "window": "bone window, level 400 and width 1500 HU",
-        "backbone": "ResNet-34 (full) or ResNet-18 of a quarter of the width (small); not named in "
-        "the paper",
-        "output_stride": "8, so that a 128-pixel crop leaves a 16 x 16 map that can show the rates",
-        "aspp_rates": "1, 2, 4, 6: the largest that a 16 x 16 map can show is 7",
-        "rfpn": "256 channels, two 3x3 convolutions with a shortcut per level; the wiring is not "
-        "published",
-        "recipe": "AdamW with warm-up and cosine decay, loss weighted by class; nothing of the "
-        "training is published",
-        "folds": "5-fold cross-validation by patient: the paper's split is not stated",
-        "operating point": "Youden's index on validation folds, frozen for the test fold",
-        "patient label": "positive where either joint is; the probability is the larger of the two",
+        "window_level": "bone window",
+        "window_width": "bone window",
+        "backbone": "ResNet-34 (full) or ResNet-18 (small); not named in the paper",
+        "width": "64 is the standard ResNet; a quarter of it for 29 patients on a laptop (small)",
+        "output_stride": "8, so that a 128-pixel crop leaves a 16 x 16 map (small: 16)",
+        "aspp_rates": "the largest that the last map can show, and smaller ones",
+        "pyramid_features": "the wiring of the residual pyramid is not published: two 3x3 "
+        "convolutions with a shortcut per level, mean of every level, concatenated",
+        "learning_rate": "AdamW, warm-up, cosine decay; nothing of the training is published",
+        "class_weights": "slices with a lesion are not half of all",
+        "num_folds": "cross-validation by patient: the paper's split is not stated",
+        "criterion": "Youden's index on validation folds, frozen for the test fold",
+        "joint_pool": "a joint's probability is the mean of its slices'",
+        "patient_pool": "a patient is positive where either joint is",
     },
 )

@@ -129,7 +129,8 @@ class Evaluate:
     def run(self, experiment: Experiment) -> None:
         from msk_jax.verbs import evaluate
 
-        evaluate.run(experiment, self.data_dir, self.workdir, self.evaluation)
+        experiment = dataclasses.replace(experiment, evaluation=self.evaluation)
+        evaluate.run(experiment, self.data_dir, self.workdir)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -100,7 +100,12 @@ def _context(inputs: ReportInputs) -> dict[str, Any]:
         "run": run,
         "details": [
             (title, _flat(run[key]))
-            for key, title in (("model", "Model"), ("recipe", "Recipe"))
+            for key, title in (
+                ("model", "Model"),
+                ("recipe", "Recipe"),
+                ("preprocess", "Preprocessing"),
+                ("evaluation", "Evaluation"),
+            )
             if run.get(key)
         ],
         "unknown": UNKNOWN,
@@ -177,7 +182,11 @@ def _choices(
 ) -> list[tuple[str, str, str]]:
     """Field, the value it had in this run (empty where the run does not say), and the reason."""
     config = mapping(mapping(mapping(cohort).get("fingerprint")).get("config"))
-    parts = {"model": run.get("model"), "recipe": run.get("recipe"), "region": config.get("region")}
+    parts = {name: run.get(name) for name in ("model", "recipe", "preprocess", "evaluation")}
+    parts |= {
+        "region": config.get("region"),
+        "cohort": {"num_folds": mapping(cohort).get("num_folds")},
+    }
     values: dict[str, str] = {}
     for part, settings in parts.items():
         for name, text in _flat(settings):

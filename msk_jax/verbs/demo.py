@@ -23,5 +23,5 @@ def run(experiment: Experiment, out: Path, patients: int, seed: int) -> Path:
     )  # fmt: skip
     recipe = dataclasses.replace(experiment.small.recipe, seed=seed)
     train.run(experiment, dataclasses.replace(experiment.small, recipe=recipe), shards, workdir)
-    evaluate.run(experiment, shards, workdir, experiment.evaluation)
+    evaluate.run(experiment, shards, workdir)
     return report.run(workdir, None)

@@ -29,10 +29,9 @@ from msk_jax.verbs.train import (
 MODEL_NAME = "model"
 
 
-def run(
-    experiment: Experiment, data_dir: Path, workdir: Path, evaluation: EvaluationSettings
-) -> dict:
+def run(experiment: Experiment, data_dir: Path, workdir: Path) -> dict:
     """Evaluate a trained workdir; gives what `metrics.json` holds."""
+    evaluation = experiment.evaluation
     stage = trained_stage(workdir, data_dir)
     data = open_cohort(experiment, stage, data_dir)
     folds = load_folds(data_dir, {joint["patient_id"] for joint in data.joints})
@@ -42,7 +41,7 @@ def run(
     metrics = evaluate_study(predictions, validated, evaluation)
     write_json(workdir / "metrics.json", metrics)
     write_heat_maps(workdir / "cam", ensemble, data, folds, predictions, stage)
-    _export(workdir / MODEL_NAME, experiment, stage, evaluation, ensemble, metrics)
+    _export(workdir / MODEL_NAME, experiment, stage, ensemble, metrics)
     console.note_command(workdir)
     cohort = json.loads((workdir / "cohort.json").read_text())
     write_run(workdir, experiment, stage, bool(cohort.get("is_phantom")))
@@ -144,13 +143,12 @@ def _predict(
 
 
 def _export(
-    folder: Path, experiment: Experiment, stage: Stage, evaluation, ensemble: list, metrics: dict
+    folder: Path, experiment: Experiment, stage: Stage, ensemble: list, metrics: dict
 ) -> None:
     """The networks of all folds with everything that predicting needs, as one checkpoint."""
     settings = {
         "experiment": to_json(experiment),
         "stage": to_json(stage),
-        "evaluation": to_json(evaluation),
         "num_members": len(ensemble),
         "thresholds": {
             level: figures["thresholds"]["predict"]["threshold"]

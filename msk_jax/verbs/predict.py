@@ -15,7 +15,6 @@ from msk_jax.data.dicom import Series, read_series, scan
 from msk_jax.data.regions import JointVolume
 from msk_jax.errors import UserError
 from msk_jax.evaluation.predictions import pool
-from msk_jax.evaluation.study import EvaluationSettings
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.explain.overlay import Plane, draw_overlay
 from msk_jax.training.checkpoints import Checkpoints
@@ -33,7 +32,6 @@ class SavedModel:
 
     experiment: Experiment
     stage: Stage
-    evaluation: EvaluationSettings
     thresholds: dict[str, float | None]
     members: list[Any]
 
@@ -91,7 +89,6 @@ def load_model(workdir: Path) -> SavedModel:
     return SavedModel(
         experiment,
         stage,
-        from_json(settings["evaluation"]),
         settings["thresholds"],
         [tree[f"member_{k}"] for k in range(count)],
     )
@@ -119,8 +116,8 @@ def _predict_series(
         table,
         dict.fromkeys((f"{name}/{side}" for side in joints), 0),
         {name: 0},
-        joint=saved.evaluation.joint_pool,
-        patient=saved.evaluation.patient_pool,
+        joint=saved.experiment.evaluation.joint_pool,
+        patient=saved.experiment.evaluation.patient_pool,
     )
     _draw(saved, series, joints, table, stacks, out / f"{name}.png")
     return table.assign(patient_id=name.rsplit("_", 1)[0])

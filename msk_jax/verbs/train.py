@@ -80,7 +80,7 @@ def _claim(workdir: Path, experiment: Experiment, stage: Stage, data_dir: Path) 
     """Note in `workdir` what is trained there; refuse to mix two settings."""
     cohort = json.loads((data_dir / "cohort.json").read_text())
     settings = {
-        "experiment": to_json(experiment),
+        "experiment": experiment.name,
         "stage": to_json(stage),
         "cohort_fingerprint": cohort["fingerprint"],
     }
@@ -119,6 +119,8 @@ def write_run(workdir: Path, experiment: Experiment, stage: Stage, is_phantom: b
             "is_phantom": is_phantom,
             "recipe": _plain(to_json(stage.recipe)),
             "model": _plain(to_json(stage.model)),
+            "preprocess": _plain(to_json(stage.preprocess)),
+            "evaluation": _plain(to_json(experiment.evaluation)),
             "warnings": warnings,
         },
     )

@@ -8,8 +8,8 @@ import pytest
 from msk_jax.data.augment import Augmentation, Preprocess, bilinear
 
 STILL = {
-    "rotation": 0.0, "scaling": 0.0, "translation": 0.0, "gamma": (1.0, 1.0), "noise": 0.0,
-    "erasing": 0.0,
+    "rotation": 0.0, "scaling": 0.0, "translation": 0.0, "gamma": (1.0, 1.0), "contrast": 0.0,
+    "brightness": 0.0, "noise": 0.0, "erasing": 0.0,
 }  # fmt: skip
 
 
@@ -59,3 +59,19 @@ def test_all_slices_of_a_stack_move_together():
     for k in range(1, 5):
         np.testing.assert_array_equal(moved[..., 0], moved[..., k])
     assert np.abs(np.asarray(moved)[..., :1] - image).max() > 0.1
+
+
+def test_tone_stays_within_its_ranges():
+    """A flat picture of 0.25: gamma 0.5 to 2 and brightness 0.1 give 0.0625 - 0.1 to 0.5 + 0.1."""
+    change = Augmentation(**{**STILL, "gamma": (0.5, 2.0), "brightness": 0.1})
+    image = jnp.full((4, 4, 1), 0.25)
+    values = [float(change(jax.random.key(k), image)[0, 0, 0]) for k in range(200)]
+    assert 0.0 <= min(values) < 0.02 and 0.45 < max(values) < 0.6
+
+
+def test_contrast_keeps_the_mean():
+    image = jnp.linspace(0.3, 0.7, 16).reshape(4, 4, 1)
+    changed = Augmentation(**{**STILL, "contrast": 0.5})(jax.random.key(1), image)
+    assert float(changed.mean()) == pytest.approx(0.5, abs=1e-5)
+    spread = float(jnp.ptp(changed)) / 0.4
+    assert 0.5 <= spread <= 1.5 and abs(spread - 1) > 0.02
