@@ -70,20 +70,20 @@ experiment = Experiment(
             width=16,
             output_stride=16,
             aspp_rates=(1, 2),
-            pyramid_features=32,
+            pyramid_features=24,
             dropout=0.2,
         ),
         preprocess=dataclasses.replace(full.preprocess, crop=96),
         recipe=dataclasses.replace(
             full.recipe,
-            epochs=16,
+            epochs=12,
             learning_rate=1e-3,
             head_learning_rate=None,
             warmup_epochs=1,
             average_decay=0.98,
             monitor="none",
             augmentation=Augmentation(
-                rotation=15.0, scaling=0.1, translation=0.06, gamma=(0.7, 1.4), noise=0.04
+                rotation=15.0, scaling=0.1, translation=0.08, gamma=(0.7, 1.4), noise=0.04
             ),
         ),
     ),

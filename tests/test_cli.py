@@ -1,6 +1,8 @@
 """What people type by mistake: one sentence, exit status 2, no traceback."""
 
+import itertools
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -33,13 +35,15 @@ def test_help_explains_every_flag(verb, capsys):
     with pytest.raises(SystemExit) as left:
         main([verb, "--help"])
     assert left.value.code == 0
-    text = capsys.readouterr().out
-    flags = [line for line in text.splitlines() if line.strip("│ ").startswith("--")]
-    assert flags
-    # A flag without an explanation shows its default alone.
-    for block in text.split("--")[1:]:
-        words = block.split("(default")[0].split("(required")[0]
-        assert len(words.split()) >= 4, f"--{block[:60]} is not explained"
+    text = " ".join(line.strip("│ ") for line in capsys.readouterr().out.splitlines())
+    text = re.sub("[╭╰─╮╯]+", " ", text)
+    flags = re.split(r"(?= --[a-z-]+[ ,])", text.split("show this help message and exit")[1])
+    explained = [f for f in flags if "(default" in f or "(required" in f]
+    assert len(explained) >= 3
+    for flag in explained:
+        # What stands between the flag's name and type and its default is the explanation.
+        words = re.split(r"\((?:default|required)", flag)[0].split()
+        assert len([w for w in words if w.islower()]) >= 3, f"{flag} is not explained"
 
 
 def test_help_shows_the_defaults_of_the_experiment(capsys):
@@ -82,8 +86,10 @@ def test_unwritable_places(capsys, shards, tmp_path):
 def test_settings_that_cannot_be(capsys, shards, tmp_path):
     def train(*flags):
         return _refused(
-            capsys, "train", TINY, "--data-dir", shards, "--workdir", tmp_path / "run", *flags
+            capsys, "train", TINY, "--data-dir", shards, "--workdir", next(workdirs), *flags
         )
+
+    workdirs = (tmp_path / f"run{k}" for k in itertools.count())
 
     assert "too large for a 4x4 feature map" in train("--aspp-rates", 2)
     assert "multiple of 4" in train("--batch-size", 6)

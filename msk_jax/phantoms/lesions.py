@@ -127,7 +127,7 @@ def draw_control(
 ) -> dict[str, Findings]:
     """Both joints as a control: normal variants and mimics at their rates in everyone."""
     rng = stream(seed, patient, "control")
-    condensans = rng.random() < 0.15
+    condensans = rng.random() < 0.10
     degenerative = rng.random() < 0.10 + 0.006 * (anatomy.age - 18)
     return {
         side: _control_joint(

@@ -4,6 +4,8 @@ A checkpoint folder holds numbered steps; each is whole or absent (orbax writes 
 name and renames) and carries its settings as JSON beside its arrays.
 """
 
+import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,24 @@ import orbax.checkpoint as ocp
 from msk_jax.errors import UserError
 
 
+def _pass_over_closed_loops(unraisable) -> None:
+    """After a failed write tensorstore calls back into event loops that are gone.
+
+    The failure itself is raised where the write is waited for.
+    """
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)
+
+
 class Checkpoints:
     """The newest `keep` checkpoints of one folder."""
 
     def __init__(self, folder: Path, keep: int = 1):
         self.folder = Path(folder).absolute()
+        sys.unraisablehook = _pass_over_closed_loops
+        # orbax logs the failure of a background write with its trace before it raises it.
+        for name in ("absl", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep, create=True, enable_async_checkpointing=True
         )

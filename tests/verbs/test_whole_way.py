@@ -13,12 +13,14 @@ from tests.conftest import TINY
 
 
 def _run(*args, status=0):
-    """Run one command; the exit status must be `status`."""
-    try:
-        main([str(a) for a in args])
-        code = 0
-    except SystemExit as left:
-        code = left.code or 0
+    """Run one command as if typed; the exit status must be `status`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["msk-jax", *map(str, args)])
+        try:
+            main()
+            code = 0
+        except SystemExit as left:
+            code = left.code or 0
     assert code == status
 
 
@@ -73,8 +75,8 @@ def test_labels_are_those_of_the_manifest(run, phantom_cohort):
 def test_report_is_one_page_with_everything(run):
     _run("report", "--workdir", run)
     page = (run / "report.html").read_text()
-    for words in ("not clinical", "91.3", "95.2", "0 of", "Grad-CAM", "msk-jax train"):
-        assert words in page or words == "0 of", words
+    for words in ("not clinical", "91.3", "95.2", "Grad-CAM", "msk-jax train", "another cohort"):
+        assert words in page, words
     index = json.loads((run / "cam" / "index.json").read_text())
     assert index and all((run / "cam" / entry["file"]).stat().st_size > 5000 for entry in index)
     assert "PHANTOM-" not in page, "an identifier of the source headers is in the report"
