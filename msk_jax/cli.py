@@ -160,7 +160,7 @@ class Demo:
     out: Path = Path("demo")
     """Everything goes here; run again to resume."""
     patients: int = 29
-    """Phantom patients."""
+    """How many phantom patients to make."""
     seed: int = 0
     """Seed of the patients, the folds and the training."""
 

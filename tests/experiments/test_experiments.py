@@ -1,0 +1,95 @@
+"""Every experiment: its networks fit its crops, its texts are there, its shapes are as stated."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from msk_jax import experiment as catalogue
+from msk_jax.models.ms25dnet import MS25DNetConfig
+
+
+def _shapes(experiment, stage):
+    size = experiment.cohort.region.size
+    stored = jnp.zeros((2, size, size, stage.model.num_slices), jnp.int16)
+    image = jax.eval_shape(stage.preprocess.window, stored)
+    logits, endpoints = jax.eval_shape(
+        lambda: stage.model.build().init_with_output(jax.random.key(0), jnp.zeros(image.shape))[0]
+    )
+    return {"logits": logits.shape, **{name: e.shape for name, e in endpoints.items()}}
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+@pytest.mark.parametrize("form", ["stage", "small"])
+def test_network_takes_the_crops_of_its_cohort(name, form):
+    experiment = catalogue.load(name)
+    stage = getattr(experiment, form)
+    shapes = _shapes(experiment, stage)
+    assert shapes["logits"] == (2, len(experiment.cohort.classes))
+    assert set(stage.model.explained_endpoints) <= set(shapes)
+
+
+def test_shape_trace_of_the_full_network():
+    """128-pixel crops, ResNet-34 at stride 8: stride 4, 8, 8, 8; four levels of 256 channels."""
+    experiment = catalogue.load("sacroiliitis")
+    shapes = _shapes(experiment, experiment.stage)
+    assert shapes["stage1"] == (2, 32, 32, 64)
+    assert shapes["stage2"] == (2, 16, 16, 128)
+    assert shapes["stage3"] == (2, 16, 16, 256)
+    assert shapes["stage4"] == (2, 16, 16, 512)
+    assert shapes["context"] == (2, 16, 16, 256)
+    assert [shapes[f"pyramid{i}"] for i in range(4)] == [
+        (2, 32, 32, 256), (2, 16, 16, 256), (2, 16, 16, 256), (2, 16, 16, 256),
+    ]  # fmt: skip
+    assert shapes["features"] == (2, 1024)
+
+
+@pytest.mark.parametrize(
+    "output_stride, rates, top",
+    [(32, (1, 2, 3), 8), (16, (1, 2, 4, 6), 16)],
+)
+def test_shape_trace_of_whole_pelvis_crops(output_stride, rates, top):
+    """256-pixel pictures and ResNet-50: 64, 32, 16 and `top` pixels; 256 to 2048 channels."""
+    config = MS25DNetConfig(backbone="resnet50", output_stride=output_stride, aspp_rates=rates)
+    logits, endpoints = jax.eval_shape(
+        lambda: config.build().init_with_output(jax.random.key(0), jnp.zeros((1, 256, 256, 5)))[0]
+    )
+    sizes = {"stage1": (64, 256), "stage2": (32, 512), "stage3": (16, 1024), "stage4": (top, 2048)}
+    sizes |= {"context": (top, 256), "pyramid0": (64, 256), "pyramid3": (top, 256)}
+    for name, (side, channels) in sizes.items():
+        assert endpoints[name].shape == (1, side, side, channels)
+    assert endpoints["features"].shape == (1, 1024) and logits.shape == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "variant, parameters",
+    # Published counts of the 1000-class networks less their last layer (width x 1000 + 1000) and
+    # with a one-channel-more stem: 64 x 7 x 7 for each channel beyond three.
+    [("resnet18", 11_689_512 - 513_000), ("resnet34", 21_797_672 - 513_000),
+     ("resnet50", 25_557_032 - 2_049_000)],
+)  # fmt: skip
+def test_encoder_has_the_published_number_of_parameters(variant, parameters):
+    config = MS25DNetConfig(backbone=variant, output_stride=32, aspp=False, rfpn=False)
+    shapes = jax.eval_shape(
+        lambda: config.build().init(jax.random.key(0), jnp.zeros((1, 64, 64, config.num_slices)))
+    )
+    encoder = shapes["params"]["encoder"]
+    count = sum(leaf.size for leaf in jax.tree.leaves(encoder))
+    assert count == parameters + 2 * 64 * 7 * 7  # five slices instead of three colours
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_what_is_told_of_it(name):
+    experiment = catalogue.load(name)
+    assert experiment.name == name
+    for text in (experiment.title, experiment.task, experiment.input, experiment.source):
+        assert text and "\n" not in text
+    fields = {
+        field.name
+        for part in (experiment.stage.model, experiment.stage.recipe, experiment.stage.preprocess,
+                     experiment.cohort.region, experiment.evaluation)
+        for field in dataclasses.fields(part)
+    } | {"num_folds"}  # fmt: skip
+    assert set(experiment.choices) <= fields, "a choice must name the field it explains"
+    assert all(0 < figure.value < 1 for figure in experiment.published)
