@@ -76,7 +76,7 @@ experiment = Experiment(
         preprocess=dataclasses.replace(full.preprocess, crop=96),
         recipe=dataclasses.replace(
             full.recipe,
-            epochs=12,
+            epochs=14,
             learning_rate=1e-3,
             head_learning_rate=None,
             warmup_epochs=1,

@@ -19,11 +19,11 @@ ILIAC, SACRAL = 1, -1
 # (left, right) grades of a positive patient and their odds; None = as drawn for a control, so a
 # pair with None needs a grade of 3 or more on the other side (modified New York rule).
 GRADE_PAIRS = (
-    ((2, 2), 0.12),
-    ((2, 3), 0.22),
-    ((3, 3), 0.30),
-    ((3, 4), 0.09),
-    ((4, 4), 0.09),
+    ((2, 2), 0.06),
+    ((2, 3), 0.14),
+    ((3, 3), 0.40),
+    ((3, 4), 0.12),
+    ((4, 4), 0.10),
     ((3, None), 0.14),
     ((4, None), 0.04),
 )
