@@ -252,12 +252,13 @@ def main(args: Sequence[str] | None = None) -> None:
     except UserError as error:
         _leave(str(error))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG):
-            raise
-        _leave(
-            f"{error.filename or 'The output'} could not be written ({error.strerror}). Make room "
-            "or give another folder, then run the same command again."
-        )
+        where, what = error.filename or "A file", error.strerror or str(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
+            _leave(
+                f"{where} could not be written ({what}). Make room or give another folder, then "
+                "run the same command again."
+            )
+        _leave(f"{where} could not be read or written ({what}). Check the path and its rights.")
     except KeyboardInterrupt:
         print("Stopped. Run the same command again to go on.", file=sys.stderr)
         sys.exit(130)
@@ -296,7 +297,8 @@ def _dispatch(args: list[str]) -> None:
                 f"Name the experiment: `msk-jax {verb} EXPERIMENT ...`; there is "
                 f"{', '.join(catalogue.names())}."
             )
-    found = catalogue.load(rest[0])
+    # What is printed as the next command must find the experiment again, also by its file.
+    found = dataclasses.replace(catalogue.load(rest[0]), address=rest[0])
     cls = WITH_EXPERIMENT[verb]
     default = _defaults(cls, found, small="--small" in rest)
     tyro.cli(cls, args=rest[1:], default=default, prog=f"msk-jax {verb} {rest[0]}").run(found)

@@ -6,12 +6,29 @@ type, but not run code.
 
 import dataclasses
 import importlib
+import math
 import types
 import typing
 from pathlib import Path
 from typing import Any
 
 from msk_jax.errors import UserError
+
+
+def check_limits(settings: Any, **limits: tuple[float, float]) -> None:
+    """Refuse settings outside their limits (both included); None is let through.
+
+    Raises:
+        UserError: names every field, what it is and what it may be.
+    """
+    faults = []
+    for name, (low, high) in limits.items():
+        value = getattr(settings, name)
+        if value is not None and not low <= value <= high:
+            top = "upwards" if high == math.inf else f"to {high:g}"
+            faults.append(f"--{name.replace('_', '-')} is {value:g}; it may be from {low:g} {top}.")
+    if faults:
+        raise UserError(" ".join(faults))
 
 
 def to_json(value: Any) -> Any:

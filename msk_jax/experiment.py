@@ -9,6 +9,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
+import flax.linen as nn
+import jax.numpy as jnp
+
 from msk_jax.data.augment import Preprocess
 from msk_jax.data.cohort import Cohort
 from msk_jax.errors import UserError
@@ -43,6 +46,11 @@ class Stage:
     recipe: Recipe
     """How it is trained."""
 
+    def network(self, axis_name: str | None = None) -> nn.Module:
+        """The Flax module, in the precision that it is trained and used in."""
+        dtype = jnp.bfloat16 if self.recipe.bf16 else None
+        return self.model.build(axis_name=axis_name, dtype=dtype)
+
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
@@ -71,6 +79,8 @@ class Experiment:
     published: tuple[Published, ...]
     choices: Mapping[str, str]
     """Settings that the paper leaves open -> why ours is what it is."""
+    address: str = ""
+    """How the user named it on the command line: its name or the path of its file."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from msk_jax.errors import UserError
+
 
 @dataclasses.dataclass(frozen=True)
 class Preprocess:
@@ -29,6 +31,11 @@ class Preprocess:
         image = jnp.clip((stored.astype(jnp.float32) - low) / self.window_width, 0.0, 1.0)
         if self.crop is None:
             return image
+        if not 1 <= self.crop <= min(image.shape[-3:-1]):
+            raise UserError(
+                f"--crop is {self.crop}, but the pictures have {image.shape[-3]} x "
+                f"{image.shape[-2]} pixels; give a number up to {min(image.shape[-3:-1])}."
+            )
         top, left = ((n - self.crop) // 2 for n in image.shape[-3:-1])
         return image[..., top : top + self.crop, left : left + self.crop, :]
 

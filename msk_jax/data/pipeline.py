@@ -4,15 +4,15 @@ A record is one joint; a stack is `num_slices` neighbouring slices of it about o
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from msk_jax.errors import UserError
 
-_SHUFFLE_STACKS = 1024
-"""Stacks held to draw from; the joints themselves are shuffled first."""
+_SHUFFLE_STACKS = 4096
+"""Stacks held to draw from; a cohort with more is shuffled within this reach."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class ShardedCohort:
         context_slices: int,
         relabel: Mapping[str, int] | None = None,
     ):
-        if num_slices % 2 == 0 or num_slices // 2 > context_slices:
+        if num_slices < 1 or num_slices % 2 == 0 or num_slices // 2 > context_slices:
             raise UserError(
                 f"A stack of {num_slices} slices cannot be cut from these shards: give an odd "
                 f"number up to {2 * context_slices + 1}, or build again with more context_slices."
@@ -68,7 +68,7 @@ class ShardedCohort:
         wanted = {name for name in self._builder.info.features if name != "volume"}
         partial = tfds.decode.PartialDecoding(dict.fromkeys(wanted, True))
         joints = []
-        for record in tfds.as_numpy(self._dataset(decoders=partial)):
+        for record in self._guarded(tfds.as_numpy(self._dataset(decoders=partial))):
             joint = {k: v.decode() if isinstance(v, bytes) else v for k, v in record.items()}
             label = self._relabel.get(joint["patient_id"])
             if label is not None:
@@ -84,6 +84,18 @@ class ShardedCohort:
         return self._builder.as_dataset(
             split="all", shuffle_files=False, read_config=config, **options
         )
+
+    def _guarded(self, records: Iterable) -> Iterator:
+        """The records, with a sentence where a shard turns out to be damaged."""
+        import tensorflow as tf
+
+        try:
+            yield from records
+        except tf.errors.OpError as error:
+            raise UserError(
+                f"A shard in {self._builder.data_dir} is damaged ({type(error).__name__}). Build "
+                "the cohort again with --overwrite."
+            ) from error
 
     def table(self, patients: set[str]) -> StackTable:
         """The stacks of these patients, in the order of `evaluation_batches`."""
@@ -119,7 +131,8 @@ class ShardedCohort:
 
     def evaluation_batches(self, patients: set[str], batch_size: int) -> Iterator[np.ndarray]:
         """All stacks of these patients once, in the order of `table`; the last batch is short."""
-        for batch in self.stacks(patients).batch(batch_size).prefetch(2).as_numpy_iterator():
+        data = self.stacks(patients).batch(batch_size).prefetch(2)
+        for batch in self._guarded(data.as_numpy_iterator()):
             yield batch["volume"]
 
     def training_batches(
@@ -145,7 +158,7 @@ class ShardedCohort:
             order = int(np.random.SeedSequence((*seed, epoch)).generate_state(1)[0] >> 1)
             data = stacks.shuffle(_SHUFFLE_STACKS, seed=order, reshuffle_each_iteration=False)
             data = data.batch(batch_size, drop_remainder=True).take(steps_per_epoch).skip(skip)
-            yield from data.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+            yield from self._guarded(data.prefetch(tf.data.AUTOTUNE).as_numpy_iterator())
             epoch, skip = epoch + 1, 0
 
     def steps_per_epoch(self, patients: set[str], batch_size: int) -> int:

@@ -1,5 +1,6 @@
 """From a manifest row and a scanned folder to one record per joint, or the reason there is none."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -81,8 +82,8 @@ def assign_series(
         name = pseudonyms[patient_id]
         if (patient_id, files) in shared:
             reason = (
-                "The DICOM files of this series carry the PatientID of a series that the manifest "
-                "gives to another patient. Give both the same patient_id, so that one person "
+                "This series, or another of the same PatientID, is given to more than one patient "
+                "of the manifest. Give both the same patient_id, so that one person "
                 "cannot be in two folds."
             )
             rejected += [reject(row, name, reason) for row in rows]
@@ -93,9 +94,7 @@ def assign_series(
 
 def reject(row: ManifestRow, name: str, reason: str) -> Rejection:
     """A rejection whose reason is one line and does not name the patient."""
-    reason = " ".join(reason.split())
-    if len(row.patient_id) >= 4:  # a shorter identifier would hit numbers at random
-        reason = reason.replace(row.patient_id, name)
+    reason = clean_reason(reason, (), row.patient_id)
     return Rejection(row.row, name, row.side, reason)
 
 
@@ -110,7 +109,7 @@ def read_study(
     try:
         series = read_series(study.files, cohort.modality)
     except Exception as error:
-        reason = _reason(error, study.files)
+        reason = clean_reason(error, study.files, study.patient_id)
         return [], [reject(row, study.pseudonym, reason) for row in study.rows], None
     records, rejected = [], []
     crops: dict[tuple[float, float] | None, dict[str, JointVolume]] = {}
@@ -121,7 +120,8 @@ def read_study(
             joint = crops[row.joint_z_mm][row.side]
             records.append(record(row, study.pseudonym, joint, series, cohort, manifest))
         except Exception as error:
-            rejected.append(reject(row, study.pseudonym, _reason(error, study.files)))
+            reason = clean_reason(error, study.files, study.patient_id)
+            rejected.append(reject(row, study.pseudonym, reason))
     facts = ScanFacts(series.spacing_mm[0], series.spacing_mm[2], len(series.voxels))
     return records, rejected, facts if records else None
 
@@ -261,14 +261,19 @@ def _shared_identities(found: Scan, uids: dict[tuple, tuple[str, ...]]) -> set[t
 
     Where all the files say the same PatientID they are anonymised, and it proves nothing.
     """
-    owners = defaultdict(set)
+    owners, users = defaultdict(set), defaultdict(set)
     for (patient_id, _), theirs in uids.items():
         for uid in theirs:
             owners[found.headers[uid].patient_id].add(patient_id)
+            users[uid].add(patient_id)
+    # One series is one patient's, whatever its header says.
+    same_series = {
+        study for study, theirs in uids.items() if any(len(users[uid]) > 1 for uid in theirs)
+    }
     owners.pop("", None)
     if len(owners) < 2:
-        return set()
-    return {
+        return same_series
+    return same_series | {
         (patient_id, files)
         for (patient_id, files), theirs in uids.items()
         if any(len(owners.get(found.headers[uid].patient_id, ())) > 1 for uid in theirs)
@@ -284,10 +289,21 @@ def summarise(rejected: Iterable[Rejection], limit: int = 3) -> str:
     return f"{len(rejected)} manifest row(s) were rejected: {listed}{more}" if rejected else ""
 
 
-def _reason(error: Exception, files: tuple[Path, ...]) -> str:
-    if isinstance(error, UserError):
-        return str(error)
-    text = f"{type(error).__name__}: {error}"
+def clean_reason(error: Exception | str, files: tuple[Path, ...], patient_id: str) -> str:
+    """Why a series could not be used, in one line that names nobody.
+
+    File names and folders of an export often carry the patient's name: a file is called by its
+    place among the series' files in order of name.
+    """
+    text = str(error)
+    if not isinstance(error, UserError | str):
+        text = f"The series could not be read ({type(error).__name__}: {text})."
     for folder in sorted({str(file.parent) for file in files}, key=len, reverse=True):
         text = text.replace(f"{folder}/", "")
-    return f"The series could not be read ({text})."
+    ordered = sorted({file.name for file in files})
+    for name in sorted(ordered, key=len, reverse=True):
+        place = f"file {ordered.index(name) + 1} of {len(ordered)} by name"
+        text = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", place, text)
+    if len(patient_id) >= 4:  # a shorter identifier would hit numbers at random
+        text = text.replace(patient_id, "the patient")
+    return " ".join(text.split())

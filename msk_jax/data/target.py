@@ -50,7 +50,8 @@ def existing_build(data_dir: Path, name: str, fingerprint: dict, overwrite: bool
         return None
     content = _read_cohort(data_dir)
     is_whole = {name, SPLITS_NAME, COHORT_NAME} <= entries
-    if content and is_whole and content.get("fingerprint") == fingerprint and "build" in content:
+    is_same = bool(content) and content.get("fingerprint") == fingerprint and "build" in content
+    if is_whole and is_same and not overwrite:
         return content
     if overwrite:
         return None

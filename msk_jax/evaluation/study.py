@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from msk_jax.config import check_limits
 from msk_jax.errors import UserError
 from msk_jax.evaluation.binary import (
     binary_figures,
@@ -36,6 +37,16 @@ class EvaluationSettings:
     """Samples of every bootstrap over patients."""
     seed: int = 0
     """Of every bootstrap."""
+
+    def check(self) -> None:
+        """Raises UserError where a field cannot be what it is."""
+        check_limits(
+            self,
+            target_sensitivity=(0.01, 1),
+            confidence=(0.5, 0.9999),
+            bootstrap_samples=(2, 1_000_000),
+            seed=(0, 2**31 - 1),
+        )
 
 
 def evaluate_study(

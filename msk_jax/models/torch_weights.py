@@ -103,14 +103,16 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
 
 
 def load_encoder(
-    variables: Mapping, state: Mapping[str, np.ndarray], rule: InflationRule = "mean"
+    variables: Mapping, state: Mapping[str, np.ndarray], rule: InflationRule | None = "mean"
 ) -> dict:
     """`variables` with the ResNet encoder's tensors replaced by those of a torchvision state dict.
 
     Args:
         variables: `{"params": {"encoder": ..., ...}, "batch_stats": {"encoder": ..., ...}}`.
         state: torchvision's names and layouts. Its classifier `fc` and the batch counters are not
-            used; the stem is inflated to the slices of ours when the channel counts differ.
+            used.
+        rule: how a stem for colours becomes one for slices (`inflate_stem`); None takes it as
+            it is.
 
     Raises:
         UserError: lists every missing, extra and misshapen tensor.
@@ -130,11 +132,8 @@ def load_encoder(
             continue
         key = (kind, "encoder", *path)
         tensor = to_flax(path[-1], np.asarray(state[name]))
-        if (
-            name == "conv1.weight"
-            and tensor.ndim == 4
-            and tensor.shape[2] == 3 != flat[key].shape[2]
-        ):
+        # Our channels are slices even where they are three: colours do not go onto slices.
+        if rule is not None and name == "conv1.weight" and tensor.shape[2:3] == (3,):
             tensor = inflate_stem(tensor, flat[key].shape[2], rule)
         if tensor.shape != flat[key].shape:
             faults.append(f"{name} has shape {tensor.shape}, this network needs {flat[key].shape}")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,25 +42,26 @@ class Trainer:
     """Compiles the steps of one network and recipe once and trains it on any number of splits.
 
     Args:
-        model_config: has `build(axis_name, dtype)` giving a Flax module.
+        model: gives `(logits, endpoints)`, its batch norm synchronised over `parallel.AXIS`.
+        num_classes: of its softmax.
         image_shape: `(height, width, slices)` as stored in the shards.
     """
 
     def __init__(
         self,
-        model_config: Any,
+        model: nn.Module,
         preprocess: Preprocess,
         recipe: Recipe,
         image_shape: tuple[int, int, int],
+        num_classes: int,
         steps_per_epoch: int,
     ):
         parallel.check_batch_size(recipe.batch_size, jax.local_device_count())
-        dtype = jnp.bfloat16 if recipe.bf16 else None
         self.recipe, self.preprocess = recipe, preprocess
         self.steps_per_epoch = steps_per_epoch
         self.image_shape = image_shape
-        self.model = model_config.build(axis_name=parallel.AXIS, dtype=dtype)
-        self._num_classes = model_config.num_classes
+        self.model = model
+        self.num_classes = num_classes
         self._optimiser = make_optimiser(recipe, steps_per_epoch)
         self._step = parallel.parallel_train_step(
             model=self.model,
@@ -105,7 +107,7 @@ class Trainer:
         if (folder / "finished.json").exists():
             return
         folder.mkdir(parents=True, exist_ok=True)
-        last, best = Checkpoints(folder / "last", keep=2), Checkpoints(folder / "best")
+        last, best = Checkpoints(folder / "last", keep=2), Checkpoints(folder / "best", keep=2)
         run = _Run(self, folder, data, train, validation, settings, last, best, progress)
         try:
             run.resume(self.initial_state(split))
@@ -132,7 +134,7 @@ class _Run:
         self._course = Course()
         self._labels = data.table(validation).label
         self._weights = _class_weights(
-            data.table(train).label, trainer._num_classes, self._recipe.class_weights
+            data.table(train).label, trainer.num_classes, self._recipe.class_weights
         )
         heads = self._recipe.head_learning_rate or self._recipe.learning_rate
         self._rate = learning_rate_schedule(self._recipe, trainer.steps_per_epoch, heads)
@@ -166,6 +168,7 @@ class _Run:
             if end_of_epoch or (every and self._done % every == 0):
                 self._course.epoch_losses += [float(loss) for loss in pending]
                 pending = []
+                self._check_finite()
                 if end_of_epoch:
                     self._end_epoch()
                 self._save()
@@ -178,13 +181,14 @@ class _Run:
     def _stopped(self) -> bool:
         return self._course.stale_epochs >= self._recipe.patience
 
-    def _save(self) -> None:
-        losses = self._course.epoch_losses
-        if losses and not all(map(math.isfinite, losses)):
+    def _check_finite(self) -> None:
+        if not all(map(math.isfinite, self._course.epoch_losses)):
             raise UserError(
                 f"The loss is no longer a finite number near step {self._done} in {self._folder}. "
                 "Lower --learning-rate or --gradient-clip and give a new --workdir."
             )
+
+    def _save(self) -> None:
         # The course may name a new best: it must not be on disk before the best itself is.
         self._best.wait()
         course = {"course": dataclasses.asdict(self._course)}
@@ -263,12 +267,18 @@ class _History:
         kept = []
         if path.exists():
             with path.open(newline="") as file:
-                kept = [row for row in csv.DictReader(file) if int(row["step"]) <= upto]
+                # A kill may have left half a row; what it belongs to is trained again anyway.
+                whole = (
+                    r for r in csv.DictReader(file) if (r["step"] or "").isdigit() and r["loss"]
+                )
+                kept = [row for row in whole if int(row["step"]) <= upto]
         self._path = path
-        with path.open("w", newline="") as file:
+        temporary = path.with_name(path.name + ".partial")
+        with temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, HISTORY_COLUMNS)
             writer.writeheader()
             writer.writerows(kept)
+        os.replace(temporary, path)
 
     def add(self, *values) -> None:
         row = ["" if isinstance(v, float) and math.isnan(v) else v for v in values]

@@ -1,9 +1,11 @@
 """How a network is trained: every field is a flag of `msk-jax train`."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Literal
 
+from msk_jax.config import check_limits
 from msk_jax.data.augment import Augmentation
 
 
@@ -52,3 +54,22 @@ class Recipe:
     """Give each patient another patient's label: a check that nothing leaks, never a result."""
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     """Random changes of the training pictures, made on the device."""
+
+    def check(self) -> None:
+        """Raises UserError where a field cannot be what it is."""
+        check_limits(
+            self,
+            seed=(0, 2**31 - 1),
+            epochs=(1, math.inf),
+            batch_size=(1, math.inf),
+            learning_rate=(1e-12, math.inf),
+            head_learning_rate=(1e-12, math.inf),
+            final_learning_rate=(0, math.inf),
+            warmup_epochs=(0, math.inf),
+            weight_decay=(0, math.inf),
+            gradient_clip=(1e-12, math.inf),
+            average_decay=(0, 1),
+            label_smoothing=(0, 1),
+            patience=(1, math.inf),
+            checkpoint_every=(1, math.inf),
+        )

@@ -13,9 +13,8 @@ from msk_jax.errors import UserError
 from msk_jax.evaluation.plots import ablation_figure
 from msk_jax.evaluation.study import EvaluationSettings, evaluate_study
 from msk_jax.experiment import Ablation, Experiment, Stage
-from msk_jax.phantoms import write_cohort
 from msk_jax.training.loop import write_json
-from msk_jax.verbs import console, train
+from msk_jax.verbs import console, phantom, train
 from msk_jax.verbs.evaluate import predict_folds
 
 LEVELS = ("slice", "joint", "patient")
@@ -35,6 +34,8 @@ def run(
         One row per variant and seed: `variant`, `seed`, and the out-of-fold AUC per level. Also
         written to `ablation.csv`, its summary to `summary.csv` and `ablation.png`.
     """
+    if seeds < 1:
+        raise UserError("An ablation needs runs of each variant: give --seeds 1 or more.")
     console.writable_folder(out, "--out")
     variants = _chosen(ablation, only)
     data_dir = data_dir or _phantom_shards(experiment, ablation, out)
@@ -77,9 +78,7 @@ def _chosen(ablation: Ablation, only: tuple[str, ...]) -> dict:
 def _phantom_shards(experiment: Experiment, ablation: Ablation, out: Path) -> Path:
     """Shards of the ablation's phantom, made once."""
     cohort, shards = out / "phantom", out / "shards"
-    if not (cohort / "manifest.csv").exists():
-        with console.progress_bar("Rendering patients") as update:
-            write_cohort(cohort, ablation.phantom, update)
+    phantom.resume(experiment, cohort, ablation.phantom)
     with console.progress_bar("Reading DICOM") as update:
         build_cohort(
             experiment.cohort,
@@ -94,7 +93,10 @@ def _phantom_shards(experiment: Experiment, ablation: Ablation, out: Path) -> Pa
 
 def _areas(experiment: Experiment, stage: Stage, data_dir: Path, workdir: Path) -> dict[str, float]:
     """Out-of-fold AUC per level of one variant and seed."""
+    done = workdir / "areas.json"
     train.run(experiment, stage, data_dir, workdir, quiet=True)
+    if done.exists():
+        return train.read_json(done)
     data = train.open_cohort(experiment, stage, data_dir)
     folds = load_folds(data_dir, {joint["patient_id"] for joint in data.joints})
     # Only the areas are wanted, so their intervals need no bootstrap.
@@ -102,7 +104,7 @@ def _areas(experiment: Experiment, stage: Stage, data_dir: Path, workdir: Path) 
     _, predictions, validated = predict_folds(stage, data, folds, workdir, settings)
     metrics = evaluate_study(predictions, validated, settings)
     areas = {level: metrics["levels"][level]["auc"]["value"] for level in LEVELS}
-    write_json(workdir / "areas.json", areas)
+    write_json(done, areas)
     return areas
 
 

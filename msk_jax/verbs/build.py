@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from msk_jax.data.builder import build_cohort
+from msk_jax.errors import UserError
 from msk_jax.experiment import Experiment
 from msk_jax.verbs.console import note_command, progress_bar, read_commands, say, say_next
 
@@ -18,6 +19,8 @@ def run(
     overwrite: bool,
 ) -> None:
     """Build the cohort and say what became of it."""
+    if seed < 0:
+        raise UserError(f"--seed is {seed}; it may be from 0 upwards.")
     with progress_bar("Reading DICOM") as update:
         summary = build_cohort(
             experiment.cohort,
@@ -25,7 +28,7 @@ def run(
             manifest,
             data_dir,
             key=key,
-            num_folds=num_folds or experiment.num_folds,
+            num_folds=experiment.num_folds if num_folds is None else num_folds,
             seed=seed,
             overwrite=overwrite,
             progress=update,
@@ -37,12 +40,15 @@ def run(
             f"slice stacks are in {data_dir}."
         )
     else:
-        say(f"{data_dir} already holds this cohort; nothing was done.")
+        say(
+            f"{data_dir} already holds this cohort; nothing was done. If DICOM files were added or "
+            "repaired since, give --overwrite."
+        )
     if summary.num_rejected:
         say(
             f"{summary.num_rejected} rows of the manifest could not be used, see "
             f"{data_dir / 'rejected.csv'}. {summary.rejected}"
         )
     say_next(
-        f"msk-jax train {experiment.name} --data-dir {data_dir} --workdir {data_dir.parent / 'run'}"
+        "train", experiment.address, "--data-dir", data_dir, "--workdir", data_dir.parent / "run"
     )

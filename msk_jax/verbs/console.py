@@ -7,6 +7,7 @@ import os
 import platform
 import shlex
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +21,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from msk_jax.errors import UserError
 
@@ -52,9 +54,10 @@ def say(text: str) -> None:
     console.print(text, markup=False)
 
 
-def say_next(command: str) -> None:
+def say_next(*words: str | Path) -> None:
     """The command that comes next, ready to copy."""
-    console.print(f"Next: [bold]{command}[/bold]")
+    command = shlex.join(["msk-jax", *map(str, words)])
+    console.print("Next:", Text(command, style="bold"))
 
 
 def this_command() -> str:
@@ -106,9 +109,8 @@ def writable_folder(path: Path, flag: str) -> Path:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / ".write-test"
-        probe.write_bytes(b"x")
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=path):
+            pass
     except OSError as error:
         raise UserError(
             f"{path} cannot be written to ({error.strerror}). Give another folder with {flag}."

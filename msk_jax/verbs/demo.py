@@ -3,7 +3,6 @@
 import dataclasses
 from pathlib import Path
 
-from msk_jax.errors import UserError
 from msk_jax.experiment import Experiment
 from msk_jax.verbs import build, evaluate, phantom, report, train
 
@@ -12,11 +11,7 @@ def run(experiment: Experiment, out: Path, patients: int, seed: int) -> Path:
     """Phantom, build, train, evaluate, report; goes on where an earlier call was stopped."""
     cohort, shards, workdir = out / "cohort", out / "shards", out / "run"
     config = dataclasses.replace(experiment.phantom, patients=patients, seed=seed)
-    manifest = cohort / "manifest.csv"
-    if not manifest.exists():
-        if cohort.exists() and not (cohort / "phantom.json").exists() and any(cohort.iterdir()):
-            raise UserError(f"{cohort} holds something else. Give another --out.")
-        manifest = phantom.run(experiment, cohort, config)
+    manifest = phantom.resume(experiment, cohort, config)
     build.run(
         experiment, cohort / "dicom", manifest, shards,
         key=None, num_folds=None, seed=seed, overwrite=False,

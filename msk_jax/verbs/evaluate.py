@@ -1,6 +1,5 @@
 """`msk-jax evaluate`: out-of-fold predictions, figures, heat maps, the model for new patients."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -23,6 +22,8 @@ from msk_jax.verbs.train import (
     make_trainer,
     members,
     open_cohort,
+    read_cohort,
+    read_json,
     write_run,
 )
 
@@ -32,6 +33,7 @@ MODEL_NAME = "model"
 def run(experiment: Experiment, data_dir: Path, workdir: Path) -> dict:
     """Evaluate a trained workdir; gives what `metrics.json` holds."""
     evaluation = experiment.evaluation
+    evaluation.check()
     stage = trained_stage(workdir, data_dir)
     data = open_cohort(experiment, stage, data_dir)
     folds = load_folds(data_dir, {joint["patient_id"] for joint in data.joints})
@@ -40,13 +42,15 @@ def run(experiment: Experiment, data_dir: Path, workdir: Path) -> dict:
     write_predictions(validated, workdir / "validation_predictions.csv")
     metrics = evaluate_study(predictions, validated, evaluation)
     write_json(workdir / "metrics.json", metrics)
-    write_heat_maps(workdir / "cam", ensemble, data, folds, predictions, stage)
+    write_heat_maps(
+        workdir / "cam", ensemble, data, folds, predictions, stage, joint_limits(metrics)
+    )
     _export(workdir / MODEL_NAME, experiment, stage, ensemble, metrics)
     console.note_command(workdir)
-    cohort = json.loads((workdir / "cohort.json").read_text())
+    cohort = read_json(workdir / "cohort.json")
     write_run(workdir, experiment, stage, bool(cohort.get("is_phantom")))
     _print(metrics)
-    console.say_next(f"msk-jax report --workdir {workdir}")
+    console.say_next("report", "--workdir", workdir)
     return metrics
 
 
@@ -79,11 +83,8 @@ def trained_stage(workdir: Path, data_dir: Path) -> Stage:
         raise UserError(
             f"Nothing was trained in {workdir}. Run `msk-jax train` with this --workdir first."
         )
-    settings = json.loads(path.read_text())
-    cohort = data_dir / "cohort.json"
-    if not cohort.is_file():
-        raise UserError(f"There is no built cohort in {data_dir}. Give the --data-dir of training.")
-    if json.loads(cohort.read_text())["fingerprint"] != settings["cohort_fingerprint"]:
+    settings = read_json(path)
+    if read_cohort(data_dir)["fingerprint"] != settings["cohort_fingerprint"]:
         raise UserError(
             f"{workdir} was trained on another cohort than the one in {data_dir}. Give the "
             "--data-dir that it was trained on; else a patient might be tested who was trained on."
@@ -100,9 +101,9 @@ def best_variables(trainer: Trainer, folder: Path, k: int):
             "--workdir; it goes on from the last checkpoint."
         )
     state = trainer.initial_state(k)
-    best = Checkpoints(folder / "best")
+    best = Checkpoints(folder / "best", keep=2)
     try:
-        step = json.loads(finished.read_text())["best_step"]
+        step = read_json(finished)["best_step"]
         return best.restore(step, state.variables)
     finally:
         best.close()
@@ -156,10 +157,19 @@ def _export(
         },
         "versions": console.versions(),
     }
-    shutil.rmtree(folder, ignore_errors=True)
-    checkpoint = Checkpoints(folder)
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    checkpoint = Checkpoints(partial)
     checkpoint.save(0, {f"member_{k}": v for k, v in enumerate(ensemble)}, settings)
     checkpoint.close()
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+def joint_limits(metrics: dict) -> dict[int, float | None]:
+    """The frozen operating point of joints by test fold."""
+    per_fold = metrics["levels"]["joint"]["thresholds"]["per_fold"]
+    return {entry["fold"]: entry["threshold"] for entry in per_fold}
 
 
 def _print(metrics: dict) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,12 @@ def write_heat_maps(
     folds: dict[str, int],
     predictions: pd.DataFrame,
     stage: Stage,
+    limits: Mapping[int, float | None],
 ) -> None:
     """Draw the most telling joints of every kind, each by the network that never saw it."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    chosen = choose(predictions)
+    chosen = choose(predictions, limits)
     joints = {joint["joint_id"]: joint for joint in data.joints}
     index = []
     for k in sorted(set(chosen["fold"])):
@@ -73,7 +75,7 @@ def explain(stage: Stage, variables: Any, volumes: np.ndarray) -> np.ndarray:
 @functools.partial(jax.jit, static_argnames="stage")
 def _explain(stage, variables, volumes):
     images = stage.preprocess.normalise(stage.preprocess.window(volumes))
-    return gradcam(stage.model.build(), variables, images, stage.model.explained_endpoints, 1)
+    return gradcam(stage.network(), variables, images, stage.model.explained_endpoints, 1)
 
 
 def crop_plane(
@@ -86,8 +88,12 @@ def crop_plane(
     return Plane(values, origin, (float(spacing_mm[0]), float(spacing_mm[1])), bool(mirrored))
 
 
-def choose(predictions: pd.DataFrame) -> pd.DataFrame:
+def choose(predictions: pd.DataFrame, limits: Mapping[int, float | None]) -> pd.DataFrame:
     """For every kind of outcome, the surest joints, each by its surest slice.
+
+    Args:
+        predictions: rows of all levels.
+        limits: operating point of joints by fold; where there is none, 0.5 sorts the pictures.
 
     Returns:
         Slice rows with a column `kind`; a joint appears once.
@@ -95,6 +101,7 @@ def choose(predictions: pd.DataFrame) -> pd.DataFrame:
     slices = predictions[predictions["level"] == "slice"].copy()
     slices["joint_id"] = slices["unit_id"].str.rsplit("/", n=1).str[0]
     joints = predictions[predictions["level"] == "joint"]
+    limit = joints["fold"].map({k: 0.5 if v is None else v for k, v in limits.items()})
     kinds = (
         ("sick and called sick", 1, False),
         ("sick but called healthy", 1, True),
@@ -103,7 +110,7 @@ def choose(predictions: pd.DataFrame) -> pd.DataFrame:
     )
     found = []
     for kind, label, lowest_first in kinds:
-        of_kind = joints[(joints["label"] == label) & ((joints["prob"] < 0.5) == lowest_first)]
+        of_kind = joints[(joints["label"] == label) & ((joints["prob"] < limit) == lowest_first)]
         for joint in of_kind.sort_values("prob", ascending=lowest_first)["unit_id"][:_PER_KIND]:
             rows = slices[slices["joint_id"] == joint].sort_values("prob", ascending=lowest_first)
             found.append(rows.iloc[:1].assign(kind=kind))

@@ -1,10 +1,44 @@
 """`msk-jax phantom`: synthetic patients as DICOM series."""
 
+import dataclasses
+import json
+import shutil
 from pathlib import Path
 
+from msk_jax.errors import UserError
 from msk_jax.experiment import Experiment
 from msk_jax.phantoms import SacroiliacPhantom, write_cohort
 from msk_jax.verbs.console import note_command, progress_bar, say, say_next
+
+
+def resume(experiment: Experiment, out: Path, phantom: SacroiliacPhantom) -> Path:
+    """The cohort in `out`, made if it is not there; what an interrupted run left is made anew.
+
+    Raises:
+        UserError: `out` holds a cohort of other settings, or something else.
+    """
+    manifest, config = out / "manifest.csv", out / "phantom.json"
+    if not config.exists():
+        return run(experiment, out, phantom)
+    try:
+        made = json.loads(config.read_text())
+    except ValueError:
+        made = None
+    wanted = json.loads(json.dumps(dataclasses.asdict(phantom)))
+    if manifest.exists() and not _same(made, wanted):
+        raise UserError(
+            f"{out} holds phantom patients of other settings. Give another --out, or the settings "
+            "that it was made with."
+        )
+    if not manifest.exists():
+        shutil.rmtree(out)
+        return run(experiment, out, phantom)
+    return manifest
+
+
+def _same(made: dict | None, wanted: dict) -> bool:
+    """Equal but for what changes no picture."""
+    return made is not None and all(made.get(k) == v for k, v in wanted.items() if k != "workers")
 
 
 def run(experiment: Experiment, out: Path, phantom: SacroiliacPhantom) -> Path:
@@ -14,7 +48,7 @@ def run(experiment: Experiment, out: Path, phantom: SacroiliacPhantom) -> Path:
     note_command(out)
     say(f"{phantom.patients} phantom patients are in {out} (DICOM in dicom/, truth in masks/).")
     say_next(
-        f"msk-jax build {experiment.name} --dicom {out / 'dicom'} --manifest {manifest} "
-        f"--data-dir {out.parent / 'shards'}"
-    )
+        "build", experiment.address, "--dicom", out / "dicom", "--manifest", manifest,
+        "--data-dir", out.parent / "shards",
+    )  # fmt: skip
     return manifest

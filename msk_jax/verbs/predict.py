@@ -12,6 +12,7 @@ import pandas as pd
 from msk_jax.config import from_json
 from msk_jax.data.deidentify import default_key_path, load_key, load_or_create_key, pseudonym
 from msk_jax.data.dicom import Series, read_series, scan
+from msk_jax.data.records import clean_reason
 from msk_jax.data.regions import JointVolume
 from msk_jax.errors import UserError
 from msk_jax.evaluation.predictions import pool
@@ -39,26 +40,31 @@ class SavedModel:
 def run(workdir: Path, dicom: Path, out: Path, key: Path | None) -> None:
     """Predict every CT series below `dicom`; what cannot be read is listed, not fatal."""
     saved = load_model(workdir)
-    if out.exists() and any(out.iterdir()):
-        raise UserError(f"{out} is not empty and nothing is written over. Give another --out.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(
+            f"{out} is not an empty folder and nothing is written over. Give another --out."
+        )
     found = scan(dicom)
     secret = load_key(key) if key else load_or_create_key(default_key_path(None))
     console.writable_folder(out, "--out")
-    predict = parallel_predict(saved.stage.model.build(axis_name=AXIS), saved.stage.preprocess)
+    predict = parallel_predict(saved.stage.network(AXIS), saved.stage.preprocess)
     tables, rejected = [], []
     with console.progress_bar("Predicting series") as update:
         for done, (uid, files) in enumerate(sorted(found.series.items())):
             header = found.headers[uid]
-            name = f"{pseudonym(header.patient_id, secret)}_{pseudonym(uid, secret)[2:8]}"
+            # Files without a PatientID may be anyone's: each series is then a patient.
+            owner = pseudonym(header.patient_id or uid, secret)
+            name = f"{owner}_{pseudonym(uid, secret)[2:8]}"
             try:
                 series = read_series(files, saved.experiment.modality)
                 joints = saved.experiment.cohort.region.extract(series)
-                tables.append(_predict_series(saved, predict, series, joints, name, out))
-            except UserError as error:
-                rejected.append((name, header.modality, str(error)))
             except Exception as error:  # a hostile file must not take the others with it
-                reason = f"It could not be read ({type(error).__name__}: {error})."
+                reason = clean_reason(error, files, header.patient_id)
                 rejected.append((name, header.modality, reason))
+            else:
+                table, stacks = _predict_series(saved, predict, joints, name)
+                tables.append(table)
+                _draw(saved, series, joints, table, stacks, out / f"{name}.png")
             update(done + 1, len(found.series), "")
     _write(saved, out, tables, rejected, len(found.skipped))
 
@@ -81,7 +87,12 @@ def load_model(workdir: Path) -> SavedModel:
         like = jax.eval_shape(
             lambda: stage.model.build().init(jax.random.key(0), stage.preprocess.window(image))
         )
-        like = {name: like[name] for name in ("params", "batch_stats")}
+        # Said plainly, or the checkpoint wants as many devices as it was saved on.
+        here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        like = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here),
+            {name: like[name] for name in ("params", "batch_stats")},
+        )
         count = settings["num_members"]
         tree = checkpoint.restore(0, {f"member_{k}": like for k in range(count)})
     finally:
@@ -95,9 +106,9 @@ def load_model(workdir: Path) -> SavedModel:
 
 
 def _predict_series(
-    saved: SavedModel, predict, series: Series, joints: dict[str, JointVolume], name: str, out: Path
-) -> pd.DataFrame:
-    """Rows of all levels for one series, and its pictures."""
+    saved: SavedModel, predict, joints: dict[str, JointVolume], name: str
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Rows of all levels for one series, and its stacks by unit."""
     context, half = saved.experiment.cohort.region.context_slices, saved.stage.model.num_slices // 2
     batch_size = _BATCH_PER_DEVICE * jax.local_device_count()
     rows, stacks = [], {}
@@ -119,8 +130,7 @@ def _predict_series(
         joint=saved.experiment.evaluation.joint_pool,
         patient=saved.experiment.evaluation.patient_pool,
     )
-    _draw(saved, series, joints, table, stacks, out / f"{name}.png")
-    return table.assign(patient_id=name.rsplit("_", 1)[0])
+    return table.assign(patient_id=name.rsplit("_", 1)[0]), stacks
 
 
 def _draw(saved: SavedModel, series: Series, joints, table, stacks, path: Path) -> None:
@@ -153,7 +163,9 @@ def _write(saved: SavedModel, out: Path, tables, rejected, num_skipped: int) -> 
     if tables:
         table = pd.concat(tables)
         limits = table["level"].map(saved.thresholds).astype(float)
-        table = table.assign(threshold=limits, positive=(table["prob"] >= limits).astype(int))
+        # Without an operating point nobody is called healthy: the cell stays empty.
+        positive = (table["prob"] >= limits).astype("Int64").where(limits.notna())
+        table = table.assign(threshold=limits, positive=positive)
         table.drop(columns=["label", "fold"]).to_csv(out / "predictions.csv", index=False)
     with (out / "rejected.csv").open("w", newline="") as file:
         writer = csv.writer(file)

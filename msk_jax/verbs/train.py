@@ -10,6 +10,7 @@ from msk_jax.data.pipeline import ShardedCohort, shuffled_labels
 from msk_jax.errors import UserError
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.training.loop import Trainer, write_json
+from msk_jax.training.parallel import AXIS
 from msk_jax.verbs import console
 
 SETTINGS_NAME = "settings.json"
@@ -24,15 +25,17 @@ def run(
     quiet: bool = False,
 ) -> None:
     """Train every fold (or one), going on from where an interrupted run stopped."""
+    stage.recipe.check()
     data = open_cohort(experiment, stage, data_dir)
     folds = load_folds(data_dir, {joint["patient_id"] for joint in data.joints})
     num_folds = max(folds.values()) + 1
     wanted = range(num_folds) if fold is None else [fold]
     if fold is not None and fold not in range(num_folds):
         raise UserError(f"There is no fold {fold}: the cohort has folds 0 to {num_folds - 1}.")
-    _claim(console.writable_folder(workdir, "--workdir"), experiment, stage, data_dir)
-
     trainer = make_trainer(data, folds, stage)
+    # Before the folder is claimed for these settings, see that a network can be made of them.
+    trainer.initial_state(wanted[0])
+    _claim(console.writable_folder(workdir, "--workdir"), experiment, stage, data_dir)
     for k in wanted:
         with console.progress_bar(f"Training fold {k + 1} of {num_folds}") as update:
             trainer.fit(
@@ -47,19 +50,50 @@ def run(
     if quiet:
         return
     console.say(f"The networks of {len(wanted)} folds are in {workdir}.")
-    console.say_next(
-        f"msk-jax evaluate {experiment.name} --data-dir {data_dir} --workdir {workdir}"
-    )
+    console.say_next("evaluate", experiment.address, "--data-dir", data_dir, "--workdir", workdir)
 
 
 def open_cohort(experiment: Experiment, stage: Stage, data_dir: Path) -> ShardedCohort:
     """The built cohort as this stage wants to see it."""
+    built_with = read_cohort(data_dir)["fingerprint"].get("config")
+    if built_with != json.loads(json.dumps(to_json(experiment.cohort))):
+        raise UserError(
+            f"The shards in {data_dir} were built with other cohort settings than those of the "
+            f"experiment {experiment.name}: their pictures are cut differently. Build them again "
+            "with --overwrite, or give the experiment that they were built with."
+        )
     context = experiment.cohort.region.context_slices
     data = ShardedCohort(data_dir, stage.model.num_slices, context)
     if not stage.recipe.shuffle_labels:
         return data
     relabel = shuffled_labels(data.joints, stage.recipe.seed)
     return ShardedCohort(data_dir, stage.model.num_slices, context, relabel)
+
+
+def read_cohort(data_dir: Path) -> dict:
+    """`cohort.json` of a build."""
+    if not (data_dir / "cohort.json").is_file():
+        raise UserError(
+            f"There is no built cohort in {data_dir}. Give the folder that `msk-jax build ... "
+            "--data-dir` wrote."
+        )
+    cohort = read_json(data_dir / "cohort.json")
+    if "fingerprint" not in cohort:
+        raise UserError(f"{data_dir / 'cohort.json'} is damaged. Build again with --overwrite.")
+    return cohort
+
+
+def read_json(path: Path) -> dict:
+    """A JSON object that an earlier verb wrote; UserError where it is missing or damaged."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}). Run the verb that wrote it again into a new folder."
+        ) from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is damaged. Run the verb that wrote it again into a new folder.")
+    return content
 
 
 def members(folds: dict[str, int], k: int, role: str) -> set[str]:
@@ -73,12 +107,19 @@ def make_trainer(data: ShardedCohort, folds: dict[str, int], stage: Stage) -> Tr
         data.steps_per_epoch(members(folds, k, "train"), stage.recipe.batch_size)
         for k in range(max(folds.values()) + 1)
     )
-    return Trainer(stage.model, stage.preprocess, stage.recipe, data.image_shape, steps)
+    return Trainer(
+        stage.network(AXIS),
+        stage.preprocess,
+        stage.recipe,
+        data.image_shape,
+        stage.model.num_classes,
+        steps,
+    )
 
 
 def _claim(workdir: Path, experiment: Experiment, stage: Stage, data_dir: Path) -> None:
     """Note in `workdir` what is trained there; refuse to mix two settings."""
-    cohort = json.loads((data_dir / "cohort.json").read_text())
+    cohort = read_cohort(data_dir)
     settings = {
         "experiment": experiment.name,
         "stage": to_json(stage),
@@ -86,12 +127,17 @@ def _claim(workdir: Path, experiment: Experiment, stage: Stage, data_dir: Path) 
     }
     path = workdir / SETTINGS_NAME
     if path.exists():
-        different = _differences(json.loads(path.read_text()), settings)
+        different = _differences(read_json(path), settings)
         if different:
             raise UserError(
                 f"{workdir} was trained with other settings ({different}). Give the same settings "
                 "to go on with it, or a new --workdir."
             )
+    elif any(workdir.iterdir()):
+        raise UserError(
+            f"{workdir} holds other things and is no folder of an earlier training. Give a new or "
+            "empty --workdir."
+        )
     else:
         write_json(path, settings)
     shutil.copyfile(data_dir / "cohort.json", workdir / "cohort.json")

@@ -38,7 +38,7 @@ def test_every_stage_equals_torchvision(name, stride):
     reference = getattr(torchvision_models(), name)(**dilate).eval()
     randomise(reference)
     encoder = ResNetEncoder(name, output_stride=stride)
-    loaded = load_encoder(_ours(encoder, 3), numpy_state(reference))
+    loaded = load_encoder(_ours(encoder, 3), numpy_state(reference), rule=None)
     x = np.random.default_rng(1).normal(size=(2, 64, 64, 3)).astype(np.float32)
     ours = encoder.apply({k: v["encoder"] for k, v in loaded.items()}, x)
     for stage, theirs in _torch_stages(reference, x).items():
@@ -71,6 +71,15 @@ def test_inflation_rules_by_hand():
     expected = 7 * weights / weights.sum()
     np.testing.assert_allclose(inflate_stem(kernel, 5, "centre").ravel(), expected, rtol=1e-6)
     np.testing.assert_allclose(inflate_stem(kernel, 1).ravel(), [7.0])
+
+
+def test_three_slices_are_not_three_colours():
+    variables = _ours(ResNetEncoder("resnet18"), 3)
+    state = _state_dict(variables)
+    stem = load_encoder(variables, state)["params"]["encoder"]["conv1"]["kernel"]
+    mean = state["conv1.weight"].mean(1)  # [out, height, width]
+    for k in range(3):
+        np.testing.assert_allclose(stem[:, :, k], mean.transpose(1, 2, 0), rtol=1e-5, atol=1e-6)
 
 
 def _state_dict(variables):

@@ -1,15 +1,20 @@
 """Every verb in turn on tiny phantom patients, by the command line, and what each leaves behind."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
+import pydicom
+import pydicom.data
 import pytest
 
 from msk_jax.cli import main
 from msk_jax.data.folds import load_folds
-from tests.conftest import TINY
+from tests.conftest import REPOSITORY, TINY
 
 
 def _run(*args, status=0):
@@ -173,3 +178,131 @@ def test_evaluating_on_another_cohort_is_refused(run, phantom_cohort, tiny, tmp_
     )  # fmt: skip
     _run("evaluate", TINY, "--data-dir", tmp_path / "other", "--workdir", run, status=2)
     assert "another cohort" in capsys.readouterr().err
+
+
+def test_predict_on_another_number_of_devices(run, phantom_cohort, tmp_path):
+    """Saved on four devices, used on one: the same probabilities. A bad series is listed."""
+    one = sorted((phantom_cohort / "dicom").iterdir())[0]
+    shutil.copytree(one, tmp_path / "new" / "good")
+    shutil.copytree(one, tmp_path / "new" / "DOE_JANE")
+    for k, file in enumerate(sorted((tmp_path / "new" / "DOE_JANE").iterdir())):
+        dataset = pydicom.dcmread(file)
+        dataset.SeriesInstanceUID, dataset.PatientID = "1.2.3.4", "DOE^JANE"
+        dataset.SOPInstanceUID = f"1.2.3.4.{k}"
+        dataset.save_as(file.with_name(f"DOE_JANE_{k:03}.dcm"))
+        file.unlink()
+    victim = tmp_path / "new" / "DOE_JANE" / "DOE_JANE_005.dcm"
+    victim.write_bytes(victim.read_bytes()[:-3000])
+    key = phantom_cohort / "pseudonym.key"
+    tables = {}
+    for name, flags in (("one", ""), ("four", "--xla_force_host_platform_device_count=4")):
+        out = tmp_path / name
+        command = [sys.executable, "-m", "msk_jax", "predict", "--workdir", run, "--dicom",
+                   tmp_path / "new", "--out", out, "--key", key]  # fmt: skip
+        result = subprocess.run(
+            [str(word) for word in command], cwd=REPOSITORY, capture_output=True, text=True,
+            env={**os.environ, "XLA_FLAGS": flags},
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr[-2000:]
+        tables[name] = pd.read_csv(out / "predictions.csv").set_index("unit_id")["prob"]
+        rejected = (out / "rejected.csv").read_text()
+        assert "by name" in rejected and "DOE" not in rejected + result.stdout + result.stderr
+    pd.testing.assert_series_equal(tables["one"], tables["four"], rtol=1e-4)
+
+
+def test_predict_with_nothing_usable_or_a_damaged_model(run, tmp_path, capsys):
+    (tmp_path / "dicom").mkdir()
+    source = pydicom.data.get_testdata_file("MR_small.dcm")
+    shutil.copy(source, tmp_path / "dicom" / "x")
+    arguments = ("--dicom", tmp_path / "dicom", "--out", tmp_path / "out")
+    _run("predict", "--workdir", run, *arguments, status=2)
+    assert "None of the 1 series could be predicted" in capsys.readouterr().err
+    shutil.copytree(run / "model", tmp_path / "model")
+    for file in (tmp_path / "model" / "0" / "state").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"half")
+    _run("predict", "--workdir", tmp_path / "model", "--dicom", tmp_path / "dicom",
+         "--out", tmp_path / "out2", status=2)  # fmt: skip
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_a_diverging_run_stops_with_a_sentence(shards, tmp_path, capsys):
+    _run("train", TINY, "--data-dir", shards, "--workdir", tmp_path / "run", "--fold", 0,
+         "--learning-rate", "1e38", "--gradient-clip", "None", status=2)  # fmt: skip
+    assert "no longer a finite number" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "fold_0" / "finished.json").exists()
+
+
+def test_folders_of_others_are_left_alone(shards, tmp_path, capsys):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "cohort.json").write_text("mine")
+    _run("train", TINY, "--data-dir", shards, "--workdir", tmp_path / "thesis", status=2)
+    assert "holds other things" in capsys.readouterr().err
+    assert (tmp_path / "thesis" / "cohort.json").read_text() == "mine"
+
+
+def test_shards_of_another_region_are_refused(shards, tmp_path, capsys):
+    """The whole experiment's crops are four times finer than the tiny one's."""
+    _run("train", "sacroiliitis", "--small", "--data-dir", shards, "--workdir", tmp_path / "run",
+         status=2)  # fmt: skip
+    assert "other cohort settings" in capsys.readouterr().err
+
+
+def test_build_by_the_command_line(phantom_cohort, tmp_path, capsys):
+    """Good and bad manifests, a bad study beside good ones, a folder without DICOM."""
+    dicom, manifest = tmp_path / "dicom", tmp_path / "manifest.csv"
+    shutil.copytree(phantom_cohort / "dicom", dicom)
+    shutil.copy(phantom_cohort / "manifest.csv", manifest)
+    victim = sorted(sorted(dicom.iterdir())[0].iterdir())[3]
+    victim.write_bytes(victim.read_bytes()[:2000])
+    key = phantom_cohort / "pseudonym.key"
+    build = ("build", TINY, "--dicom", dicom, "--manifest", manifest, "--key", key)
+    _run(*build, "--data-dir", tmp_path / "data")
+    rejected = pd.read_csv(tmp_path / "data" / "rejected.csv")
+    assert len(rejected) == 2 and "rejected.csv" in capsys.readouterr().out
+    # The study is repaired: the same command says how, and --overwrite takes it in.
+    shutil.copy(phantom_cohort / victim.relative_to(tmp_path), victim)
+    _run(*build, "--data-dir", tmp_path / "data")
+    assert "give --overwrite" in capsys.readouterr().out
+    _run(*build, "--data-dir", tmp_path / "data", "--overwrite")
+    assert pd.read_csv(tmp_path / "data" / "rejected.csv").empty
+    manifest.write_text(manifest.read_text().replace("sacroiliitis", "arthritis", 1))
+    _run(*build, "--data-dir", tmp_path / "other", status=2)
+    assert "'arthritis' is not one of" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    _run("build", TINY, "--dicom", tmp_path / "empty", "--manifest",
+         phantom_cohort / "manifest.csv", "--data-dir", tmp_path / "other", status=2)  # fmt: skip
+    assert str(tmp_path / "empty") in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
+def test_damaged_shard_is_a_sentence(shards, tmp_path, capsys):
+    shutil.copytree(shards, tmp_path / "data")
+    for file in (tmp_path / "data").rglob("*.tfrecord*"):
+        file.write_bytes(file.read_bytes()[:-5000])
+    _run("train", TINY, "--data-dir", tmp_path / "data", "--workdir", tmp_path / "run", status=2)
+    assert "Build the cohort again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        (("--epochs", 0), "--epochs is 0; it may be from 1"),
+        (("--batch-size", 0), "--batch-size is 0"),
+        (("--seed", -1), "--seed is -1"),
+        (("--patience", 0), "--patience is 0"),
+        (("--crop", 200), "the pictures have 32 x 32"),
+        (("--num-slices", -1), "odd number"),
+        (("--label-smoothing", 2), "--label-smoothing is 2; it may be from 0 to 1"),
+    ],
+)
+def test_numbers_that_cannot_be(shards, tmp_path, capsys, flags, words):
+    _run("train", TINY, "--data-dir", shards, "--workdir", tmp_path / "run", *flags, status=2)
+    assert words in capsys.readouterr().err
+    # Nothing was claimed: the corrected command finds its folder free.
+    assert not (tmp_path / "run" / "settings.json").exists()
+
+
+def test_evaluation_numbers_that_cannot_be(run, shards, capsys):
+    _run("evaluate", TINY, "--data-dir", shards, "--workdir", run, "--confidence", 95, status=2)
+    assert "--confidence is 95; it may be from 0.5" in capsys.readouterr().err
