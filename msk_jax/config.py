@@ -6,7 +6,9 @@ type, but not run code.
 
 import dataclasses
 import importlib
+import json
 import math
+import os
 import types
 import typing
 from pathlib import Path
@@ -86,3 +88,10 @@ def _dataclass(name: Any) -> type:
             f"The saved settings name {name!r}, which this version of msk_jax does not have."
         )
     return found
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader finds the old file or the new one, never half of one."""
+    temporary = path.with_name(path.name + ".partial")
+    temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+    os.replace(temporary, path)

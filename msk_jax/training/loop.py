@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import json
 import math
 import os
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from msk_jax.config import write_json
 from msk_jax.data.augment import Preprocess
 from msk_jax.data.pipeline import ShardedCohort
 from msk_jax.errors import UserError
@@ -300,10 +300,3 @@ class _Scalars:
             for name, value in values.items():
                 self._summary.scalar(name, value, step=step)
         self._writer.flush()
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader finds the old file or the new one, never half of one."""
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
-    os.replace(temporary, path)

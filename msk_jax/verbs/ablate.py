@@ -7,17 +7,16 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
+from msk_jax.config import write_json
 from msk_jax.data.builder import build_cohort
 from msk_jax.data.folds import load_folds
 from msk_jax.errors import UserError
 from msk_jax.evaluation.plots import ablation_figure
+from msk_jax.evaluation.predictions import LEVELS
 from msk_jax.evaluation.study import EvaluationSettings, evaluate_study
 from msk_jax.experiment import Ablation, Experiment, Stage
-from msk_jax.training.loop import write_json
 from msk_jax.verbs import console, phantom, train
 from msk_jax.verbs.evaluate import predict_folds
-
-LEVELS = ("slice", "joint", "patient")
 
 
 def run(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from msk_jax.config import from_json, to_json
+from msk_jax.config import from_json, to_json, write_json
 from msk_jax.data.folds import load_folds
 from msk_jax.data.pipeline import ShardedCohort
 from msk_jax.errors import UserError
@@ -14,7 +14,7 @@ from msk_jax.evaluation.predictions import pool, write_predictions
 from msk_jax.evaluation.study import EvaluationSettings, evaluate_study
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.training.checkpoints import Checkpoints
-from msk_jax.training.loop import Trainer, write_json
+from msk_jax.training.loop import Trainer
 from msk_jax.verbs import console
 from msk_jax.verbs.heatmaps import write_heat_maps
 from msk_jax.verbs.train import (

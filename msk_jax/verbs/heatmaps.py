@@ -10,11 +10,11 @@ import jax
 import numpy as np
 import pandas as pd
 
+from msk_jax.config import write_json
 from msk_jax.data.pipeline import ShardedCohort
 from msk_jax.experiment import Stage
 from msk_jax.explain.gradcam import gradcam
 from msk_jax.explain.overlay import Plane, draw_overlay
-from msk_jax.training.loop import write_json
 from msk_jax.verbs.train import members
 
 _PER_KIND = 3

@@ -4,12 +4,12 @@ import json
 import shutil
 from pathlib import Path
 
-from msk_jax.config import to_json
+from msk_jax.config import to_json, write_json
 from msk_jax.data.folds import load_folds, roles
 from msk_jax.data.pipeline import ShardedCohort, shuffled_labels
 from msk_jax.errors import UserError
 from msk_jax.experiment import Experiment, Stage
-from msk_jax.training.loop import Trainer, write_json
+from msk_jax.training.loop import Trainer
 from msk_jax.training.parallel import AXIS
 from msk_jax.verbs import console
 

@@ -112,7 +112,7 @@ def test_unforeseen_error_becomes_a_reason_without_paths_or_names(tmp_path, monk
     monkeypatch.setattr("msk_jax.data.records.read_series", fail)
     _, rejected, _ = read_study(studies[0], COHORT, manifest)
     assert rejected[0].reason == (
-        "The series could not be read (MemoryError: 000.dcm of P-MUSTER-4711)."
+        "The series could not be read (MemoryError: file 1 of 8 by name of the patient)."
     )
 
 

@@ -1,0 +1,85 @@
+"""The verbs that run the others."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from msk_jax.cli import main
+from msk_jax.errors import UserError
+from msk_jax.experiment import Ablation, load_ablation
+from msk_jax.verbs import ablate, phantom
+from tests.conftest import TINY
+
+
+def test_ablation_trains_every_variant_and_takes_up_finished_ones(shards, tiny, tmp_path):
+    ablation = Ablation(
+        phantom=tiny.phantom,
+        stage=tiny.small,
+        variants={"whole": {}, "without RFPN": {"rfpn": False}},
+    )
+    table = ablate.run(tiny, ablation, tmp_path / "out", shards, seeds=1)
+    assert list(table["variant"]) == ["whole", "without RFPN"]
+    assert table[["slice", "joint", "patient"]].apply(lambda c: c.between(0, 1)).all(axis=None)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "out" / "ablation.csv"), table)
+    assert (tmp_path / "out" / "ablation.png").stat().st_size > 10_000
+    # A finished run is read, not trained again: what stands in its file comes back.
+    done = tmp_path / "out" / "whole" / "seed_0" / "areas.json"
+    done.write_text(json.dumps({"slice": 0.25, "joint": 0.5, "patient": 0.75}))
+    again = ablate.run(tiny, ablation, tmp_path / "out", shards, seeds=1, only=("whole",))
+    assert again[["slice", "joint", "patient"]].values.tolist() == [[0.25, 0.5, 0.75]]
+
+
+def test_summary_by_hand():
+    table = pd.DataFrame(
+        {
+            "variant": ["a", "a", "b", "b"],
+            "seed": [0, 1, 0, 1],
+            "slice": [0.8, 0.9, 0.7, 0.7],
+            "joint": [0.5, 0.5, 0.5, 0.7],
+            "patient": [1.0, 1.0, 0.5, 0.5],
+        }
+    )
+    a, b = ablate.summarise(table).to_dict("records")
+    assert a["slice_mean"] == pytest.approx(0.85) and a["slice_difference"] == 0
+    assert a["slice_sd"] == pytest.approx(0.0707107, abs=1e-6)  # 0.1 / sqrt(2)
+    assert b["slice_difference"] == pytest.approx(-0.15)
+    assert b["joint_mean"] == pytest.approx(0.6) and b["patient_difference"] == pytest.approx(-0.5)
+
+
+def test_ablation_of_the_paper_and_of_nothing(tiny, tmp_path):
+    variants = load_ablation("sacroiliitis").variants
+    assert {"num_slices": 1} in variants.values() and {"volumetric": True} in variants.values()
+    with pytest.raises(UserError, match="no ablation"):
+        load_ablation("nowhere")
+    ablation = Ablation(tiny.phantom, tiny.small, {"whole": {}})
+    with pytest.raises(UserError, match="No variant is called half; there are: whole"):
+        ablate.run(tiny, ablation, tmp_path, None, seeds=1, only=("half",))
+
+
+def test_demo_goes_the_whole_way_and_takes_up_what_is_there(tmp_path, capsys, monkeypatch):
+    out = tmp_path / "demo"
+    arguments = ["demo", TINY, "--out", str(out), "--patients", "9"]
+    # An earlier call was stopped while it rendered: settings are there, the manifest is not.
+    (out / "cohort" / "dicom").mkdir(parents=True)
+    (out / "cohort" / "phantom.json").write_text("{}")
+    monkeypatch.setattr("sys.argv", ["msk-jax", *arguments])
+    main()
+    printed = capsys.readouterr().out
+    report = out / "run" / "report.html"
+    assert f"The report is {report}" in printed and report.stat().st_size > 50_000
+    assert f"msk-jax demo {TINY}" in report.read_text()
+    stamp = (out / "cohort" / "manifest.csv").stat().st_mtime_ns
+    main()
+    assert (out / "cohort" / "manifest.csv").stat().st_mtime_ns == stamp
+    with pytest.raises(SystemExit) as left:
+        main(["demo", TINY, "--out", str(out), "--patients", "10"])
+    assert left.value.code == 2 and "other settings" in capsys.readouterr().err
+
+
+def test_a_cohort_of_other_settings_is_not_taken_for_this_one(tiny, phantom_cohort):
+    import dataclasses
+
+    assert phantom.resume(tiny, phantom_cohort, tiny.phantom) == phantom_cohort / "manifest.csv"
+    with pytest.raises(UserError, match="other settings"):
+        phantom.resume(tiny, phantom_cohort, dataclasses.replace(tiny.phantom, severity=0.5))
