@@ -12,15 +12,8 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import norm
 
 from msk_jax.phantoms.anatomy import SIDES, Anatomy, JointSection, stream
-from msk_jax.phantoms.lesions import (
-    BRIDGE,
-    EROSION,
-    ILIAC,
-    MIMIC,
-    SCLEROSIS,
-    Findings,
-    all_notches,
-)
+from msk_jax.phantoms.findings import BRIDGE, EROSION, ILIAC, MIMIC, SCLEROSIS, Findings
+from msk_jax.phantoms.lesions import all_notches
 from msk_jax.phantoms.soft_tissue import coarse_noise, soft_tissue
 
 IN_PLANE, ACROSS = 3, 4  # super-sampling

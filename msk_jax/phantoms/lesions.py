@@ -6,15 +6,25 @@ ankylosis, 4 ankylosis). `t` runs along the joint and z across the slices, both 
 joint's middle; depth is counted from the joint surface into the bone.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
 from msk_jax.phantoms.anatomy import SIDES, Anatomy, stream
 from msk_jax.phantoms.fields import draw_field
-
-EROSION, SCLEROSIS, BRIDGE, FAT, MIMIC = 1, 2, 3, 4, 5
-ILIAC, SACRAL = 1, -1
+from msk_jax.phantoms.findings import (
+    EROSION,
+    FAT,
+    ILIAC,
+    MIMIC,
+    SACRAL,
+    Chain,
+    Findings,
+    Notch,
+    Osteophyte,
+    Plan,
+    Zone,
+)
 
 # (left, right) grades of a positive patient and their odds; None = as drawn for a control, so a
 # pair with None needs a grade of 3 or more on the other side (modified New York rule).
@@ -32,94 +42,6 @@ GRADE_PAIRS = (
 def is_positive(left: int, right: int) -> bool:
     """Modified New York rule: bilateral grade >= 2 or unilateral grade >= 3."""
     return min(left, right) >= 2 or max(left, right) >= 3
-
-
-@dataclass(frozen=True)
-class Notch:
-    """A round defect of the subchondral plate, open to the joint; `length_mm` is along z."""
-
-    t: float
-    z: float
-    diameter_mm: float
-    length_mm: float
-    hu: float
-    bone: int = ILIAC
-    strength: float = 1.0
-    flat: bool = False  # the same cross-section over its whole length
-    code: int = EROSION
-
-    def radius(self, z: float) -> float:
-        """Radius in mm of its cross-section at height z (0 outside)."""
-        place = abs(z - self.z) / (self.length_mm / 2)
-        if place >= 1:
-            return 0.0
-        return self.diameter_mm / 2 * (1.0 if self.flat else float(np.sqrt(1 - place**4)))
-
-
-@dataclass(frozen=True)
-class Zone:
-    """A zone of changed trabecular bone under the joint surface: sclerosis or fat."""
-
-    bone: int
-    depth_mm: float
-    hu: float
-    t: tuple[float, float]  # as fractions of the joint's length, -0.5 (front) to 0.5
-    q: tuple[float, float]  # 0 top, 1 bottom
-    strength: float = 1.0
-    triangular: bool = False
-    patchy: float = 0.3
-    code: int = SCLEROSIS
-
-
-@dataclass(frozen=True)
-class Osteophyte:
-    """An anterior spur over the joint line, from the ilium towards the sacrum."""
-
-    reach_mm: float
-    thickness_mm: float
-    q: tuple[float, float]
-    hu: float
-
-
-@dataclass(frozen=True)
-class Findings:
-    """All that is seen in one joint."""
-
-    grade: int
-    width_mm: float
-    roughness_mm: float
-    notches: tuple[Notch, ...] = ()
-    zones: tuple[Zone, ...] = ()
-    osteophytes: tuple[Osteophyte, ...] = ()
-    bridge_fraction: float = 0.0
-    bridge_hu: float = 500.0
-    chains: tuple = ()  # see draw_chains
-    fields: dict = field(default_factory=dict, repr=False)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The disease of one joint at severity 1."""
-
-    grade: int
-    width_mm: float
-    roughness_mm: float
-    erosions: tuple[Notch, ...]
-    zones: tuple[Zone, ...]
-    bridge_fraction: float
-    bridge_hu: float
-
-
-@dataclass(frozen=True)
-class Chain:
-    """Notches of neighbouring slices: `scattered` in a control, `persistent` in disease.
-
-    Both hold one notch in each of the same slices, with the same law of place, size and density
-    within a slice; only the persistent ones sit on top of each other.
-    """
-
-    scattered: tuple[Notch, ...]
-    persistent: tuple[Notch, ...]
 
 
 def draw_control(
@@ -144,12 +66,44 @@ def draw_control(
     }
 
 
+def _mimics(rng, condensans, degenerative) -> tuple[list[Zone], tuple[Osteophyte, ...]]:
+    """Osteitis condensans, an anterior spur, fatty marrow: what only looks like disease."""
+    triangle = Zone(
+        ILIAC,
+        rng.uniform(8, 20),
+        rng.uniform(600, 900),
+        (-0.55, rng.uniform(-0.05, 0.25)),
+        (rng.uniform(0.3, 0.5), 1.0),
+        triangular=True,
+        patchy=0.0,
+        code=MIMIC,
+    )
+    zones, osteophytes = [], []
+    if condensans & (rng.random() < 0.85):
+        zones.append(triangle)
+    start = rng.uniform(0.15, 0.7)
+    spur = Osteophyte(
+        rng.uniform(5, 11),
+        rng.uniform(1.8, 3.4),
+        (start, start + rng.uniform(0.15, 0.3)),
+        rng.uniform(600, 900),
+    )
+    if degenerative & (rng.random() < 0.75):
+        osteophytes.append(spur)
+    marrow = Zone(
+        _bone(rng), rng.uniform(3, 6), rng.uniform(-50, 50), (-0.3, 0.2), (0.3, 0.8), code=MIMIC
+    )
+    if rng.random() < 0.03:
+        zones.append(marrow)
+    return zones, tuple(osteophytes)
+
+
 def _control_joint(
     rng, anatomy, side, slice_z, ambiguity, condensans, degenerative, notch_rng
 ) -> Findings:
     """Every draw is made whether it is used or not, so that a rate can change alone."""
     length, height = anatomy.joint(side).length_mm, anatomy.height_mm
-    notches, zones, osteophytes = [], [], []
+    notches, zones = [], []
     zones.append(
         Zone(
             ILIAC, rng.uniform(0, 3), rng.uniform(150, 300) + 150, (-0.5, 0.5), (0.05, 0.95), code=0
@@ -167,32 +121,8 @@ def _control_joint(
     grade = int(rng.random() < 0.2)
     if grade:
         notches.append(suspicious)
-    triangle = Zone(
-        ILIAC,
-        rng.uniform(8, 20),
-        rng.uniform(600, 900),
-        (-0.55, rng.uniform(-0.05, 0.25)),
-        (rng.uniform(0.3, 0.5), 1.0),
-        triangular=True,
-        patchy=0.0,
-        code=MIMIC,
-    )
-    if condensans & (rng.random() < 0.85):
-        zones.append(triangle)
-    start = rng.uniform(0.15, 0.7)
-    spur = Osteophyte(
-        rng.uniform(5, 11),
-        rng.uniform(1.8, 3.4),
-        (start, start + rng.uniform(0.15, 0.3)),
-        rng.uniform(600, 900),
-    )
-    if degenerative & (rng.random() < 0.75):
-        osteophytes.append(spur)
-    marrow = Zone(
-        _bone(rng), rng.uniform(3, 6), rng.uniform(-50, 50), (-0.3, 0.2), (0.3, 0.8), code=MIMIC
-    )
-    if rng.random() < 0.03:
-        zones.append(marrow)
+    mimics, osteophytes = _mimics(rng, condensans, degenerative)
+    zones += mimics
     fields = {
         "ilium": draw_field(rng, 2.5, 1.6),
         "sacrum": draw_field(rng, 2.5, 1.6),
@@ -209,7 +139,7 @@ def _control_joint(
         roughness,
         (*notches, *lone),
         tuple(zones),
-        tuple(osteophytes),
+        osteophytes,
         chains=chains,
         fields=fields,
     )
@@ -282,6 +212,25 @@ def draw_expression(seed: int, patient: int) -> float:
     return float(subtle if rng.random() < 1 / 12 else clear)
 
 
+def _erosions(rng, count, diameter, middle, length, height, spacing) -> tuple[Notch, ...]:
+    """Erosions of one joint; four in five in the middle-to-lower part, most about `middle`."""
+    erosions = []
+    for _ in range(int(rng.integers(count[0], count[1] + 1))):
+        q = rng.uniform(0.35, 0.75) if rng.random() < 0.8 else rng.uniform(0.1, 0.9)
+        t = rng.normal(middle, 0.14) if rng.random() < 0.6 else rng.uniform(-0.42, 0.42)
+        erosions.append(
+            Notch(
+                length * float(np.clip(t, -0.44, 0.44)),
+                height * (0.5 - q),
+                rng.uniform(*diameter),
+                spacing * rng.uniform(2.4, 4.2),
+                rng.uniform(50, 120),
+                _bone(rng),
+            )
+        )
+    return tuple(erosions)
+
+
 def draw_plan(
     seed: int, patient: int, side: str, anatomy: Anatomy, grade: int, spacing: float
 ) -> Plan:
@@ -301,21 +250,7 @@ def draw_plan(
     if width[0] >= 5:  # a pseudo-widened joint is not fusing yet
         bridge = (0, 0)
     middle = rng.uniform(-0.25, 0.2)
-    erosions = []
-    for _ in range(int(rng.integers(count[0], count[1] + 1))):
-        # Four in five in the middle-to-lower part; grade 3 erosions flow together in clusters.
-        q = rng.uniform(0.35, 0.75) if rng.random() < 0.8 else rng.uniform(0.1, 0.9)
-        t = rng.normal(middle, 0.14) if rng.random() < 0.6 else rng.uniform(-0.42, 0.42)
-        erosions.append(
-            Notch(
-                length * float(np.clip(t, -0.44, 0.44)),
-                height * (0.5 - q),
-                rng.uniform(*diameter),
-                spacing * rng.uniform(2.4, 4.2),
-                rng.uniform(50, 120),
-                _bone(rng),
-            )
-        )
+    erosions = _erosions(rng, count, diameter, middle, length, height, spacing)
     extent = (rng.uniform(0.12, 0.3), rng.uniform(0.8, 0.95))
     along = (rng.uniform(-0.5, -0.3), rng.uniform(0.2, 0.48))
     zones = [Zone(ILIAC, rng.uniform(*depth), rng.uniform(*hu), along, extent, patchy=0.3)]
@@ -345,7 +280,7 @@ def draw_plan(
         grade,
         rng.uniform(*width),
         rng.uniform(*roughness),
-        tuple(erosions),
+        erosions,
         tuple(zones),
         rng.uniform(*bridge),
         rng.uniform(300, 700),

@@ -6,9 +6,8 @@ import numpy as np
 
 from msk_jax.phantoms.anatomy import SIDES, Anatomy, draw_anatomy, stream
 from msk_jax.phantoms.ct import Grid, Scanner, scan_grid
+from msk_jax.phantoms.findings import Findings, Plan
 from msk_jax.phantoms.lesions import (
-    Findings,
-    Plan,
     add_disease,
     draw_control,
     draw_expression,

@@ -22,15 +22,8 @@ from msk_jax.errors import UserError
 from msk_jax.phantoms.anatomy import SIDES, stream
 from msk_jax.phantoms.ct import DENSE, JOINT_SPACE, NOTCH, Rendering, lesion_areas, render
 from msk_jax.phantoms.dicom_writer import Study, write_series
-from msk_jax.phantoms.lesions import (
-    BRIDGE,
-    EROSION,
-    FAT,
-    MIMIC,
-    SCLEROSIS,
-    all_notches,
-    is_positive,
-)
+from msk_jax.phantoms.findings import BRIDGE, EROSION, FAT, MIMIC, SCLEROSIS
+from msk_jax.phantoms.lesions import all_notches, is_positive
 from msk_jax.phantoms.patients import Patient, draw_patient, read_out
 
 MANIFEST_COLUMNS = (
