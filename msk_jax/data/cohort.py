@@ -8,12 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from msk_jax.data.folds import load_folds, make_folds, roles
 from msk_jax.data.regions import SacroiliacRegion
 from msk_jax.errors import UserError
-
-__all__ = ["Cohort", "Manifest", "ManifestRow", "load_folds", "make_folds", "read_manifest",
-           "roles"]  # fmt: skip
 
 SIDES = ("left", "right")
 _REQUIRED = ("patient_id", "side", "label")

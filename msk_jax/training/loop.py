@@ -63,6 +63,8 @@ class Trainer:
         self.model = model
         self.num_classes = num_classes
         self._optimiser = make_optimiser(recipe, steps_per_epoch)
+        self._init = jax.jit(model.init)
+        self._init_optimiser = jax.jit(self._optimiser.init)
         self._step = parallel.parallel_train_step(
             model=self.model,
             optimiser=self._optimiser,
@@ -73,19 +75,23 @@ class Trainer:
         )
         self._predict = parallel.parallel_predict(self.model, preprocess)
 
+    def untrained_variables(self, key: jax.Array) -> dict[str, Any]:
+        """Random `params` and `batch_stats`, in the shapes of trained ones."""
+        image = self.preprocess.window(jnp.zeros((1, *self.image_shape), jnp.int16))
+        variables = self._init(key, image)
+        return {name: variables[name] for name in ("params", "batch_stats")}
+
     def initial_state(self, split: int) -> parallel.TrainState:
         """The state before the first step; `split` tells the folds' random numbers apart."""
         key = jax.random.fold_in(jax.random.key(self.recipe.seed), split)
         init_key, run_key = jax.random.split(key)
-        image = self.preprocess.window(jnp.zeros((1, *self.image_shape), jnp.int16))
-        variables = jax.jit(self.model.init)(init_key, image)
-        variables = {name: variables[name] for name in ("params", "batch_stats")}
+        variables = self.untrained_variables(init_key)
         if self.recipe.init_from is not None:
             variables = load_encoder(variables, read_state_dict(self.recipe.init_from))
         averaged = self.recipe.average_decay is not None
         state = parallel.TrainState(
             step=jnp.zeros((), jnp.int32),
-            opt_state=jax.jit(self._optimiser.init)(variables["params"]),
+            opt_state=self._init_optimiser(variables["params"]),
             key=run_key,
             # A copy: the step donates its input, and nothing can be donated twice.
             average=jax.tree.map(jnp.copy, variables) if averaged else None,

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import jax
 import numpy as np
 import pandas as pd
 
@@ -15,6 +16,7 @@ from msk_jax.evaluation.study import EvaluationSettings, evaluate_study
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.training.checkpoints import Checkpoints
 from msk_jax.training.loop import Trainer
+from msk_jax.training.parallel import replicate
 from msk_jax.verbs import console
 from msk_jax.verbs.heatmaps import write_heat_maps
 from msk_jax.verbs.train import (
@@ -63,11 +65,12 @@ def predict_folds(
 ) -> tuple[list, pd.DataFrame, pd.DataFrame]:
     """The networks of all folds, their out-of-fold and their validation predictions."""
     trainer = make_trainer(data, folds, stage)
+    like = replicate(trainer.untrained_variables(jax.random.key(0)))
     ensemble, test, validation = [], [], []
     num_folds = max(folds.values()) + 1
     with console.progress_bar("Predicting folds") as update:
         for k in range(num_folds):
-            variables = best_variables(trainer, workdir / f"fold_{k}", k)
+            variables = best_variables(workdir / f"fold_{k}", k, like)
             ensemble.append(variables)
             for role, rows in (("test", test), ("validation", validation)):
                 patients = members(folds, k, role)
@@ -92,19 +95,18 @@ def trained_stage(workdir: Path, data_dir: Path) -> Stage:
     return from_json(settings["stage"])
 
 
-def best_variables(trainer: Trainer, folder: Path, k: int):
-    """The best epoch's parameters of one finished fold."""
+def best_variables(folder: Path, k: int, like):
+    """The best epoch's parameters of one finished fold, in the shapes and places of `like`."""
     finished = folder / "finished.json"
     if not finished.is_file():
         raise UserError(
             f"Fold {k} in {folder.parent} is not finished. Run `msk-jax train` again with the same "
             "--workdir; it goes on from the last checkpoint."
         )
-    state = trainer.initial_state(k)
     best = Checkpoints(folder / "best", keep=2)
     try:
         step = read_json(finished)["best_step"]
-        return best.restore(step, state.variables)
+        return best.restore(step, like)
     finally:
         best.close()
 
