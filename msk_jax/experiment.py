@@ -91,6 +91,8 @@ class Ablation:
     """Patients on whom the difference can show."""
     stage: Stage
     """The whole system at the size of the ablation."""
+    num_folds: int
+    """Folds of its cross-validation, by patient."""
     variants: Mapping[str, Mapping[str, object]]
     """Name -> fields of the model that differ."""
 

@@ -1,5 +1,6 @@
 """Four pretended devices, a compile cache, and one tiny cohort for all tests."""
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -46,3 +47,19 @@ def shards(tmp_path_factory, tiny, phantom_cohort) -> Path:
         num_folds=tiny.num_folds,
     )  # fmt: skip
     return folder
+
+
+@pytest.fixture(scope="session")
+def need():
+    """`need("timm")`: skips where a reference is missing, without importing it.
+
+    torchvision without its compiled part cannot be imported before `parity.references` has been
+    at work.
+    """
+
+    def check(*packages: str) -> None:
+        for package in packages:
+            if importlib.util.find_spec(package) is None:
+                pytest.skip(f"{package} is the reference and is not installed")
+
+    return check

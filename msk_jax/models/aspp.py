@@ -1,13 +1,11 @@
 """Atrous spatial pyramid pooling (Chen et al., Rethinking Atrous Convolution, 2017)."""
 
-from collections.abc import Callable
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from msk_jax.errors import UserError
-from msk_jax.models.layers import BatchNorm, Conv, Dropout
+from msk_jax.models.layers import Layers
 
 
 def check_rates(rates: tuple[int, ...], side: int) -> None:
@@ -39,9 +37,7 @@ class ASPP(nn.Module):
     rates: tuple[int, ...] = (6, 12, 18)
     dropout_rate: float = 0.5
     allow_degenerate: bool = False
-    conv: Callable = Conv
-    norm: Callable = BatchNorm
-    dropout: Callable = Dropout
+    layers: Layers = Layers()
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -49,12 +45,14 @@ class ASPP(nn.Module):
             check_rates(self.rates, min(x.shape[1:3]))
 
         def branch(y, kernel, rate, name):
-            y = self.conv(self.features, (kernel,) * 2, None, (rate,) * 2, name=f"{name}_conv")(y)
-            return nn.relu(self.norm(name=f"{name}_bn")(y))
+            y = self.layers.conv(
+                self.features, (kernel,) * 2, None, (rate,) * 2, name=f"{name}_conv"
+            )(y)
+            return nn.relu(self.layers.norm(name=f"{name}_bn")(y))
 
         branches = [branch(x, 1, 1, "pointwise")]
         branches += [branch(x, 3, rate, f"rate{rate}") for rate in self.rates]
         pooled = branch(jnp.mean(x, (1, 2), keepdims=True), 1, 1, "pool")
         branches.append(jnp.broadcast_to(pooled, (*x.shape[:3], self.features)))
         y = branch(jnp.concatenate(branches, -1), 1, 1, "project")
-        return self.dropout(self.dropout_rate)(y)
+        return self.layers.dropout(self.dropout_rate)(y)

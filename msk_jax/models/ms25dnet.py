@@ -6,7 +6,6 @@ neither backbone, widths, rates nor wiring; each is a field of `MS25DNetConfig`.
 """
 
 import dataclasses
-from functools import partial
 from typing import Any, Literal
 
 import chex
@@ -15,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from msk_jax.models.aspp import ASPP
-from msk_jax.models.layers import BatchNorm, Conv, Dropout
+from msk_jax.models.layers import Layers, global_mean
 from msk_jax.models.resnet import ResNetEncoder
 from msk_jax.models.rfpn import ResidualFPN
 
@@ -76,12 +75,10 @@ class MS25DNet(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False):
         c = self.config
         chex.assert_shape(x, (None, None, None, c.num_slices))
-        conv = partial(Conv, dtype=self.dtype)
-        norm = partial(BatchNorm, train=train, axis_name=self.axis_name)
-        dropout = partial(Dropout, train=train, axis_name=self.axis_name)
+        layers = Layers(train, self.axis_name, self.dtype)
 
         encoder = ResNetEncoder(
-            c.backbone, c.width, c.output_stride, c.volumetric, conv, norm, name="encoder"
+            c.backbone, c.width, c.output_stride, c.volumetric, layers, name="encoder"
         )
         if c.volumetric:
             stages = encoder(jnp.moveaxis(x, -1, 1)[..., None])
@@ -92,16 +89,16 @@ class MS25DNet(nn.Module):
         if c.aspp:
             top = ASPP(
                 c.pyramid_features, c.aspp_rates, c.dropout, c.allow_degenerate,
-                conv, norm, dropout, name="aspp",
+                layers, name="aspp",
             )(top)  # fmt: skip
             top = endpoints["context"] = self.perturb("context", top)
         levels = [top]
         if c.rfpn:
             maps = [endpoints[f"stage{i}"] for i in (1, 2, 3)] + [top]
-            levels = ResidualFPN(c.pyramid_features, conv, norm, name="rfpn")(maps)
+            levels = ResidualFPN(c.pyramid_features, layers, name="rfpn")(maps)
             levels = [self.perturb(f"pyramid{i}", level) for i, level in enumerate(levels)]
             endpoints |= {f"pyramid{i}": level for i, level in enumerate(levels)}
-        pooled = [jnp.mean(level.astype(jnp.float32), (1, 2)) for level in levels]
+        pooled = [global_mean(level) for level in levels]
         features = endpoints["features"] = jnp.concatenate(pooled, -1)
-        logits = nn.Dense(c.num_classes, name="head")(dropout(c.dropout)(features))
+        logits = nn.Dense(c.num_classes, name="head")(layers.dropout(c.dropout)(features))
         return logits, endpoints

@@ -3,12 +3,12 @@
 The sacroiliitis paper gives only the name; the wiring here is our choice.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
 
-from msk_jax.models.layers import BatchNorm, Conv, upsample_nearest
+from msk_jax.models.layers import Layers, upsample_nearest
 
 
 class ResidualFPN(nn.Module):
@@ -19,15 +19,14 @@ class ResidualFPN(nn.Module):
     """
 
     features: int = 256
-    conv: Callable = Conv
-    norm: Callable = BatchNorm
+    layers: Layers = Layers()
 
     @nn.compact
     def __call__(self, maps: Sequence[jax.Array]) -> list[jax.Array]:
         merged = []
         for level in reversed(range(len(maps))):
             # No norm follows a lateral convolution, so it has a bias, as in torchvision's FPN.
-            lateral = self.conv(self.features, (1, 1), use_bias=True, name=f"lateral{level}")
+            lateral = self.layers.conv(self.features, (1, 1), use_bias=True, name=f"lateral{level}")
             p = lateral(maps[level])
             if merged:
                 p = p + upsample_nearest(merged[0], p.shape[1:3])
@@ -35,8 +34,8 @@ class ResidualFPN(nn.Module):
         return [self._refine(p, level) for level, p in enumerate(merged)]
 
     def _refine(self, p: jax.Array, level: int) -> jax.Array:
-        y = self.conv(self.features, (3, 3), name=f"refine{level}_conv1")(p)
-        y = nn.relu(self.norm(name=f"refine{level}_bn1")(y))
-        y = self.conv(self.features, (3, 3), name=f"refine{level}_conv2")(y)
-        y = self.norm(name=f"refine{level}_bn2")(y)
+        y = self.layers.conv(self.features, (3, 3), name=f"refine{level}_conv1")(p)
+        y = nn.relu(self.layers.norm(name=f"refine{level}_bn1")(y))
+        y = self.layers.conv(self.features, (3, 3), name=f"refine{level}_conv2")(y)
+        y = self.layers.norm(name=f"refine{level}_bn2")(y)
         return nn.relu(p + y)

@@ -1,10 +1,14 @@
-"""PyTorch weights into our networks: one naming rule, one transpose rule per kind of layer.
+"""PyTorch weights into our networks and back.
 
-Nothing here imports torch, but for reading a `.pth` file when asked to.
+A module of ours is called what PyTorch's is called, dots included, so the path of a parameter is
+its name there; only the last part differs, and the layout of kernels. Weights under other names
+(timm's where the reference is torchvision's) go through a `Naming`.
+
+Nothing here imports torch, but for reading or writing a `.pth` file when asked to.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -15,50 +19,168 @@ from msk_jax.errors import UserError
 
 _LEAVES = {
     "kernel": "weight",
+    "up_kernel": "weight",
     "scale": "weight",
-    "bias": "bias",
     "mean": "running_mean",
     "var": "running_var",
 }
+_COUNTER = "num_batches_tracked"
 InflationRule = Literal["mean", "centre"]
+Naming = Sequence[tuple[str, str]]
+"""Pairs (their prefix, our prefix) of module names; `{i}` stands for a number. The first pair that
+fits a name at a dot or at its end is used, a name that none fits stays."""
 
 
-def torch_name(path: tuple[str, ...]) -> str:
-    """torchvision's name of one of our ResNet tensors.
+def torch_name(path: Sequence[str]) -> str:
+    """PyTorch's name of one of our tensors.
 
-    `("layer1_0", "downsample_conv", "kernel")` -> `"layer1.0.downsample.0.weight"`.
+    `("layer1.0", "downsample.0", "kernel")` -> `"layer1.0.downsample.0.weight"`.
     """
     *modules, leaf = path
-    name = ".".join(modules)
-    name = re.sub(r"\blayer(\d+)_(\d+)\b", r"layer\1.\2", name)
-    name = name.replace("downsample_conv", "downsample.0").replace("downsample_bn", "downsample.1")
-    return f"{name}.{_LEAVES[leaf]}"
+    return ".".join([*modules, _LEAVES.get(leaf, leaf)])
 
 
 def to_flax(leaf: str, tensor: np.ndarray) -> np.ndarray:
     """PyTorch's layout to ours: `[out, in, *space]` -> `[*space, in, out]` for kernels."""
-    if leaf != "kernel":
+    if leaf not in ("kernel", "up_kernel"):
         return tensor
-    return np.transpose(tensor, (*range(2, tensor.ndim), 1, 0))
+    channels = (1, 0) if leaf == "kernel" else (0, 1)
+    return np.transpose(tensor, (*range(2, tensor.ndim), *channels))
+
+
+def to_torch(leaf: str, tensor: np.ndarray) -> np.ndarray:
+    """Our layout to PyTorch's; the inverse of `to_flax`."""
+    if leaf not in ("kernel", "up_kernel"):
+        return tensor
+    rank = tensor.ndim
+    channels = (rank - 1, rank - 2) if leaf == "kernel" else (rank - 2, rank - 1)
+    return np.transpose(tensor, (*channels, *range(rank - 2)))
+
+
+def rename(name: str, naming: Naming, backwards: bool = False) -> str:
+    """A name of theirs in our words, or the other way round."""
+    for theirs, ours in naming:
+        old, new = (ours, theirs) if backwards else (theirs, ours)
+        pattern = re.escape(old).replace(r"\{i\}", r"(\d+)").replace(r"\{j\}", r"(\d+)")
+        match = re.match(rf"{pattern}(?=\.|$)", name)
+        if match:
+            numbers = dict(zip(re.findall(r"\{([ij])\}", old), match.groups(), strict=True))
+            return new.format(**numbers) + name[match.end() :]
+    return name
+
+
+def _names(variables: Mapping) -> dict[tuple[str, ...], str]:
+    """(collection, *path) -> PyTorch's name, for parameters and batch statistics."""
+    return {
+        (kind, *path): torch_name(path)
+        for kind in ("params", "batch_stats")
+        for path in flatten_dict(dict(variables.get(kind, {})))
+    }
+
+
+def load_torch(
+    variables: Mapping,
+    state: Mapping[str, np.ndarray],
+    naming: Naming = (),
+    head: Sequence[str] = (),
+    stem: str = "",
+    rule: InflationRule = "mean",
+) -> dict:
+    """`variables` with all tensors replaced by those of a PyTorch state dict.
+
+    Args:
+        variables: `{"params": ..., "batch_stats": ...}` of a network.
+        state: PyTorch's names and layouts. Whole-number tensors (counters, index tables) are not
+            weights and are not used.
+        naming: how the state's names become ours.
+        head: modules of the classifier (our names); they keep the network's own values where the
+            classes differ.
+        stem: the first convolution (our name), fitted by `inflate_stem` where the channels differ.
+        rule: of that fitting.
+
+    Raises:
+        UserError: lists every missing, extra and misshapen tensor.
+    """
+    given = {
+        rename(name, naming): np.asarray(tensor)
+        for name, tensor in _strip_wrapper(state).items()
+        if np.asarray(tensor).dtype.kind == "f"
+    }
+    names, flat, faults = _names(variables), flatten_dict(dict(variables)), []
+    used = set(names.values())
+    headless = not any(_within(name, head) for name in given)
+    for key, name in names.items():
+        is_head = _within(name, head)
+        if name not in given:
+            if not (is_head and headless):
+                faults.append(f"missing: {name}")
+            continue
+        tensor = to_flax(key[-1], given[name])
+        shape = flat[key].shape
+        if name == f"{stem}.weight" and tensor.shape[-2] != shape[-2]:
+            tensor = inflate_stem(tensor, shape[-2], rule)
+        if tensor.shape != shape and naming and tensor.size == flat[key].size:
+            tensor = to_flax(key[-1], given[name].reshape(to_torch(key[-1], flat[key]).shape))
+        if tensor.shape == shape:
+            # float64 stays, for comparisons in double precision
+            flat[key] = np.ascontiguousarray(tensor)
+        elif not is_head:
+            faults.append(f"{name} has shape {tensor.shape}, this network needs {shape}")
+    faults += [f"not of this network: {name}" for name in sorted(set(given) - used)]
+    if faults:
+        raise UserError(
+            "These weights do not fit the network; check that the file is of this architecture, "
+            "its size and its naming:\n  " + "\n  ".join(sorted(faults))
+        )
+    return unflatten_dict(flat)
+
+
+def dump_torch(variables: Mapping, naming: Naming = ()) -> dict[str, np.ndarray]:
+    """A PyTorch state dict of a network's variables, batch counters (at 0) included.
+
+    Args:
+        variables: `{"params": ..., "batch_stats": ...}`.
+        naming: whose names are wanted; empty for the reference's own.
+    """
+    flat = flatten_dict(dict(variables))
+    state = {}
+    for key, name in _names(variables).items():
+        tensor = to_torch(key[-1], np.asarray(flat[key]))
+        state[rename(name, naming, backwards=True)] = np.ascontiguousarray(tensor)
+        if key[-1] == "var":
+            counter = f"{name.removesuffix('running_var')}{_COUNTER}"
+            state[rename(counter, naming, backwards=True)] = np.zeros((), np.int64)
+    return state
+
+
+def _within(name: str, modules: Sequence[str]) -> bool:
+    return any(name.startswith(f"{module}.") for module in modules)
+
+
+def _strip_wrapper(state: Mapping) -> Mapping:
+    """Without the `module.` that data-parallel training puts before every name."""
+    if state and all(name.startswith("module.") for name in state):
+        return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    return state
 
 
 def inflate_stem(kernel: np.ndarray, num_slices: int, rule: InflationRule = "mean") -> np.ndarray:
-    """A stem for `num_slices` neighbouring slices from one for red, green and blue.
+    """A stem for `num_slices` neighbouring slices from one for red, green and blue, or for grey.
 
     Args:
-        kernel: `[height, width, 3, out]`.
+        kernel: `[*space, channels, out]`.
         rule: `mean` gives every slice the same share, `centre` weighs slice k by
             exp(-(k - c)^2 / 2). Either way the slices' kernels sum to the colours' sum, so a stack
             of equal slices gives the pretrained answer to a grey picture.
 
     Returns:
-        `[height, width, num_slices, out]`.
+        `[*space, num_slices, out]`.
     """
-    grey = kernel.sum(axis=2, keepdims=True)
+    grey = kernel.sum(axis=-2, keepdims=True)
     offsets = np.arange(num_slices) - (num_slices - 1) / 2
     share = np.exp(-(offsets**2) / 2) if rule == "centre" else np.ones(num_slices)
     share = (share / share.sum()).astype(kernel.dtype)
-    return grey * share[None, None, :, None]
+    return grey * share[:, None]
 
 
 def read_state_dict(path: Path) -> dict[str, np.ndarray]:
@@ -109,39 +231,22 @@ def load_encoder(
 
     Args:
         variables: `{"params": {"encoder": ..., ...}, "batch_stats": {"encoder": ..., ...}}`.
-        state: torchvision's names and layouts. Its classifier `fc` and the batch counters are not
-            used.
-        rule: how a stem for colours becomes one for slices (`inflate_stem`); None takes it as
-            it is.
+        state: torchvision's names and layouts. Its classifier `fc` is not used.
+        rule: how a stem for colours becomes one for slices (`inflate_stem`), also where three
+            slices are as many as the colours; None takes it as it is.
 
     Raises:
         UserError: lists every missing, extra and misshapen tensor.
     """
-    ours = {
-        (kind, *path): torch_name(path)
-        for kind in ("params", "batch_stats")
-        for path in flatten_dict(variables[kind]["encoder"])
+    encoder = {kind: variables[kind]["encoder"] for kind in ("params", "batch_stats")}
+    state = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
+    stem = np.asarray(state.get("conv1.weight", np.zeros(0)))
+    if rule is not None and stem.ndim == 4 and stem.shape[1] == 3:
+        slices = encoder["params"]["conv1"]["kernel"].shape[-2]
+        kernel = inflate_stem(to_flax("kernel", stem), slices, rule)
+        state["conv1.weight"] = to_torch("kernel", kernel)
+    loaded = load_torch(encoder, state)
+    return {
+        kind: {**tree, "encoder": loaded[kind]} if kind in loaded else tree
+        for kind, tree in variables.items()
     }
-    used = set(ours.values())
-    given = {n for n in state if not n.startswith("fc.") and not n.endswith("num_batches_tracked")}
-    faults = [f"missing: {name}" for name in sorted(used - given)]
-    faults += [f"not of this network: {name}" for name in sorted(given - used)]
-    flat = flatten_dict(dict(variables))
-    for (kind, *path), name in ours.items():
-        if name not in state:
-            continue
-        key = (kind, "encoder", *path)
-        tensor = to_flax(path[-1], np.asarray(state[name]))
-        # Our channels are slices even where they are three: colours do not go onto slices.
-        if rule is not None and name == "conv1.weight" and tensor.shape[2:3] == (3,):
-            tensor = inflate_stem(tensor, flat[key].shape[2], rule)
-        if tensor.shape != flat[key].shape:
-            faults.append(f"{name} has shape {tensor.shape}, this network needs {flat[key].shape}")
-            continue
-        flat[key] = np.ascontiguousarray(tensor, np.float32)
-    if faults:
-        raise UserError(
-            "These weights do not fit the encoder; check the backbone, the width and that the file "
-            "is a 2-D torchvision ResNet:\n  " + "\n  ".join(faults)
-        )
-    return unflatten_dict(flat)

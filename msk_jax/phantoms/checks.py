@@ -36,7 +36,7 @@ READING = {
     "width_mm": 0.25,
     "roughness_mm": 0.12,
 }
-SCALES = ("width_mm", "roughness_mm", "bridge_fraction", "persistent_chains")
+SCALES = ("width_mm", "roughness_mm", "bridge_fraction", "longest_notch_mm")
 
 
 def read_labels(parameters: pd.DataFrame) -> pd.Series:
@@ -49,7 +49,7 @@ def oracle_auc(parameters: pd.DataFrame | Path, seed: int = 0) -> float:
     """Patient-level AUC of a logistic regression on the true parameters of the joints.
 
     It sees what an ideal reader could measure (volume of all notches and all dense bone, width
-    and its deviation, roughness, bridging, persistence over slices), each with the uncertainty of
+    and its deviation, roughness, bridging, the longest notch), each with the uncertainty of
     READING, not which of them are disease. Cross-validated, mean over repetitions. `parameters`
     is `parameters.csv` or its path.
     """

@@ -13,7 +13,6 @@ from scipy.stats import norm
 
 from msk_jax.phantoms.anatomy import SIDES, Anatomy, JointSection, stream
 from msk_jax.phantoms.findings import BRIDGE, EROSION, ILIAC, MIMIC, SCLEROSIS, Findings
-from msk_jax.phantoms.lesions import all_notches
 from msk_jax.phantoms.soft_tissue import coarse_noise, soft_tissue
 
 IN_PLANE, ACROSS = 3, 4  # super-sampling
@@ -96,7 +95,7 @@ def _zones(section: JointSection, findings: Findings, t, depth, bone: int):
         if zone.bone != bone or zone.strength == 0:
             continue
         q0, q1 = zone.q
-        fade = np.clip((section.q - q0) / 0.08, 0, 1) * np.clip((q1 - section.q) / 0.08, 0, 1)
+        fade = np.clip(min(section.q - q0, q1 - section.q) / zone.fade, 0, 1)
         if zone.triangular:  # widest low down
             fade *= np.clip((section.q - q0) / (0.8 - q0), 0.15, 1)
         if fade <= 0:
@@ -194,7 +193,7 @@ def _of(anatomy: Anatomy, index: int):
 
 def _notches(section, findings, t, depth, bone, width):
     """Yield (code, share, notch) of the defects of one bone that this plane cuts."""
-    for notch in all_notches(findings):
+    for notch in findings.notches:
         radius = notch.radius(section.z) if notch.bone == bone else 0.0
         if radius > 0:
             distance = np.hypot(

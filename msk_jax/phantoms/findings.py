@@ -42,6 +42,7 @@ class Zone:
     strength: float = 1.0
     triangular: bool = False
     patchy: float = 0.3
+    fade: float = 0.08  # of the joint's height, over which it begins and ends
     code: int = SCLEROSIS
 
 
@@ -67,8 +68,15 @@ class Findings:
     osteophytes: tuple[Osteophyte, ...] = ()
     bridge_fraction: float = 0.0
     bridge_hu: float = 500.0
-    chains: tuple = ()  # see draw_chains
     fields: dict = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Focal:
+    """Short lesions: what ambiguity puts in the place of all the rest."""
+
+    erosions: tuple[Notch, ...]
+    zones: tuple[Zone, ...]
 
 
 @dataclass(frozen=True)
@@ -82,15 +90,4 @@ class Plan:
     zones: tuple[Zone, ...]
     bridge_fraction: float
     bridge_hu: float
-
-
-@dataclass(frozen=True)
-class Chain:
-    """Notches of neighbouring slices: `scattered` in a control, `persistent` in disease.
-
-    Both hold one notch in each of the same slices, with the same law of place, size and density
-    within a slice; only the persistent ones sit on top of each other.
-    """
-
-    scattered: tuple[Notch, ...]
-    persistent: tuple[Notch, ...]
+    focal: Focal

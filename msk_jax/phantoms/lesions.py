@@ -18,8 +18,8 @@ from msk_jax.phantoms.findings import (
     ILIAC,
     MIMIC,
     SACRAL,
-    Chain,
     Findings,
+    Focal,
     Notch,
     Osteophyte,
     Plan,
@@ -37,6 +37,8 @@ GRADE_PAIRS = (
     ((3, None), 0.14),
     ((4, None), 0.04),
 )
+
+PITS_PER_SLICE = 0.15  # at ambiguity 1
 
 
 def is_positive(left: int, right: int) -> bool:
@@ -130,17 +132,16 @@ def _control_joint(
         "bridge": draw_field(rng, 3.5, 2.6),
     }
     width = rng.uniform(2.0, 3.5 if condensans or degenerative else 4.0)
-    chains, lone = draw_chains(notch_rng, length, height, slice_z, ambiguity)
+    pits = draw_pits(notch_rng, length, height, slice_z, ambiguity)
     # A suspicious joint (grade 1) is a little uneven too, so that the grades touch.
     roughness = (rng.uniform(0.1, 0.2), rng.uniform(0.2, 0.45))[grade]
     return Findings(
         grade,
         width,
         roughness,
-        (*notches, *lone),
+        (*notches, *pits),
         tuple(zones),
         osteophytes,
-        chains=chains,
         fields=fields,
     )
 
@@ -149,48 +150,62 @@ def _bone(rng) -> int:
     return ILIAC if rng.random() < 0.7 else SACRAL
 
 
-def draw_chains(rng, length: float, height: float, slice_z: np.ndarray, ambiguity: float):
-    """(chains, lone notches) of one joint; none at ambiguity 0.
+def _slice_notch(rng, length: float, z: float, spacing: float, code: int) -> Notch:
+    """A defect that fills one whole slice: erosions of short lesions and pits share this law."""
+    return Notch(
+        float(rng.uniform(-0.42, 0.42) * length),
+        float(z),
+        rng.uniform(3.2, 4.6),
+        spacing,
+        rng.uniform(50, 120),
+        _bone(rng),
+        flat=True,
+        code=code,
+    )
 
-    Notches fill whole slices, so that no slice shows by its partial volume whether the next one
-    goes on. `slice_z` [n] are the slice positions in body z, ascending.
+
+def draw_pits(
+    rng, length: float, height: float, slice_z: np.ndarray, ambiguity: float
+) -> tuple[Notch, ...]:
+    """Normal pits of one slice each, everywhere along the joint; none at ambiguity 0.
+
+    `slice_z` [n] are the slice positions in body z, ascending.
     """
-    spacing = float(slice_z[1] - slice_z[0]) if len(slice_z) > 1 else 2.5
     q = 0.5 - slice_z / height
+    return tuple(
+        _slice_notch(rng, length, z, _spacing(slice_z), MIMIC)
+        for z in slice_z[(q > 0.05) & (q < 0.95)]
+        for _ in range(rng.poisson(PITS_PER_SLICE * ambiguity))
+    )
+
+
+def draw_focal(rng, length: float, height: float, slice_z: np.ndarray) -> Focal:
+    """Short lesions of one joint: erosions and sclerosis that two or three slices share.
+
+    They lie in the lower two thirds, and at least five slices without any lie between two of
+    them, so that most stacks of five with a lesion have a middle slice without one.
+    """
+    spacing, q = _spacing(slice_z), 0.5 - slice_z / height
     zone = slice_z[(q > 0.28) & (q < 0.82)]
-    reach = 0.42 * length
+    erosions, zones, first = [], [], int(rng.integers(0, 4))
+    while first + 2 <= len(zone):
+        run = zone[first : first + int(rng.integers(2, 4))]
+        ends = (0.5 - (run.max() + spacing / 2) / height, 0.5 - (run.min() - spacing / 2) / height)
+        middle, half = rng.uniform(-0.2, 0.2), rng.uniform(0.25, 0.4)
+        depth, hu = rng.uniform(9, 15), rng.uniform(600, 900)
+        zones += [
+            Zone(bone, share * depth, hu, (middle - half, middle + half), ends, fade=0.01)
+            for bone, share in ((ILIAC, 1.0), (SACRAL, 0.6))
+        ]
+        for _ in range(int(rng.integers(2, 4))):
+            notch = _slice_notch(rng, length, run.mean(), spacing, EROSION)
+            erosions.append(replace(notch, length_mm=len(run) * spacing))
+        first += len(run) + int(rng.integers(5, 8))
+    return Focal(tuple(erosions), tuple(zones))
 
-    def notch(z, t, code):
-        return Notch(
-            float(t),
-            float(z),
-            rng.uniform(3.2, 4.6),
-            spacing,
-            rng.uniform(50, 120),
-            _bone(rng),
-            flat=True,
-            code=code,
-        )
 
-    chains = []
-    for _ in range(round(ambiguity * rng.integers(4, 7)) if len(zone) >= 3 else 0):
-        run = min(int(rng.integers(3, 6)), len(zone))
-        first = int(rng.integers(0, len(zone) - run + 1))
-        kept = notch(zone[first], rng.uniform(-reach, reach), EROSION)
-        place, scattered = rng.uniform(0, 1), []
-        for z in zone[first : first + run]:
-            scattered.append(notch(z, (2 * place - 1) * reach, MIMIC))
-            # A jump around the circle keeps the place uniform but never near the last one.
-            place = (place + rng.uniform(0.25, 0.75)) % 1.0
-        persistent = tuple(replace(kept, z=float(z)) for z in zone[first : first + run])
-        chains.append(Chain(tuple(scattered), persistent))
-    everywhere = slice_z[(q > 0.05) & (q < 0.95)]
-    lone = [
-        notch(z, rng.uniform(-reach, reach), MIMIC)
-        for z in everywhere
-        for _ in range(rng.poisson(0.25 * ambiguity))
-    ]
-    return tuple(chains), tuple(lone)
+def _spacing(slice_z: np.ndarray) -> float:
+    return float(slice_z[1] - slice_z[0]) if len(slice_z) > 1 else 2.5
 
 
 def draw_grades(seed: int, patient: int) -> tuple[int | None, int | None]:
@@ -232,7 +247,7 @@ def _erosions(rng, count, diameter, middle, length, height, spacing) -> tuple[No
 
 
 def draw_plan(
-    seed: int, patient: int, side: str, anatomy: Anatomy, grade: int, spacing: float
+    seed: int, patient: int, side: str, anatomy: Anatomy, grade: int, slice_z: np.ndarray
 ) -> Plan:
     """The disease of one joint at severity 1, by grade 2, 3 or 4."""
     rng = stream(seed, patient, f"disease {side}")
@@ -250,7 +265,7 @@ def draw_plan(
     if width[0] >= 5:  # a pseudo-widened joint is not fusing yet
         bridge = (0, 0)
     middle = rng.uniform(-0.25, 0.2)
-    erosions = _erosions(rng, count, diameter, middle, length, height, spacing)
+    erosions = _erosions(rng, count, diameter, middle, length, height, _spacing(slice_z))
     extent = (rng.uniform(0.12, 0.3), rng.uniform(0.8, 0.95))
     along = (rng.uniform(-0.5, -0.3), rng.uniform(0.2, 0.48))
     zones = [Zone(ILIAC, rng.uniform(*depth), rng.uniform(*hu), along, extent, patchy=0.3)]
@@ -284,33 +299,36 @@ def draw_plan(
         tuple(zones),
         rng.uniform(*bridge),
         rng.uniform(300, 700),
+        draw_focal(stream(seed, patient, f"focal {side}"), length, height, slice_z),
     )
+
+
+def _scaled_notch(notch: Notch, share: float) -> Notch:
+    size = notch.diameter_mm * (0.5 + 0.5 * share)
+    return replace(notch, diameter_mm=size, strength=min(1.0, share))
 
 
 def add_disease(control: Findings, plan: Plan, severity: float, ambiguity: float) -> Findings:
     """The control's joint with the plan added, scaled by severity (0 = the control itself).
 
     Counts, sizes, contrast, depth, width deviation, roughness and bridging all shrink together.
-    With ambiguity, the share that makes itself felt in a single slice gives way to notches whose
-    only difference is that they persist over slices.
+    With ambiguity, what every slice of the joint shows gives way to short lesions, which show in
+    two or three slices and in no other.
     """
-    shown = severity * (1 - ambiguity)
-    strength = min(1.0, shown)
+    shown, focal = severity * (1 - ambiguity), severity * ambiguity
     mix = lambda normal, ill: max(0.0, normal + shown * (ill - normal))  # noqa: E731
     notches, zones = list(control.notches), list(control.zones)
-    for notch in plan.erosions[: round(len(plan.erosions) * strength)]:
-        notches.append(
-            replace(notch, diameter_mm=notch.diameter_mm * (0.5 + 0.5 * shown), strength=strength)
-        )
-    if shown > 0:
-        zones += [
-            replace(zone, depth_mm=zone.depth_mm * shown, strength=strength) for zone in plan.zones
-        ]
-    persist = round(len(control.chains) * min(1.0, severity))
-    chains = tuple(
-        Chain(chain.persistent, chain.persistent) if i < persist else chain
-        for i, chain in enumerate(control.chains)
-    )
+    few = plan.erosions[: round(len(plan.erosions) * min(1.0, shown))]
+    for share, erosions, bands in (
+        (shown, few, plan.zones),
+        (focal, plan.focal.erosions, plan.focal.zones),
+    ):
+        if share > 0:
+            notches += [_scaled_notch(notch, share) for notch in erosions]
+            zones += [
+                replace(zone, depth_mm=zone.depth_mm * share, strength=min(1.0, share))
+                for zone in bands
+            ]
     return replace(
         control,
         grade=plan.grade,
@@ -320,10 +338,4 @@ def add_disease(control: Findings, plan: Plan, severity: float, ambiguity: float
         roughness_mm=mix(control.roughness_mm, plan.roughness_mm),
         bridge_fraction=min(1.0, plan.bridge_fraction * shown),
         bridge_hu=plan.bridge_hu,
-        chains=chains,
     )
-
-
-def all_notches(findings: Findings) -> tuple[Notch, ...]:
-    """Every notch of a joint, those of its chains included."""
-    return findings.notches + tuple(n for chain in findings.chains for n in chain.scattered)

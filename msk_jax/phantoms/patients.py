@@ -76,7 +76,7 @@ def draw_patient(config, number: int, force_control: bool = False) -> Patient:
     control = draw_control(seed, number, anatomy, slice_z, config.ambiguity)
     grades = dict(zip(SIDES, draw_grades(seed, number), strict=True))
     plans = {
-        side: draw_plan(seed, number, side, anatomy, grade, config.slice_spacing_mm)
+        side: draw_plan(seed, number, side, anatomy, grade, slice_z)
         if (grade := grades[side])
         else None
         for side in SIDES

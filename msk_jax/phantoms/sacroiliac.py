@@ -23,7 +23,7 @@ from msk_jax.phantoms.anatomy import SIDES, stream
 from msk_jax.phantoms.ct import DENSE, JOINT_SPACE, NOTCH, Rendering, lesion_areas, render
 from msk_jax.phantoms.dicom_writer import Study, write_series
 from msk_jax.phantoms.findings import BRIDGE, EROSION, FAT, MIMIC, SCLEROSIS
-from msk_jax.phantoms.lesions import all_notches, is_positive
+from msk_jax.phantoms.lesions import is_positive
 from msk_jax.phantoms.patients import Patient, draw_patient, read_out
 
 MANIFEST_COLUMNS = (
@@ -53,9 +53,9 @@ class SacroiliacPhantom:
     """How far disease departs from normal, from 0 (labels mean nothing) over 1 (as published,
     with some subtle cases) to 2."""
     ambiguity: float = 0.0
-    """From 0 to 1: share of the disease that a single slice cannot tell from normal notches. At 1
-    every joint has notches that look like an erosion in one slice; only in disease do they go on
-    over three slices or more, and disease has no other sign."""
+    """From 0 to 1: share of the disease that a single slice may miss. At 1 a sick joint is normal
+    but for short lesions, erosions that two or three slices share, with five or more slices
+    between them; and every joint has pits that look like an erosion but fill one slice only."""
     label_noise: float = 0.0
     """Probability that the manifest calls a patient the contrary of what is drawn (0 to 0.5)."""
     positive_fraction: float = 0.55
@@ -291,7 +291,7 @@ def true_parameters(patient: Patient, side: str, rendering: Rendering) -> dict:
     """The true parameters of a joint: as drawn, and as measured on the rendering."""
     shown, an, size = patient.findings[side], patient.anatomy, rendering.measured[side]
     joint = an.joint(SIDES[side])
-    erosions = [n for n in all_notches(shown) if n.code == EROSION]
+    erosions = [n for n in shown.notches if n.code == EROSION]
     sclerosis = [z for z in shown.zones if z.code == SCLEROSIS]
     x, y = an.to_patient(SIDES[side] * joint.lateral_mm, 0.0)
     lower, upper = (an.shift_mm[2] + h * an.height_mm / 2 for h in (-1, 1))
@@ -319,8 +319,8 @@ def true_parameters(patient: Patient, side: str, rendering: Rendering) -> dict:
         "joint_space_mm3": round(size[JOINT_SPACE], 1),
         "condensans": int(any(z.triangular for z in shown.zones)),
         "osteophyte": int(bool(shown.osteophytes)),
-        "persistent_chains": sum(c.scattered is c.persistent for c in shown.chains),
-        "chains": len(shown.chains),
+        "longest_notch_mm": round(max((n.length_mm for n in shown.notches), default=0.0), 2),
+        "pits": sum(n.flat and n.code == MIMIC for n in shown.notches),
         "joint_length_mm": round(joint.length_mm, 2),
         "joint_height_mm": round(an.height_mm, 2),
         "noise_hu": round(patient.scanner.noise_hu, 2),

@@ -84,7 +84,7 @@ def _phantom_shards(experiment: Experiment, ablation: Ablation, out: Path) -> Pa
             cohort / "dicom",
             cohort / "manifest.csv",
             shards,
-            num_folds=experiment.num_folds,
+            num_folds=ablation.num_folds,
             progress=update,
         )
     return shards

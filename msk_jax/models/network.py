@@ -1,0 +1,91 @@
+"""What every network of the zoo shares: interface, checks, and its entry in the registry."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import flax.linen as nn
+import jax
+
+from msk_jax.errors import UserError
+from msk_jax.models.layers import Layers
+
+
+class Network(nn.Module):
+    """A network: `[batch, *spatial, in_channels]` -> (logits, endpoints).
+
+    `axis_name` synchronises batch norm over devices; `dtype` is the type of the products
+    (`jnp.bfloat16` for mixed precision), while parameters, statistics and logits stay float32.
+    """
+
+    num_classes: int = 1000
+    in_channels: int = 3
+    axis_name: str | None = None
+    dtype: Any = None
+
+    spatial_rank: ClassVar[int] = 2
+
+    def layers(self, train: bool) -> Layers:
+        """The layers for this call."""
+        return Layers(train, self.axis_name, self.dtype)
+
+    def check_input(self, x: jax.Array, smallest: int = 1) -> None:
+        """Refuse an input that this network cannot take.
+
+        Args:
+            x: the input.
+            smallest: the fewest pixels along any spatial axis.
+
+        Raises:
+            UserError: wrong rank, wrong number of channels, or too small.
+        """
+        name, rank = type(self).__name__, self.spatial_rank
+        axes = ", ".join(("depth", "height", "width")[-rank:])
+        if x.ndim != rank + 2:
+            raise UserError(
+                f"{name} takes [batch, {axes}, channels], {rank + 2} axes; the input has "
+                f"{x.ndim}: {tuple(x.shape)}."
+            )
+        if x.shape[-1] != self.in_channels:
+            raise UserError(
+                f"{name} was made for {self.in_channels} input channels (in_channels); the "
+                f"input has {x.shape[-1]} on its last axis: {tuple(x.shape)}."
+            )
+        if min(x.shape[1:-1]) < smallest:
+            raise UserError(
+                f"{name} needs at least {smallest} pixels along every axis; the input has "
+                f"{' x '.join(map(str, x.shape[1:-1]))}."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """A network of the registry, and the network by others that it must equal."""
+
+    network: type[Network]
+    """The class."""
+    settings: Mapping[str, Any]
+    """Its fields."""
+    size: tuple[int, ...]
+    """Native spatial size of the input."""
+    parameters: int
+    """Trainable numbers of the reference with its own head."""
+    reference: str
+    """Dotted name of the class or function that makes the reference, `torchvision.models.vgg16`."""
+    reference_settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Its keyword arguments."""
+    endpoints: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Our endpoint -> the reference's module whose output it equals."""
+    head: Sequence[str] = ()
+    """Modules of the classifier, in PyTorch's names: exchanged when the classes differ."""
+    stem: str = ""
+    """The first convolution, in PyTorch's names: fitted to the number of input channels."""
+    small: tuple[int, ...] = ()
+    """A spatial size for quick tests."""
+    odd: tuple[int, ...] = ()
+    """A size not divisible by the strides that the network takes; empty if it takes none."""
+    namings: Mapping[str, Sequence[tuple[str, str]]] = dataclasses.field(default_factory=dict)
+    """Other people's names: naming -> pairs (their pattern, ours), see `torch_weights.Naming`."""
+    tolerance: float = 1e-5
+    """Relative error of a float32 forward pass that rounding explains; more than 1e-5 with a
+    reason beside it."""

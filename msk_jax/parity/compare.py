@@ -1,0 +1,239 @@
+"""How far a network of ours is from its reference: forward, backward, and over ten steps."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax.traverse_util import flatten_dict
+
+from msk_jax.models.network import Architecture
+from msk_jax.models.torch_weights import load_torch, to_flax, torch_name
+from msk_jax.parity.references import (
+    build_reference,
+    channels_last,
+    outputs_of,
+    randomise,
+    state_of,
+    without_chance,
+)
+
+STEPS = 10
+# A tensor whose gradient is nothing but rounding (a bias before a norm) is measured against this
+# share of the largest gradient of the network.
+GRADIENT_FLOOR = 1e-9
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """A network with its reference's weights, and the reference."""
+
+    architecture: Architecture
+    model: nn.Module
+    variables: dict
+    reference: object  # torch.nn.Module
+
+    def arrays(self, dtype) -> dict:
+        """The variables in another precision."""
+        return jax.tree.map(lambda a: jnp.asarray(a, dtype), self.variables)
+
+
+def make_pair(architecture: Architecture, size: tuple[int, ...], seed: int = 0, **settings) -> Pair:
+    """A reference with random weights and ours with the same; neither with dropout.
+
+    Args:
+        architecture: an entry of the registry.
+        size: spatial size of the input, for the shapes of the parameters.
+        seed: of the reference's random weights.
+        **settings: of the reference, in place of the entry's own.
+    """
+    import torch
+
+    torch.manual_seed(seed)
+    reference = build_reference(architecture, **settings).eval()
+    randomise(reference, seed)
+    without_chance(reference)
+    fields = {f.name for f in dataclasses.fields(architecture.network)}
+    quiet = {name: 0.0 for name in ("dropout", "drop_path") if name in fields}
+    model = architecture.network(**{**architecture.settings, **quiet})
+    shape = jax.ShapeDtypeStruct((1, *size, model.in_channels), jnp.float32)
+    empty = jax.eval_shape(model.init, jax.random.key(0), shape)
+    empty = {k: empty[k] for k in ("params", "batch_stats") if k in empty}
+    return Pair(architecture, model, load_torch(empty, state_of(reference)), reference)
+
+
+def relative_error(ours, theirs, floor: float = 0.0) -> float:
+    """Largest difference over the largest value of the reference (at least `floor`)."""
+    ours, theirs = np.asarray(ours), np.asarray(theirs)
+    if ours.shape != theirs.shape:
+        raise ValueError(f"shapes differ: {ours.shape} here, {theirs.shape} there")
+    scale = max(float(np.abs(theirs).max()), floor)
+    return float(np.abs(ours - theirs).max()) / scale if scale else float(np.abs(ours).max())
+
+
+def forward_errors(pair: Pair, size: tuple[int, ...], batch: int = 2, seed: int = 1) -> dict:
+    """Relative error of the logits and of every endpoint, evaluation mode, float32."""
+    import torch
+
+    x = _images(pair, size, batch, seed)
+    seen = {}
+    hooks = [
+        pair.reference.get_submodule(theirs).register_forward_hook(_keep(seen, ours))
+        for ours, theirs in pair.architecture.endpoints.items()
+    ]
+    pair.reference.eval().float()
+    with torch.no_grad():
+        outputs = outputs_of(pair.reference(_tensor(x)))
+    for hook in hooks:
+        hook.remove()
+    logits, endpoints = jax.jit(pair.model.apply)(pair.arrays(jnp.float32), x)
+    ours = {**endpoints, "logits": logits}
+    theirs = {name: channels_last(value) for name, value in {**seen, **outputs}.items()}
+    return {name: relative_error(ours[name], theirs[name]) for name in theirs}
+
+
+def _keep(seen: dict, name: str):
+    def hook(module, inputs, output):
+        # Cloned: a rectifier that works in place would change it afterwards.
+        seen[name] = output.clone()
+
+    return hook
+
+
+def _images(pair: Pair, size, batch: int, seed: int, dtype=np.float32) -> np.ndarray:
+    shape = (batch, *size, pair.model.in_channels)
+    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
+
+
+def _tensor(x: np.ndarray):
+    import torch
+
+    return torch.tensor(np.moveaxis(x, -1, 1).copy())
+
+
+def _targets(outputs: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng([seed, 5])
+    return {
+        name: rng.normal(size=outputs[name].shape).astype(outputs[name].dtype)
+        for name in sorted(outputs)
+    }
+
+
+def _loss(model, variables, x, targets):
+    (logits, endpoints), updated = model.apply(variables, x, train=True, mutable=["batch_stats"])
+    outputs = {**endpoints, "logits": logits}
+    loss = sum(jnp.mean(jnp.square(outputs[name] - targets[name])) for name in targets)
+    return loss, updated.get("batch_stats", {})
+
+
+def _reference_loss(reference, x, targets=None, seed: int = 0):
+    """Mean squared distance of every output from a random target; also the targets."""
+    import torch
+
+    outputs = outputs_of(reference(_tensor(x)))
+    if targets is None:
+        targets = _targets({name: channels_last(v) for name, v in outputs.items()}, seed)
+    loss = 0
+    for name, value in outputs.items():
+        target = targets[name]
+        target = torch.tensor(np.moveaxis(target, -1, 1).copy() if target.ndim > 3 else target)
+        loss = loss + torch.mean((value - target) ** 2)
+    return loss, targets
+
+
+def training_errors(pair: Pair, size: tuple[int, ...], batch: int = 2, seed: int = 2) -> dict:
+    """One pass in training mode in double precision: loss, every gradient, every statistic.
+
+    Double precision shows the formulas without the rounding, so that the smallest gradient of
+    the network counts as much as the largest. The reference is left as it was.
+
+    Returns:
+        `loss`, `gradients` and `statistics`: the largest relative error of any tensor.
+    """
+    before = {name: tensor.clone() for name, tensor in pair.reference.state_dict().items()}
+    reference = pair.reference.double().train()
+    x = _images(pair, size, batch, seed, np.float64)
+    expected, targets = _reference_loss(reference, x, seed=seed)
+    reference.zero_grad()
+    expected.backward()
+    gradients = {n: p.grad.numpy() for n, p in reference.named_parameters() if p.grad is not None}
+    statistics = state_of(reference)
+    reference.float().eval().load_state_dict(before)
+    with jax.enable_x64(True):
+        variables = pair.arrays(jnp.float64)
+        stats = variables.get("batch_stats", {})
+
+        def loss_of(params):
+            return _loss(pair.model, {"params": params, "batch_stats": stats}, x, targets)
+
+        (loss, updated), grads = jax.jit(jax.value_and_grad(loss_of, has_aux=True))(
+            variables["params"]
+        )
+    floor = GRADIENT_FLOOR * max(np.abs(g).max() for g in gradients.values())
+    found = {
+        "gradients": _worst(grads, gradients, floor),
+        "statistics": _worst(updated, statistics),
+    }
+    return {"loss": abs(float(loss) / float(expected.detach()) - 1), **found}
+
+
+def _worst(tree, theirs: Mapping[str, np.ndarray], floor: float = 0.0) -> float:
+    errors = [0.0]
+    for path, value in flatten_dict(tree).items():
+        other = to_flax(path[-1], theirs[torch_name(path)])
+        errors.append(relative_error(value, other, floor))
+    return max(errors)
+
+
+def trajectory_error(
+    pair: Pair, size: tuple[int, ...], optimiser: str, batch: int = 2, seed: int = 3
+) -> float:
+    """Largest relative difference of the losses of ten steps on the same batches, float32.
+
+    Args:
+        pair: the two networks.
+        size: spatial size.
+        optimiser: `sgd` (momentum 0.9) or `adamw`.
+        batch: examples per step.
+        seed: of the batches.
+    """
+    import torch
+
+    before = {name: tensor.clone() for name, tensor in pair.reference.state_dict().items()}
+    reference = pair.reference.float().train()
+    if optimiser == "sgd":
+        theirs = torch.optim.SGD(reference.parameters(), lr=1e-3, momentum=0.9)
+        ours = optax.sgd(1e-3, momentum=0.9)
+    else:
+        theirs = torch.optim.AdamW(reference.parameters(), lr=1e-4, weight_decay=1e-2)
+        ours = optax.adamw(1e-4, weight_decay=1e-2)
+    batches, expected = [], []
+    for step in range(STEPS):
+        x = _images(pair, size, batch, seed + step)
+        loss, targets = _reference_loss(reference, x, seed=seed + step)
+        theirs.zero_grad()
+        loss.backward()
+        theirs.step()
+        batches.append((x, targets))
+        expected.append(float(loss.detach()))
+    reference.eval().load_state_dict(before)
+
+    @jax.jit
+    def step_of(params, stats, state, x, targets):
+        (loss, stats), grads = jax.value_and_grad(
+            lambda p: _loss(pair.model, {"params": p, "batch_stats": stats}, x, targets),
+            has_aux=True,
+        )(params)
+        updates, state = ours.update(grads, state, params)
+        return optax.apply_updates(params, updates), stats, state, loss
+
+    variables = pair.arrays(jnp.float32)
+    params, stats = variables["params"], variables.get("batch_stats", {})
+    state, losses = ours.init(params), []
+    for x, targets in batches:
+        params, stats, state, loss = step_of(params, stats, state, x, targets)
+        losses.append(float(loss))
+    return float(np.max(np.abs(np.array(losses) / np.array(expected) - 1)))

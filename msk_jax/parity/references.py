@@ -1,0 +1,113 @@
+"""Networks by others, which ours must equal: torchvision's, timm's, MONAI's."""
+
+import importlib
+import importlib.util
+import re
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from msk_jax.errors import UserError
+from msk_jax.models.network import Architecture
+
+
+def build_reference(architecture: Architecture, **settings):
+    """The reference as a `torch.nn.Module` with its own random weights.
+
+    Args:
+        architecture: an entry of the registry.
+        **settings: keyword arguments in place of the entry's own.
+
+    Raises:
+        UserError: a package is missing.
+    """
+    package, *_ = architecture.reference.split(".")
+    _need("torch", "torch")
+    if package in ("torchvision", "timm"):
+        _need("torchvision", "torchvision")
+        _without_compiled_operators()
+    _need(package, package)
+    module, _, name = architecture.reference.rpartition(".")
+    make = getattr(importlib.import_module(module), name)
+    return make(**{**architecture.reference_settings, **settings})
+
+
+def _need(package: str, install: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise UserError(
+            f"The comparison needs {package}, which is not installed: pip install {install}, or "
+            'pip install "msk_jax[parity]" for all references.'
+        )
+
+
+@cache
+def _without_compiled_operators() -> None:
+    """Let torchvision be imported where its compiled part is missing, as it is for torch on CPU.
+
+    Its Python files register shapes for operators that only the compiled part defines; an empty
+    definition of each is enough for the networks, which do not use them.
+    """
+    import torch
+
+    source = Path(importlib.util.find_spec("torchvision").origin).parent / "_meta_registrations.py"
+    found = re.findall(r"torchvision::(\w+)|register_meta\(\"(\w+)\"", source.read_text())
+    library = torch.library.Library("torchvision", "DEF")
+    for name in sorted({a or b for a, b in found}):
+        if not hasattr(torch.ops.torchvision, name):
+            library.define(f"{name}(Tensor x) -> Tensor")
+    _KEPT.append(library)  # its definitions go when it does
+
+
+_KEPT: list = []
+
+
+def randomise(model, seed: int = 0) -> None:
+    """Random norms, biases and statistics, so that nothing hides in zeros and ones.
+
+    Kernels keep their initialisation, which keeps the activations of a deep network in range.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    for name, tensor in model.state_dict().items():
+        if not tensor.dtype.is_floating_point:
+            continue
+        if name.endswith("running_var"):
+            tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+        elif tensor.ndim <= 1:
+            tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.1)
+            if name.endswith("weight"):
+                tensor.add_(1)
+
+
+def without_chance(model) -> None:
+    """Switch off dropout and stochastic depth: the two sides draw different numbers."""
+    for module in model.modules():
+        for name in ("p", "dropout", "drop_prob", "drop_rate"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+
+
+def state_of(model) -> dict[str, np.ndarray]:
+    """The state dict as arrays, copied."""
+    return {name: tensor.detach().numpy().copy() for name, tensor in model.state_dict().items()}
+
+
+def channels_last(value) -> np.ndarray:
+    """A tensor `[batch, channels, *spatial]` as an array `[batch, *spatial, channels]`.
+
+    Tokens and vectors, of three and of two axes, stay as they are.
+    """
+    array = value.detach().numpy()
+    return np.moveaxis(array, 1, -1) if array.ndim > 3 else array
+
+
+def outputs_of(raw) -> dict:
+    """What a reference returns -> tensors called `logits`, and `aux_logits` where it has them."""
+    if isinstance(raw, dict):
+        return {{"out": "logits", "aux": "aux_logits"}[name]: raw[name] for name in raw}
+    if isinstance(raw, tuple):
+        named = dict(zip(("logits", "aux_logits"), raw, strict=True))
+        return {name: value for name, value in named.items() if value is not None}
+    return {"logits": raw}

@@ -1,0 +1,72 @@
+"""The whole registry, by shapes alone: nothing is computed but what XLA would."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from msk_jax.errors import UserError
+from msk_jax.models import MODELS, create, names
+
+
+def _input(entry, size, batch=1, channels=3, dtype=jnp.float32):
+    return jax.ShapeDtypeStruct((batch, *size, channels), dtype)
+
+
+def _shapes(model, x):
+    variables = jax.eval_shape(model.init, jax.random.key(0), x)
+    variables = {k: variables[k] for k in ("params", "batch_stats") if k in variables}
+    return variables, jax.eval_shape(model.apply, variables, x)
+
+
+@pytest.mark.parametrize("name", names())
+def test_parameters_are_as_many_as_the_reference_has(name):
+    entry = MODELS[name]
+    model = create(name)
+    variables, (logits, endpoints) = _shapes(model, _input(entry, entry.size, 1, model.in_channels))
+    count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"]))
+    assert count == entry.parameters
+    assert logits.shape[0] == 1 and logits.shape[-1] == model.num_classes
+    assert set(entry.endpoints) <= set(endpoints)
+
+
+@pytest.mark.parametrize("name", names())
+def test_other_channels_classes_sizes_and_half_precision(name):
+    entry = MODELS[name]
+    model = create(name, num_classes=3, in_channels=1, dtype=jnp.bfloat16)
+    for size in filter(None, (entry.small, entry.odd)):
+        variables, (logits, endpoints) = _shapes(model, _input(entry, size, 2, 1))
+        assert logits.shape[0] == 2 and logits.shape[-1] == 3
+        assert logits.dtype == jnp.float32
+        assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+        assert any(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(endpoints))
+
+
+@pytest.mark.parametrize("name", names())
+def test_bad_input_is_refused_in_a_sentence(name):
+    entry = MODELS[name]
+    model = create(name, in_channels=2)
+    with pytest.raises(UserError, match=r"made for 2 input channels .* has 3"):
+        _shapes(model, _input(entry, entry.small))
+    with pytest.raises(UserError, match=r"takes \[batch, .*height, width, channels\]"):
+        _shapes(model, _input(entry, entry.small[1:], 1, 2))
+    if smallest := getattr(entry.network, "smallest", 1) - 1:
+        with pytest.raises(UserError, match=r"at least .* pixels along every axis"):
+            _shapes(model, _input(entry, (smallest,) * len(entry.small), 1, 2))
+
+
+def test_unknown_names_and_settings_name_the_nearest():
+    with pytest.raises(UserError, match=r"no network called 'resnet5'.*resnet50"):
+        create("resnet5")
+    with pytest.raises(UserError, match=r"no setting 'num_clases'.*num_classes"):
+        create("resnet18", num_clases=2)
+
+
+def test_entries_are_complete():
+    for name, entry in MODELS.items():
+        fields = {f.name for f in dataclasses.fields(entry.network)}
+        assert set(entry.settings) <= fields, name
+        assert len(entry.small) == len(entry.size) == entry.network.spatial_rank, name
+        assert entry.head and entry.stem and entry.reference, name

@@ -1,0 +1,55 @@
+"""Networks of the registry against other people's, with the same random weights."""
+
+import pytest
+
+from msk_jax.models.registry import architecture
+
+torch = pytest.importorskip("torch", reason="PyTorch is the reference and is not installed")
+compare = pytest.importorskip("msk_jax.parity.compare")
+
+# One or two members of every family; `msk-jax parity --all` compares them all.
+FORWARD = [
+    "resnet18",
+    "resnet50",
+    "resnet50_os8",
+]
+BACKWARD = ["resnet18"]
+TRAJECTORY = ["resnet18"]
+
+
+@pytest.fixture(scope="module")
+def pair(need):
+    """`pair(name)`: a network and its reference, made once."""
+    made = {}
+
+    def make(name):
+        if name not in made:
+            entry = architecture(name)
+            need("torchvision", entry.reference.split(".")[0])
+            made.clear()
+            made[name] = compare.make_pair(entry, entry.small)
+        return made[name]
+
+    return make
+
+
+@pytest.mark.parametrize("name", FORWARD)
+def test_every_endpoint_and_the_logits(pair, name):
+    entry = architecture(name)
+    errors = compare.forward_errors(pair(name), entry.small)
+    assert set(errors) >= {"logits", *entry.endpoints}
+    assert max(errors.values()) < entry.tolerance, errors
+
+
+@pytest.mark.parametrize("name", BACKWARD)
+def test_loss_gradients_and_running_statistics_in_double_precision(pair, name):
+    errors = compare.training_errors(pair(name), architecture(name).small)
+    assert errors["loss"] < 1e-12
+    assert errors["gradients"] < 1e-8
+    assert errors["statistics"] < 1e-12
+
+
+@pytest.mark.parametrize("name", TRAJECTORY)
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+def test_ten_steps_loss_by_loss(pair, name, optimiser):
+    assert compare.trajectory_error(pair(name), architecture(name).small, optimiser) < 1e-3
