@@ -14,9 +14,9 @@ from experiments.sacroiliitis import experiment
 from msk_jax.experiment import Ablation
 
 ablation = Ablation(
-    phantom=dataclasses.replace(experiment.phantom, patients=48, ambiguity=1.0),
+    phantom=dataclasses.replace(experiment.phantom, patients=60, ambiguity=1.0),
     stage=dataclasses.replace(
-        experiment.small, recipe=dataclasses.replace(experiment.small.recipe, epochs=8)
+        experiment.small, recipe=dataclasses.replace(experiment.small.recipe, epochs=10)
     ),
     num_folds=3,
     variants={

@@ -30,12 +30,13 @@ def check_rates(rates: tuple[int, ...], side: int) -> None:
 class ASPP(nn.Module):
     """A 1x1 branch, one 3x3 branch per rate and image pooling, concatenated and projected.
 
-    `[batch, height, width, channels]` -> `[batch, height, width, features]`.
+    `[batch, height, width, channels]` -> `[batch, height, width, features]`. Modules are named as
+    in torchvision's DeepLab.
     """
 
     features: int = 256
     rates: tuple[int, ...] = (6, 12, 18)
-    dropout_rate: float = 0.5
+    dropout: float = 0.5
     allow_degenerate: bool = False
     layers: Layers = Layers()
 
@@ -44,15 +45,15 @@ class ASPP(nn.Module):
         if not self.allow_degenerate:
             check_rates(self.rates, min(x.shape[1:3]))
 
-        def branch(y, kernel, rate, name):
-            y = self.layers.conv(
-                self.features, (kernel,) * 2, None, (rate,) * 2, name=f"{name}_conv"
-            )(y)
-            return nn.relu(self.layers.norm(name=f"{name}_bn")(y))
+        def branch(y, kernel, rate, name, first=0):
+            size, dilation = (kernel,) * 2, (rate,) * 2
+            y = self.layers.conv(self.features, size, None, dilation, name=f"{name}.{first}")(y)
+            return nn.relu(self.layers.norm(name=f"{name}.{first + 1}")(y))
 
-        branches = [branch(x, 1, 1, "pointwise")]
-        branches += [branch(x, 3, rate, f"rate{rate}") for rate in self.rates]
-        pooled = branch(jnp.mean(x, (1, 2), keepdims=True), 1, 1, "pool")
+        branches = [branch(x, 1, 1, "convs.0")]
+        branches += [branch(x, 3, rate, f"convs.{i}") for i, rate in enumerate(self.rates, 1)]
+        # torchvision's pooling comes first in this branch and counts as its number 0
+        pooled = branch(jnp.mean(x, (1, 2), keepdims=True), 1, 1, f"convs.{len(branches)}", 1)
         branches.append(jnp.broadcast_to(pooled, (*x.shape[:3], self.features)))
         y = branch(jnp.concatenate(branches, -1), 1, 1, "project")
-        return self.layers.dropout(self.dropout_rate)(y)
+        return self.layers.dropout(self.dropout)(y)

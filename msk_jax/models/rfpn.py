@@ -26,7 +26,9 @@ class ResidualFPN(nn.Module):
         merged = []
         for level in reversed(range(len(maps))):
             # No norm follows a lateral convolution, so it has a bias, as in torchvision's FPN.
-            lateral = self.layers.conv(self.features, (1, 1), use_bias=True, name=f"lateral{level}")
+            lateral = self.layers.conv(
+                self.features, (1, 1), use_bias=True, name=f"inner_blocks.{level}.0"
+            )
             p = lateral(maps[level])
             if merged:
                 p = p + upsample_nearest(merged[0], p.shape[1:3])
@@ -34,8 +36,8 @@ class ResidualFPN(nn.Module):
         return [self._refine(p, level) for level, p in enumerate(merged)]
 
     def _refine(self, p: jax.Array, level: int) -> jax.Array:
-        y = self.layers.conv(self.features, (3, 3), name=f"refine{level}_conv1")(p)
-        y = nn.relu(self.layers.norm(name=f"refine{level}_bn1")(y))
-        y = self.layers.conv(self.features, (3, 3), name=f"refine{level}_conv2")(y)
-        y = self.layers.norm(name=f"refine{level}_bn2")(y)
+        y = self.layers.conv(self.features, (3, 3), name=f"refine.{level}.conv1")(p)
+        y = nn.relu(self.layers.norm(name=f"refine.{level}.bn1")(y))
+        y = self.layers.conv(self.features, (3, 3), name=f"refine.{level}.conv2")(y)
+        y = self.layers.norm(name=f"refine.{level}.bn2")(y)
         return nn.relu(p + y)

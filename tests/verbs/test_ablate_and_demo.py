@@ -16,6 +16,7 @@ def test_ablation_trains_every_variant_and_takes_up_finished_ones(shards, tiny, 
     ablation = Ablation(
         phantom=tiny.phantom,
         stage=tiny.small,
+        num_folds=tiny.num_folds,
         variants={"whole": {}, "without RFPN": {"rfpn": False}},
     )
     table = ablate.run(tiny, ablation, tmp_path / "out", shards, seeds=1)
@@ -52,7 +53,7 @@ def test_ablation_of_the_paper_and_of_nothing(tiny, tmp_path):
     assert {"num_slices": 1} in variants.values() and {"volumetric": True} in variants.values()
     with pytest.raises(UserError, match="no ablation"):
         load_ablation("nowhere")
-    ablation = Ablation(tiny.phantom, tiny.small, {"whole": {}})
+    ablation = Ablation(tiny.phantom, tiny.small, tiny.num_folds, {"whole": {}})
     with pytest.raises(UserError, match="No variant is called half; there are: whole"):
         ablate.run(tiny, ablation, tmp_path, None, seeds=1, only=("half",))
 
