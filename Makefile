@@ -9,6 +9,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 # The parity tests compare with these. Elsewhere the tests that need them skip and say so.
 TORCH ?= torch==2.13.0
 TORCHVISION ?= torchvision==0.28.0
+REFERENCES ?= $(TORCHVISION) 'timm>=1.0.20,<2' 'monai>=1.6,<1.7'
 
 .PHONY: demo test clean
 
@@ -27,7 +28,7 @@ $(VENV)/installed: setup.cfg pyproject.toml
 
 $(VENV)/installed-test: $(VENV)/installed
 	$(PIP) --editable '.[test]'
-	-$(PIP) '$(TORCH)' && $(PIP) --no-deps '$(TORCHVISION)'
+	-$(PIP) '$(TORCH)' && $(PIP) --no-deps $(REFERENCES)
 	touch $@
 
 clean:

@@ -25,6 +25,7 @@ _LEAVES = {
     "var": "running_var",
 }
 _COUNTER = "num_batches_tracked"
+_COUNTED = ("var", "running_var_target")  # beside one of these PyTorch keeps a counter
 InflationRule = Literal["mean", "centre"]
 Naming = Sequence[tuple[str, str]]
 """Pairs (their prefix, our prefix) of module names; `{i}` stands for a number. The first pair that
@@ -147,10 +148,24 @@ def dump_torch(variables: Mapping, naming: Naming = ()) -> dict[str, np.ndarray]
     for key, name in _names(variables).items():
         tensor = to_torch(key[-1], np.asarray(flat[key]))
         state[rename(name, naming, backwards=True)] = np.ascontiguousarray(tensor)
-        if key[-1] == "var":
-            counter = f"{name.removesuffix('running_var')}{_COUNTER}"
+        if key[-1] in _COUNTED:
+            counter = ".".join([*key[1:-1], _COUNTER])
             state[rename(counter, naming, backwards=True)] = np.zeros((), np.int64)
     return state
+
+
+def recognise(architecture, state: Mapping) -> Naming:
+    """The naming under which most of a state dict's names are those of the reference.
+
+    Args:
+        architecture: an entry of the registry.
+        state: PyTorch's names.
+    """
+    stem = f"{architecture.stem}.weight"
+    candidates = [(), *architecture.namings.values()]
+    return max(
+        candidates, key=lambda pairs: any(rename(n, pairs) == stem for n in _strip_wrapper(state))
+    )
 
 
 def _within(name: str, modules: Sequence[str]) -> bool:
@@ -207,21 +222,48 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
             ) from error
     if path.suffix not in (".pth", ".pt"):
         raise UserError(f"{path} is neither .safetensors nor .pth; convert it to one of them.")
-    try:
-        import torch
-    except ImportError as error:
-        raise UserError(
-            f'Reading {path.name} needs PyTorch: pip install "msk_jax[torch]", or save the weights '
-            "as .safetensors."
-        ) from error
+    torch = _torch(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        return {name: tensor.numpy() for name, tensor in state.items()}
+        return {name: _array(tensor) for name, tensor in state.items()}
     except Exception as error:
         raise UserError(
             f"{path} is not a plain PyTorch state dict ({type(error).__name__}); nothing in it was "
             "executed. Save it again with torch.save(model.state_dict(), ...)."
         ) from error
+
+
+def _torch(path: Path):
+    try:
+        import torch
+    except ImportError as error:
+        raise UserError(
+            f'{path.name} needs PyTorch: pip install "msk_jax[torch]", or use .safetensors instead.'
+        ) from error
+    return torch
+
+
+def _array(tensor) -> np.ndarray:
+    # NumPy has no bfloat16
+    return (tensor.float() if tensor.dtype.is_floating_point and tensor.element_size() < 4
+            else tensor).numpy()  # fmt: skip
+
+
+def write_state_dict(path: Path, state: Mapping[str, np.ndarray]) -> None:
+    """Write tensors by name as `.safetensors`, or as `.pth` or `.pt`, which needs torch.
+
+    Raises:
+        UserError: another suffix, or torch is missing.
+    """
+    if path.suffix == ".safetensors":
+        from safetensors.numpy import save_file
+
+        save_file({name: np.ascontiguousarray(tensor) for name, tensor in state.items()}, path)
+    elif path.suffix in (".pth", ".pt"):
+        torch = _torch(path)
+        torch.save({name: torch.from_numpy(np.array(v)) for name, v in state.items()}, path)
+    else:
+        raise UserError(f"{path} ends in neither .safetensors nor .pth. Give another --out.")
 
 
 def load_encoder(

@@ -8,7 +8,7 @@ import platform
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -52,6 +52,13 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
 def say(text: str) -> None:
     """A line for the reader."""
     console.print(text, markup=False)
+
+
+def say_columns(rows: Sequence[tuple[str, ...]]) -> None:
+    """A table, its first row the heading, in columns as wide as they need to be."""
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    for row in rows:
+        say("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
 
 
 def say_next(*words: str | Path) -> None:

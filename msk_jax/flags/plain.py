@@ -1,0 +1,159 @@
+"""Flags of the verbs that need no experiment."""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from msk_jax import experiment as catalogue
+from msk_jax.verbs import console
+
+
+@dataclasses.dataclass(frozen=True)
+class Predict:
+    """Predict the CT series of a folder with the networks of all folds."""
+
+    workdir: Path
+    """The folder that `evaluate` completed, or its `model` folder alone."""
+    dicom: Path
+    """Folder with the DICOM files of new patients."""
+    out: Path
+    """New or empty folder for predictions.csv, rejected.csv and pictures."""
+    key: Path | None = None
+    """File with the key of the pseudonyms; by default your own in ~/.config/msk_jax."""
+
+    def run(self) -> None:
+        from msk_jax.verbs import predict
+
+        predict.run(self.workdir, self.dicom, self.out, self.key)
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """Write one self-contained HTML page about an evaluated run."""
+
+    workdir: Path
+    """The folder that `evaluate` completed."""
+    out: Path | None = None
+    """The page; by default report.html in the workdir."""
+
+    def run(self) -> None:
+        from msk_jax.verbs import report
+
+        report.run(self.workdir, self.out)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pseudonym:
+    """Print the pseudonym of each patient ID, to find a patient of a table again."""
+
+    ids: tyro.conf.Positional[tuple[str, ...]]
+    """Patient IDs as in the DICOM headers."""
+    key: Path | None = None
+    """File with the key; by default your own in ~/.config/msk_jax."""
+
+    def run(self) -> None:
+        from msk_jax.data.deidentify import default_key_path, load_key, pseudonym
+
+        key = load_key(self.key or default_key_path(None))
+        for patient_id in self.ids:
+            console.say(pseudonym(patient_id, key))
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiments:
+    """List the experiments."""
+
+    def run(self) -> None:
+        columns = ("name", "modality", "task", "input", "source")
+        rows = [columns]
+        rows += [
+            tuple(getattr(catalogue.load(name), column) for column in columns)
+            for name in catalogue.names()
+        ]
+        console.say_columns(rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class Convert:
+    """Carry weights from PyTorch to Flax or back, name by name and bit by bit.
+
+    torch-to-flax reads a .pth or .safetensors state dict and writes a folder; flax-to-torch reads
+    such a folder and writes a .pth or .safetensors file. No code in a pickle is executed.
+    """
+
+    direction: tyro.conf.Positional[Literal["torch-to-flax", "flax-to-torch"]]
+    """Which way."""
+    source: tyro.conf.Positional[Path]
+    """The weight file, or the folder that an earlier conversion wrote."""
+    out: Path
+    """New folder, or new .pth or .safetensors file."""
+    model: str = ""
+    """Name of the network (torch-to-flax); `msk-jax models` lists them."""
+    num_classes: int | None = None
+    """Classes of the new head; by default as many as the file has. Where they differ the head
+    starts afresh."""
+    in_channels: int | None = None
+    """Channels of the input; by default as many as the file has. Where they differ the first
+    convolution is fitted by --inflation."""
+    inflation: Literal["mean", "centre"] = "mean"
+    """How colours become slices: every slice the same share, or the middle ones more."""
+    naming: str = ""
+    """Whose names the tensors have or get, as `timm`; found out when reading, the reference's own
+    when writing."""
+
+    def run(self) -> None:
+        from msk_jax.verbs import convert
+
+        if self.direction == "torch-to-flax":
+            convert.to_flax(
+                self.source, self.out, self.model, self.num_classes, self.in_channels,
+                self.inflation, self.naming,
+            )  # fmt: skip
+        else:
+            convert.to_torch(self.source, self.out, self.naming)
+
+
+@dataclasses.dataclass(frozen=True)
+class Parity:
+    """Compare networks with their PyTorch references on this machine and print the table.
+
+    Forward pass at the native size in float32; loss, gradients and running statistics in training
+    mode in float64, and ten steps of SGD and AdamW in float32, at a small size.
+    """
+
+    models: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Names of networks; `msk-jax models` lists them."""
+    all: bool = False
+    """Every network: hours on a laptop."""
+    small: bool = False
+    """The forward pass at the small size too."""
+    out: Path = Path("parity.csv")
+    """The table; networks that it holds are not compared again."""
+
+    def run(self) -> None:
+        from msk_jax.verbs import parity
+
+        parity.run(self.models, self.all, self.small, self.out)
+
+
+@dataclasses.dataclass(frozen=True)
+class Models:
+    """List the networks that `msk_jax.models.create` makes."""
+
+    def run(self) -> None:
+        from msk_jax.models import MODELS
+
+        rows = [("name", "parameters", "input", "equal to")]
+        rows += [
+            (name, f"{entry.parameters:,}", "x".join(map(str, entry.size)), entry.reference)
+            for name, entry in sorted(MODELS.items())
+        ]
+        console.say_columns(rows)
+
+
+VERBS = {
+    "predict": Predict, "report": Report, "experiments": Experiments, "pseudonym": Pseudonym,
+    "models": Models, "convert": Convert, "parity": Parity,
+}  # fmt: skip

@@ -1,0 +1,148 @@
+"""Flags of the verbs that take an experiment."""
+
+import dataclasses
+from pathlib import Path
+
+import tyro
+
+from msk_jax import experiment as catalogue
+from msk_jax.data.augment import Preprocess
+from msk_jax.evaluation.study import EvaluationSettings
+from msk_jax.experiment import Experiment, Stage
+from msk_jax.models.ms25dnet import MS25DNetConfig
+from msk_jax.phantoms import SacroiliacPhantom
+from msk_jax.training.recipe import Recipe
+
+Flat = tyro.conf.OmitArgPrefixes
+
+
+@dataclasses.dataclass(frozen=True)
+class Phantom:
+    """Write synthetic patients as a scanner would: one DICOM file per slice."""
+
+    out: Path
+    """New or empty folder."""
+    phantom: Flat[SacroiliacPhantom]
+
+    def run(self, experiment: Experiment) -> None:
+        from msk_jax.verbs import phantom
+
+        phantom.run(experiment, self.out, self.phantom)
+
+
+@dataclasses.dataclass(frozen=True)
+class Build:
+    """Turn a DICOM folder and a manifest into TFRecord shards, folds and a list of rejections.
+
+    The manifest is a CSV with one row per joint: patient_id, side (left or right), label, and
+    series_uid or path (relative to the DICOM folder) or neither. Optional: patient_label, grade,
+    lesion_z_mm, joint_top_mm and joint_bottom_mm, site, age, sex.
+    """
+
+    dicom: Path
+    """Folder with the DICOM files, any depth, any names."""
+    manifest: Path
+    """CSV with one row per joint."""
+    data_dir: Path
+    """Where the shards go."""
+    key: Path | None = None
+    """File with the key of the pseudonyms; by default the pseudonym.key beside the manifest, else
+    one of your own in ~/.config/msk_jax, made when first needed. Keep it: it alone links a
+    pseudonym to a patient."""
+    num_folds: int | None = None
+    """Folds of the cross-validation; by default the experiment's."""
+    seed: int = 0
+    """Seed of the folds."""
+    overwrite: bool = False
+    """Replace another cohort in the data folder."""
+
+    def run(self, experiment: Experiment) -> None:
+        from msk_jax.verbs import build
+
+        build.run(
+            experiment, self.dicom, self.manifest, self.data_dir,
+            self.key, self.num_folds, self.seed, self.overwrite,
+        )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """Train one network per fold on all local devices. Run the same command again to resume."""
+
+    data_dir: Path
+    """The folder that `build` wrote."""
+    workdir: Path
+    """Checkpoints, curves and settings go here."""
+    model: Flat[MS25DNetConfig]
+    preprocess: Flat[Preprocess]
+    recipe: Flat[Recipe]
+    small: bool = False
+    """Start from the settings that a laptop trains in minutes, instead of the full ones."""
+    fold: int | None = None
+    """Train this fold only; to share folds among machines."""
+
+    def run(self, experiment: Experiment) -> None:
+        from msk_jax.verbs import train
+
+        stage = Stage(self.model, self.preprocess, self.recipe)
+        train.run(experiment, stage, self.data_dir, self.workdir, self.fold)
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+    """Predict every patient by the network that never saw them, and draw the figures."""
+
+    data_dir: Path
+    """The folder that `build` wrote."""
+    workdir: Path
+    """The folder that `train` wrote."""
+    evaluation: Flat[EvaluationSettings]
+
+    def run(self, experiment: Experiment) -> None:
+        from msk_jax.verbs import evaluate
+
+        experiment = dataclasses.replace(experiment, evaluation=self.evaluation)
+        evaluate.run(experiment, self.data_dir, self.workdir)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ablate:
+    """Train the system with parts taken away, over several seeds, and tabulate the difference."""
+
+    out: Path
+    """Everything goes here; run again to resume."""
+    data_dir: Path | None = None
+    """Shards of your own; by default the ablation's phantom patients are made."""
+    seeds: int = 3
+    """Runs of each variant."""
+    only: tuple[str, ...] = ()
+    """Words of the variants to run, as `--only "1 slice" "5 slices"`; none runs them all."""
+
+    def run(self, experiment: Experiment) -> None:
+        from msk_jax.verbs import ablate
+
+        ablation = catalogue.load_ablation(experiment.name)
+        ablate.run(experiment, ablation, self.out, self.data_dir, self.seeds, self.only)
+
+
+@dataclasses.dataclass(frozen=True)
+class Demo:
+    """Phantom patients, build, train, evaluate, report: the whole way at laptop size."""
+
+    out: Path = Path("demo")
+    """Everything goes here; run again to resume."""
+    patients: int = 29
+    """How many phantom patients to make."""
+    seed: int = 0
+    """Seed of the patients, the folds and the training."""
+
+    def run(self, experiment: Experiment) -> None:
+        from msk_jax.verbs import demo
+
+        demo.run(experiment, self.out, self.patients, self.seed)
+
+
+VERBS = {
+    "phantom": Phantom, "build": Build, "train": Train, "evaluate": Evaluate, "ablate": Ablate,
+    "demo": Demo,
+}  # fmt: skip
