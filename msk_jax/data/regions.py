@@ -68,7 +68,7 @@ class SacroiliacRegion:
     """Which part of a pelvic CT the network sees."""
 
     pixel_mm: float = 0.75
-    """Pixel of the crop, mm [U]: SYSTEMS 0.7-0.8 mm, near the pixel of a pelvic CT."""
+    """Pixel of the crop, mm [U]: near the pixel of a pelvic CT."""
 
     slice_mm: float = 2.5
     """Distance between slices of the crop, mm [U]: 2-3 mm."""

@@ -1,6 +1,6 @@
 """What is found in a joint: first as in a control, then with sacroiliitis added to it.
 
-Sizes follow table P1 of the project's fact sheet, anchored on the modified New York criteria
+Sizes are our choice, anchored on the modified New York criteria
 (0 normal, 1 suspicious, 2 small erosions and sclerosis, 3 definite with width change or partial
 ankylosis, 4 ankylosis). `t` runs along the joint and z across the slices, both in mm from the
 joint's middle; depth is counted from the joint surface into the bone.

@@ -6,7 +6,7 @@ from sklearn.metrics import roc_auc_score
 
 from msk_jax.evaluation.roc import clustered_auc, delong, delong_test, roc_band, roc_curve
 
-# Published worked example (SYSTEMS.md M4).
+# Published worked example.
 Y = np.array([0, 0, 0, 0, 1, 1, 1, 1, 0, 1])
 A = np.array([0.1, 0.4, 0.35, 0.8, 0.65, 0.9, 0.45, 0.7, 0.2, 0.3])
 B = np.array([0.2, 0.3, 0.6, 0.5, 0.55, 0.8, 0.4, 0.9, 0.1, 0.7])
