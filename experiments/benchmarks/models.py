@@ -4,8 +4,8 @@
 
 The two sides take turns, so that what else the machine does falls on both; printed are the median
 time of each, its spread (half the distance between the quartiles) and the ratio PyTorch / ours:
-above 1 ours is faster. Same weights, batch and precision; PyTorch with channels-last memory, and where
-asked with `torch.compile`.
+above 1 ours is faster. Same weights, batch and precision; PyTorch with channels-last memory, and
+where asked with `torch.compile`.
 """
 
 import dataclasses

@@ -166,13 +166,15 @@ def read_series(paths: Iterable[Path], modality: str = "CT") -> Series:
 
     Raises:
       SeriesError: anything that keeps the files from being one straight, complete, axial volume
-        with known units; see `geometry.stack_slices` and `pixels.read_hounsfield` as well.
+        of one patient with known units; see `geometry.stack_slices` and `pixels.read_hounsfield`
+        as well.
     """
     paths = sorted(Path(path) for path in paths)
     if not paths:
         raise SeriesError("The series has no files. Give the folder with its DICOM files.")
     headers = [_read_header(path) for path in paths]
     _check_one_series(headers)
+    _check_one_patient([_text(header, "PatientID") for header in headers])
     _check_kind(paths, headers, modality)
     planes = [_plane(path, header) for path, header in zip(paths, headers, strict=True)]
     stack = stack_slices(planes)
@@ -300,6 +302,20 @@ def _check_one_series(headers: list[Dataset]) -> None:
             f"The files belong to {num_series} different series ({listed}). Name one by its "
             "series_uid in the manifest, or keep one series per folder."
         )
+
+
+def _check_one_patient(names: list[str]) -> None:
+    """The identifiers themselves stay out of the reason, which is written to `rejected.csv`."""
+    if len(set(names)) < 2:
+        return
+    num_ids, nameless = len(set(names) - {""}), names.count("")
+    found = f"{num_ids} PatientID{'s' * (num_ids > 1)} in {len(names)} files"
+    if nameless:
+        found += f", {nameless} of them without one"
+    raise SeriesError(
+        f"The files of this series do not all name the same patient ({found}). Keep the files of "
+        "one patient, or export the series again."
+    )
 
 
 def _check_kind(paths: list[Path], headers: list[Dataset], modality: str) -> None:

@@ -13,9 +13,11 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
-_SPATIAL = {1: "W", 2: "HW", 3: "DHW"}
+from msk_jax.errors import UserError
+from msk_jax.models.convolution import conv_transpose, convolve
 
 # The initialisation of torchvision's ResNet: variance 2 / (kernel size x output channels).
 he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal")
@@ -62,14 +64,12 @@ class Conv(nn.Module):
             x = x[(slice(None), *(slice(None, None, s) for s in strides), slice(None))]
             y = x @ kernel.reshape(kernel.shape[-2:])
         else:
-            axes = _SPATIAL[rank]
-            y = lax.conv_general_dilated(
+            y = convolve(
                 x,
                 kernel,
+                [(p, p) for p in padding],
                 window_strides=strides,
-                padding=[(p, p) for p in padding],
                 rhs_dilation=dilation,
-                dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
                 feature_group_count=self.groups,
             )
         return y if bias is None else y + bias
@@ -77,61 +77,42 @@ class Conv(nn.Module):
     def _padding(self, dilation: tuple[int, ...]) -> tuple[int, ...]:
         if self.padding is None:
             return tuple(d * (k - 1) // 2 for k, d in zip(self.kernel_size, dilation, strict=True))
-        rank = len(self.kernel_size)
-        return (self.padding,) * rank if isinstance(self.padding, int) else tuple(self.padding)
+        return _per_axis(self.padding, len(self.kernel_size))
 
 
 class ConvTranspose(nn.Module):
     """Transposed convolution as PyTorch's `ConvTranspose2d` and `ConvTranspose3d`.
 
-    Output size `(size - 1) * stride - 2 * padding + kernel + output_padding`. The kernel is stored
-    as `[*kernel_size, in, out]` under the name `up_kernel`. Where kernel and stride are equal it is
-    a matrix product and a rearrangement: the same numbers, many times faster on CPU in 3-D.
+    Output size `(size - 1) * stride - 2 * padding + kernel + output_padding`, where the paddings
+    are a number or one per axis. The kernel is stored as `[*kernel_size, in, out]` under the name
+    `up_kernel`.
     """
 
     features: int
     kernel_size: Sequence[int]
     strides: Sequence[int]
-    padding: int = 0
-    output_padding: int = 0
+    padding: int | Sequence[int] = 0
+    output_padding: int | Sequence[int] = 0
     use_bias: bool = True
     dtype: Any = None
+    kernel_init: Callable = nn.initializers.lecun_normal()
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         rank, strides = len(self.kernel_size), tuple(self.strides)
         shape = (*self.kernel_size, x.shape[-1], self.features)
-        kernel = self.param("up_kernel", nn.initializers.lecun_normal(), shape, jnp.float32)
+        kernel = self.param("up_kernel", self.kernel_init, shape, jnp.float32)
         bias = (
             self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else None
         )
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-        if strides == tuple(self.kernel_size) and not self.padding and not self.output_padding:
-            y = _unfold(x, kernel, strides)
-        else:
-            axes = _SPATIAL[rank]
-            low = [k - 1 - self.padding for k in self.kernel_size]
-            y = lax.conv_general_dilated(
-                x,
-                jnp.flip(kernel, range(rank)),
-                window_strides=(1,) * rank,
-                padding=[(p, p + self.output_padding) for p in low],
-                lhs_dilation=strides,
-                dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
-            )
+        padding, extra = _per_axis(self.padding, rank), _per_axis(self.output_padding, rank)
+        y = conv_transpose(x, kernel, strides, padding, extra)
         return y if bias is None else y + bias
 
 
-def _unfold(x: jax.Array, kernel: jax.Array, strides: tuple[int, ...]) -> jax.Array:
-    """Every pixel becomes a block of `strides` pixels."""
-    rank, features = len(strides), kernel.shape[-1]
-    batch, *size, channels = x.shape
-    matrix = jnp.moveaxis(kernel, -2, 0).reshape(channels, -1)
-    y = (x @ matrix).reshape(batch, *size, *strides, features)
-    order = [0, *(axis for i in range(rank) for axis in (1 + i, 1 + rank + i)), 2 * rank + 1]
-    return y.transpose(order).reshape(
-        batch, *(n * s for n, s in zip(size, strides, strict=True)), features
-    )
+def _per_axis(value: int | Sequence[int], rank: int) -> tuple[int, ...]:
+    return (value,) * rank if isinstance(value, int) else tuple(value)
 
 
 class BatchNorm(nn.Module):
@@ -192,6 +173,11 @@ class InstanceNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        if math.prod(x.shape[1:-1]) == 1:
+            raise UserError(
+                "An instance norm of a single pixel is zero whatever the image shows; the input of "
+                f"{self.name or 'the norm'} has shape {tuple(x.shape)}. Take a larger image."
+            )
         value = full_precision(x)
         axes = tuple(range(1, x.ndim - 1))
         mean = jnp.mean(value, axes, keepdims=True)
@@ -303,6 +289,23 @@ def avg_pool(
         return total / math.prod(shape)
     ones = jnp.ones((1, *x.shape[1:-1], 1), x.dtype)
     return total / nn.pool(ones, 0.0, lax.add, shape, strides, pads)
+
+
+def adaptive_avg_pool(x: jax.Array, size: Sequence[int]) -> jax.Array:
+    """Mean over windows that cover `[batch, *spatial, channels]`, to the spatial `size`.
+
+    As `torch.nn.AdaptiveAvgPool2d` and `3d`: window i of n along an axis goes from pixel
+    floor(i * in / n) to before ceil((i + 1) * in / n), for more windows than pixels too.
+    """
+    for axis, out in enumerate(size, start=1):
+        pixels = x.shape[axis]
+        if pixels == out:
+            continue
+        pixel, window = np.arange(pixels)[:, None], np.arange(out)
+        inside = (pixel >= window * pixels // out) & (pixel < -(-(window + 1) * pixels // out))
+        matrix = jnp.asarray(inside / inside.sum(0), x.dtype)
+        x = jnp.moveaxis(jnp.tensordot(x, matrix, ((axis,), (0,))), -1, axis)
+    return x
 
 
 def global_mean(x: jax.Array) -> jax.Array:

@@ -1,11 +1,12 @@
 """What every network of the zoo shares: interface, checks, and its entry in the registry."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
+import numpy as np
 
 from msk_jax.errors import UserError
 from msk_jax.models.layers import Layers
@@ -57,6 +58,35 @@ class Network(nn.Module):
                 f"{' x '.join(map(str, x.shape[1:-1]))}."
             )
 
+    def check_multiple(self, x: jax.Array, factor: int) -> None:
+        """Refuse sides that this network, which halves and doubles, could not give back.
+
+        Raises:
+            UserError: a side is no multiple of `factor`.
+        """
+        if any(side % factor for side in x.shape[1:-1]):
+            raise UserError(
+                f"{type(self).__name__} needs sides that are multiples of {factor}; the input has "
+                f"{' x '.join(map(str, x.shape[1:-1]))}."
+            )
+
+    def check_divisible(self, x: jax.Array, strides: Sequence[int]) -> None:
+        """Refuse an input whose size the network cannot divide evenly.
+
+        Args:
+            x: the input.
+            strides: by how much the network divides the size, one number per spatial axis.
+
+        Raises:
+            UserError: the size along an axis is not a multiple of its stride.
+        """
+        if any(size % stride for size, stride in zip(x.shape[1:-1], strides, strict=True)):
+            raise UserError(
+                f"{type(self).__name__} needs sizes that are multiples of "
+                f"{' x '.join(map(str, strides))}; the input has "
+                f"{' x '.join(map(str, x.shape[1:-1]))}. Pad or crop it."
+            )
+
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
@@ -74,8 +104,14 @@ class Architecture:
     """Dotted name of the class or function that makes the reference, `torchvision.models.vgg16`."""
     reference_settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Its keyword arguments."""
+    size_setting: str = ""
+    """Its keyword for the input's size, where its weights depend on that."""
     endpoints: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Our endpoint -> the reference's module whose output it equals."""
+    supervised: Sequence[str] = ()
+    """Endpoints that stand beside the logits in the loss (deep supervision)."""
+    channels_last: Sequence[str] = ()
+    """Endpoints that are channels-last in the reference too."""
     head: Sequence[str] = ()
     """Modules of the classifier, in PyTorch's names: exchanged when the classes differ."""
     stem: str = ""
@@ -86,6 +122,11 @@ class Architecture:
     """A size not divisible by the strides that the network takes; empty if it takes none."""
     namings: Mapping[str, Sequence[tuple[str, str]]] = dataclasses.field(default_factory=dict)
     """Other people's names: naming -> pairs (their pattern, ours), see `torch_weights.Naming`."""
+    aliases: Sequence[tuple[str, str]] = ()
+    """Modules that the reference's state dict lists twice: pairs (second name, first name)."""
+    fit: Callable[[Mapping[str, np.ndarray], Sequence[int]], dict] | None = None
+    """Where weights depend on the input's size: makes of a state dict, in any of the namings, one
+    for another size."""
     tolerance: float = 1e-5
     """Relative error of a float32 forward pass that rounding explains; more than 1e-5 with a
     reason beside it."""

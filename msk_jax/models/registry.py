@@ -5,11 +5,41 @@ from difflib import get_close_matches
 from typing import Any
 
 from msk_jax.errors import UserError
-from msk_jax.models import resnet
+from msk_jax.models import (
+    attention_unet,
+    autoencoder,
+    deeplab,
+    densenet,
+    dynunet,
+    efficientnet,
+    inception_resnet_v2,
+    inception_v3,
+    pix2pix,
+    resnet,
+    resnet3d,
+    swin,
+    unet,
+    vgg,
+    vit,
+)
 from msk_jax.models.network import Architecture, Network
 
 MODELS: dict[str, Architecture] = {
     **resnet.MODELS,
+    **resnet3d.MODELS,
+    **unet.MODELS,
+    **attention_unet.MODELS,
+    **dynunet.MODELS,
+    **densenet.MODELS,
+    **vgg.MODELS,
+    **inception_v3.MODELS,
+    **inception_resnet_v2.MODELS,
+    **deeplab.MODELS,
+    **vit.MODELS,
+    **swin.MODELS,
+    **pix2pix.MODELS,
+    **autoencoder.MODELS,
+    **efficientnet.MODELS,
 }
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
+from jax import lax
 
 from msk_jax.models.layers import Layers, global_mean
 from msk_jax.models.network import Architecture, Network
@@ -23,13 +25,21 @@ VARIANTS = {
 
 
 class ResidualBlock(nn.Module):
-    """A basic (two 3x3) or bottleneck (1x1, 3x3, 1x1 to four times the width) block."""
+    """A basic (two 3x3) or bottleneck (1x1, 3x3, 1x1 to four times the width) block.
+
+    Where the shape changes, `shortcut` "B" projects with a 1x1 convolution and a norm (with a bias
+    too if `shortcut_bias`), while "A" subsamples and adds channels of zeros, as He et al. call
+    them. `shortcut_gradient` says whether "A" passes the gradient on.
+    """
 
     kind: str
     features: int
     strides: tuple[int, ...]
     dilation: int = 1
     layers: Layers = Layers()
+    shortcut: str = "B"
+    shortcut_bias: bool = False
+    shortcut_gradient: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -50,9 +60,19 @@ class ResidualBlock(nn.Module):
             y = nn.relu(norm(name="bn2")(y))
             y = norm(name="bn3")(conv(out, one, name="conv3")(y))
         if x.shape[-1] != out or any(s != 1 for s in self.strides):
-            x = conv(out, one, self.strides, name="downsample.0")(x)
-            x = norm(name="downsample.1")(x)
+            x = self._reshaped(x, out)
         return nn.relu(x + y)
+
+    def _reshaped(self, x: jax.Array, out: int) -> jax.Array:
+        """The input at the size and with the channels of the output."""
+        if self.shortcut == "B":
+            conv, one = self.layers.conv, (1,) * len(self.strides)
+            bias = self.shortcut_bias
+            x = conv(out, one, self.strides, use_bias=bias, name="downsample.0")(x)
+            return self.layers.norm(name="downsample.1")(x)
+        x = x[(slice(None), *(slice(None, None, s) for s in self.strides), slice(None))]
+        x = jnp.pad(x, ((0, 0),) * (x.ndim - 1) + ((0, out - x.shape[-1]),))
+        return x if self.shortcut_gradient else lax.stop_gradient(x)
 
 
 class ResNetEncoder(nn.Module):

@@ -27,9 +27,11 @@ _LEAVES = {
 _COUNTER = "num_batches_tracked"
 _COUNTED = ("var", "running_var_target")  # beside one of these PyTorch keeps a counter
 InflationRule = Literal["mean", "centre"]
-Naming = Sequence[tuple[str, str]]
+Naming = Sequence[tuple]
 """Pairs (their prefix, our prefix) of module names; `{i}` stands for a number. The first pair that
-fits a name at a dot or at its end is used, a name that none fits stays."""
+fits a name at a dot or at its end is used, a name that none fits stays. Where they have a
+convolution and we a dense layer of the same numbers, a third item is the kernel's size there:
+`("pre_logits.fc1", "classifier.0", (7, 7))`."""
 
 
 def torch_name(path: Sequence[str]) -> str:
@@ -60,7 +62,7 @@ def to_torch(leaf: str, tensor: np.ndarray) -> np.ndarray:
 
 def rename(name: str, naming: Naming, backwards: bool = False) -> str:
     """A name of theirs in our words, or the other way round."""
-    for theirs, ours in naming:
+    for theirs, ours, *_ in naming:
         old, new = (ours, theirs) if backwards else (theirs, ours)
         pattern = re.escape(old).replace(r"\{i\}", r"(\d+)").replace(r"\{j\}", r"(\d+)")
         match = re.match(rf"{pattern}(?=\.|$)", name)
@@ -86,6 +88,7 @@ def load_torch(
     head: Sequence[str] = (),
     stem: str = "",
     rule: InflationRule = "mean",
+    aliases: Naming = (),
 ) -> dict:
     """`variables` with all tensors replaced by those of a PyTorch state dict.
 
@@ -98,6 +101,7 @@ def load_torch(
             classes differ.
         stem: the first convolution (our name), fitted by `inflate_stem` where the channels differ.
         rule: of that fitting.
+        aliases: second names (theirs, ours) of the same tensors; read where the first is missing.
 
     Raises:
         UserError: lists every missing, extra and misshapen tensor.
@@ -107,6 +111,8 @@ def load_torch(
         for name, tensor in _strip_wrapper(state).items()
         if np.asarray(tensor).dtype.kind == "f"
     }
+    for name in [n for n in given if rename(n, aliases) != n]:
+        given.setdefault(rename(name, aliases), given.pop(name))
     names, flat, faults = _names(variables), flatten_dict(dict(variables)), []
     used = set(names.values())
     headless = not any(_within(name, head) for name in given)
@@ -121,7 +127,8 @@ def load_torch(
         if name == f"{stem}.weight" and tensor.shape[-2] != shape[-2]:
             tensor = inflate_stem(tensor, shape[-2], rule)
         if tensor.shape != shape and naming and tensor.size == flat[key].size:
-            tensor = to_flax(key[-1], given[name].reshape(to_torch(key[-1], flat[key]).shape))
+            theirs = to_torch(key[-1], np.broadcast_to(0, shape)).shape
+            tensor = to_flax(key[-1], given[name].reshape(theirs))
         if tensor.shape == shape:
             # float64 stays, for comparisons in double precision
             flat[key] = np.ascontiguousarray(tensor)
@@ -136,22 +143,29 @@ def load_torch(
     return unflatten_dict(flat)
 
 
-def dump_torch(variables: Mapping, naming: Naming = ()) -> dict[str, np.ndarray]:
+def dump_torch(
+    variables: Mapping, naming: Naming = (), aliases: Naming = ()
+) -> dict[str, np.ndarray]:
     """A PyTorch state dict of a network's variables, batch counters (at 0) included.
 
     Args:
         variables: `{"params": ..., "batch_stats": ...}`.
         naming: whose names are wanted; empty for the reference's own.
+        aliases: second names (theirs, ours) under which the tensors are listed once more.
     """
     flat = flatten_dict(dict(variables))
+    kernel_sizes = {f"{ours}.weight": size for _, ours, *sizes in naming for size in sizes}
     state = {}
     for key, name in _names(variables).items():
         tensor = to_torch(key[-1], np.asarray(flat[key]))
+        if name in kernel_sizes:
+            tensor = tensor.reshape(len(tensor), -1, *kernel_sizes[name])
         state[rename(name, naming, backwards=True)] = np.ascontiguousarray(tensor)
         if key[-1] in _COUNTED:
             counter = ".".join([*key[1:-1], _COUNTER])
             state[rename(counter, naming, backwards=True)] = np.zeros((), np.int64)
-    return state
+    again = {rename(name, aliases, backwards=True): tensor for name, tensor in state.items()}
+    return {**again, **state}
 
 
 def recognise(architecture, state: Mapping) -> Naming:

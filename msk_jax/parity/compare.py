@@ -1,7 +1,7 @@
 """How far a network of ours is from its reference: forward, backward, and over ten steps."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import flax.linen as nn
 import jax
@@ -11,7 +11,7 @@ import optax
 from flax.traverse_util import flatten_dict
 
 from msk_jax.models.network import Architecture
-from msk_jax.models.torch_weights import load_torch, to_flax, torch_name
+from msk_jax.models.torch_weights import Naming, load_torch, rename, to_flax, torch_name
 from msk_jax.parity.references import (
     build_reference,
     channels_last,
@@ -24,7 +24,7 @@ from msk_jax.parity.references import (
 STEPS = 10
 # A tensor whose gradient is nothing but rounding (a bias before a norm) is measured against this
 # share of the largest gradient of the network.
-GRADIENT_FLOOR = 1e-9
+GRADIENT_FLOOR = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,16 +53,19 @@ def make_pair(architecture: Architecture, size: tuple[int, ...], seed: int = 0, 
     import torch
 
     torch.manual_seed(seed)
+    if architecture.size_setting:
+        settings.setdefault(architecture.size_setting, size)
     reference = build_reference(architecture, **settings).eval()
     randomise(reference, seed)
     without_chance(reference)
     fields = {f.name for f in dataclasses.fields(architecture.network)}
-    quiet = {name: 0.0 for name in ("dropout", "drop_path") if name in fields}
+    quiet = {name: 0.0 for name in fields if "drop" in name}
     model = architecture.network(**{**architecture.settings, **quiet})
     shape = jax.ShapeDtypeStruct((1, *size, model.in_channels), jnp.float32)
     empty = jax.eval_shape(model.init, jax.random.key(0), shape)
     empty = {k: empty[k] for k in ("params", "batch_stats") if k in empty}
-    return Pair(architecture, model, load_torch(empty, state_of(reference)), reference)
+    variables = load_torch(empty, state_of(reference), aliases=architecture.aliases)
+    return Pair(architecture, model, variables, reference)
 
 
 def relative_error(ours, theirs, floor: float = 0.0) -> float:
@@ -79,20 +82,34 @@ def forward_errors(pair: Pair, size: tuple[int, ...], batch: int = 2, seed: int 
     import torch
 
     x = _images(pair, size, batch, seed)
-    seen = {}
-    hooks = [
-        pair.reference.get_submodule(theirs).register_forward_hook(_keep(seen, ours))
-        for ours, theirs in pair.architecture.endpoints.items()
-    ]
     pair.reference.eval().float()
     with torch.no_grad():
-        outputs = outputs_of(pair.reference(_tensor(x)))
-    for hook in hooks:
-        hook.remove()
+        outputs = _reference_outputs(pair, x, pair.architecture.endpoints)
     logits, endpoints = jax.jit(pair.model.apply)(pair.arrays(jnp.float32), x)
     ours = {**endpoints, "logits": logits}
-    theirs = {name: channels_last(value) for name, value in {**seen, **outputs}.items()}
+    as_is = pair.architecture.channels_last
+    theirs = {
+        name: value.numpy() if name in as_is else channels_last(value)
+        for name, value in outputs.items()
+    }
     return {name: relative_error(ours[name], theirs[name]) for name in theirs}
+
+
+def _reference_outputs(pair: Pair, x: np.ndarray, endpoints: Sequence[str]) -> dict:
+    """What the reference returns, and what its modules for these endpoints of ours give."""
+    seen = {}
+    hooks = [
+        pair.reference.get_submodule(pair.architecture.endpoints[name]).register_forward_hook(
+            _keep(seen, name)
+        )
+        for name in endpoints
+    ]
+    raw = pair.reference(_tensor(x))
+    for hook in hooks:
+        hook.remove()
+    if getattr(raw, "ndim", 0) > x.ndim:  # MONAI stacks supervised outputs behind the logits
+        raw = raw[:, 0]
+    return {**seen, **outputs_of(raw)}
 
 
 def _keep(seen: dict, name: str):
@@ -129,11 +146,11 @@ def _loss(model, variables, x, targets):
     return loss, updated.get("batch_stats", {})
 
 
-def _reference_loss(reference, x, targets=None, seed: int = 0):
+def _reference_loss(pair: Pair, x, targets=None, seed: int = 0):
     """Mean squared distance of every output from a random target; also the targets."""
     import torch
 
-    outputs = outputs_of(reference(_tensor(x)))
+    outputs = _reference_outputs(pair, x, pair.architecture.supervised)
     if targets is None:
         targets = _targets({name: channels_last(v) for name, v in outputs.items()}, seed)
     loss = 0
@@ -156,7 +173,7 @@ def training_errors(pair: Pair, size: tuple[int, ...], batch: int = 2, seed: int
     before = {name: tensor.clone() for name, tensor in pair.reference.state_dict().items()}
     reference = pair.reference.double().train()
     x = _images(pair, size, batch, seed, np.float64)
-    expected, targets = _reference_loss(reference, x, seed=seed)
+    expected, targets = _reference_loss(pair, x, seed=seed)
     reference.zero_grad()
     expected.backward()
     gradients = {n: p.grad.numpy() for n, p in reference.named_parameters() if p.grad is not None}
@@ -174,17 +191,20 @@ def training_errors(pair: Pair, size: tuple[int, ...], batch: int = 2, seed: int
         )
     floor = GRADIENT_FLOOR * max(np.abs(g).max() for g in gradients.values())
     found = {
-        "gradients": _worst(grads, gradients, floor),
-        "statistics": _worst(updated, statistics),
+        "gradients": worst(grads, gradients, floor),
+        "statistics": worst(updated, statistics),
     }
     return {"loss": abs(float(loss) / float(expected.detach()) - 1), **found}
 
 
-def _worst(tree, theirs: Mapping[str, np.ndarray], floor: float = 0.0) -> float:
+def worst(
+    tree: Mapping, theirs: Mapping[str, np.ndarray], floor: float = 0.0, naming: Naming = ()
+) -> float:
+    """Largest `relative_error` of any tensor of a tree against theirs by PyTorch's names."""
     errors = [0.0]
     for path, value in flatten_dict(tree).items():
-        other = to_flax(path[-1], theirs[torch_name(path)])
-        errors.append(relative_error(value, other, floor))
+        other = theirs[rename(torch_name(path), naming, backwards=True)]
+        errors.append(relative_error(value, to_flax(path[-1], other), floor))
     return max(errors)
 
 
@@ -213,7 +233,7 @@ def trajectory_error(
     batches, expected = [], []
     for step in range(STEPS):
         x = _images(pair, size, batch, seed + step)
-        loss, targets = _reference_loss(reference, x, seed=seed + step)
+        loss, targets = _reference_loss(pair, x, seed=seed + step)
         theirs.zero_grad()
         loss.backward()
         theirs.step()

@@ -22,15 +22,25 @@ def build_reference(architecture: Architecture, **settings):
     Raises:
         UserError: a package is missing.
     """
-    package, *_ = architecture.reference.split(".")
+    make = locate(architecture.reference)
+    return make(**{**architecture.reference_settings, **settings})
+
+
+def locate(name: str):
+    """What a dotted name stands for, `torchvision.ops.FeaturePyramidNetwork`.
+
+    Raises:
+        UserError: a package is missing.
+    """
+    package, *_ = name.split(".")
     _need("torch", "torch")
     if package in ("torchvision", "timm"):
         _need("torchvision", "torchvision")
         _without_compiled_operators()
+        _operators_in_python()
     _need(package, package)
-    module, _, name = architecture.reference.rpartition(".")
-    make = getattr(importlib.import_module(module), name)
-    return make(**{**architecture.reference_settings, **settings})
+    module, _, attribute = name.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def _need(package: str, install: str) -> None:
@@ -62,6 +72,33 @@ def _without_compiled_operators() -> None:
 _KEPT: list = []
 
 
+@cache
+def _operators_in_python() -> None:
+    """Let torchvision's detectors run without the compiled part: slowly, with the same answer."""
+    import torchvision
+
+    if torchvision.extension._has_ops():
+        return
+    boxes = importlib.import_module("torchvision.ops.boxes")
+    align = importlib.import_module("torchvision.ops.roi_align")
+    boxes.nms = torchvision.ops.nms = _greedy_nms
+    # Its own Python version, which would first be compiled.
+    align._roi_align = align._roi_align.__wrapped__
+    align.is_compile_supported = lambda device: True
+
+
+def _greedy_nms(boxes, scores, iou_threshold):
+    """Indices of the boxes that stay, best first."""
+    from torchvision.ops import box_iou
+
+    left, stay = scores.argsort(descending=True, stable=True), []
+    while len(left):
+        first, left = left[0], left[1:]
+        stay.append(first)
+        left = left[box_iou(boxes[first][None], boxes[left])[0] <= iou_threshold]
+    return boxes.new_tensor([int(i) for i in stay], dtype=int) if stay else left
+
+
 def randomise(model, seed: int = 0) -> None:
     """Random norms, biases and statistics, so that nothing hides in zeros and ones.
 
@@ -73,7 +110,7 @@ def randomise(model, seed: int = 0) -> None:
     for name, tensor in model.state_dict().items():
         if not tensor.dtype.is_floating_point:
             continue
-        if name.endswith("running_var"):
+        if "running_var" in name:
             tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
         elif tensor.ndim <= 1:
             tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.1)
@@ -107,6 +144,8 @@ def outputs_of(raw) -> dict:
     """What a reference returns -> tensors called `logits`, and `aux_logits` where it has them."""
     if isinstance(raw, dict):
         return {{"out": "logits", "aux": "aux_logits"}[name]: raw[name] for name in raw}
+    if isinstance(raw, list):
+        raw = raw[-1]  # a discriminator's stages, and last what it says
     if isinstance(raw, tuple):
         named = dict(zip(("logits", "aux_logits"), raw, strict=True))
         return {name: value for name, value in named.items() if value is not None}

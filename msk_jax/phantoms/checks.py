@@ -1,8 +1,8 @@
 """Is the phantom fair? What an oracle reads off the truth, and what a blind guess achieves.
 
 A network must beat the weak baseline and cannot honestly beat the oracle. The weak baseline sees
-only how bright, how spread and how noisy a scan is; where it rises above 0.60 the classes differ
-by more than their disease.
+only how bright, how spread and how noisy a scan is, which disease changes too; what has nothing to
+do with disease shows in the blind check, which must stay near 0.5.
 """
 
 from concurrent.futures import ProcessPoolExecutor

@@ -39,6 +39,7 @@ MANIFEST_COLUMNS = (
     "sex",
 )
 VISIBLE_MM2 = 5.0  # a slice shows a lesion from this area on
+READABLE = 0.5  # the contrast of a notch, of its full one, from which its length can be measured
 
 
 @dataclass(frozen=True)
@@ -319,7 +320,9 @@ def true_parameters(patient: Patient, side: str, rendering: Rendering) -> dict:
         "joint_space_mm3": round(size[JOINT_SPACE], 1),
         "condensans": int(any(z.triangular for z in shown.zones)),
         "osteophyte": int(bool(shown.osteophytes)),
-        "longest_notch_mm": round(max((n.length_mm for n in shown.notches), default=0.0), 2),
+        "longest_notch_mm": round(
+            max((n.length_mm for n in shown.notches if n.strength >= READABLE), default=0.0), 2
+        ),
         "pits": sum(n.flat and n.code == MIMIC for n in shown.notches),
         "joint_length_mm": round(joint.length_mm, 2),
         "joint_height_mm": round(an.height_mm, 2),

@@ -51,7 +51,7 @@ def to_flax(
     shape = (1, *entry.size, settings["in_channels"])
     fresh = jax.jit(network.init)(jax.random.key(0), jnp.zeros(shape))
     fresh = {kind: fresh[kind] for kind in ("params", "batch_stats") if kind in fresh}
-    variables = load_torch(fresh, state, pairs, entry.head, entry.stem, rule)
+    variables = load_torch(fresh, state, pairs, entry.head, entry.stem, rule, entry.aliases)
     checkpoints = Checkpoints(out)
     checkpoints.save(0, variables, {"model": model, "settings": settings})
     checkpoints.close()
@@ -95,8 +95,9 @@ def to_torch(source: Path, out: Path, naming: str) -> None:
     if out.exists():
         raise UserError(f"{out} exists, and nothing is written over. Give another --out.")
     name, _, variables = load(source)
-    pairs = _pairs(architecture(name), naming) if naming else ()
-    state = dump_torch(variables, pairs)
+    entry = architecture(name)
+    pairs = _pairs(entry, naming) if naming else ()
+    state = dump_torch(variables, pairs, entry.aliases)
     state |= {
         key: value
         for key, value in load_file(source / EXTRAS_NAME).items()

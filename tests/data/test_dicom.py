@@ -140,6 +140,24 @@ def test_one_bad_file_refuses_the_series(series, tags, message):
         read_series(series[0])
 
 
+@pytest.mark.parametrize(
+    ("patient_id", "words"),
+    [("SECRET-2", r"\(2 PatientIDs in 8 files\)"), ("", r"\(1 PatientID in 8 files, 1 of them")],
+)
+def test_one_series_of_several_patients_is_refused_and_names_none(series, patient_id, words):
+    """Copies of an export were mixed: the series says it is one, the patients say otherwise."""
+    rewrite(series[0][3], PatientID=patient_id)
+    with pytest.raises(SeriesError, match=words) as caught:
+        read_series(series[0])
+    assert "SECRET" not in str(caught.value) and "PAT-1" not in str(caught.value)
+
+
+def test_a_series_without_any_patient_id_is_read(series):
+    for k, file in enumerate(series[0]):
+        rewrite(file, PatientID="" if k % 2 else None)
+    assert read_series(series[0]).patient_id == ""
+
+
 def test_only_localizers(series):
     for file in series[0]:
         rewrite(file, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])

@@ -12,8 +12,21 @@ FORWARD = [
     "resnet18",
     "resnet50",
     "resnet50_os8",
+    "resnet18_3d",
+    "unet",
+    "unet_3d",
+    "vit_small_patch32",
+    "deeplabv3_resnet50",
+    "densenet121",
+    "vgg16_bn",
+    "inception_v3",
+    "inception_resnet_v2",
+    "swin_t",
+    "pix2pix_discriminator",
+    "autoencoder",
+    "efficientnet_b0",
 ]
-BACKWARD = ["resnet18"]
+BACKWARD = ["resnet18", "resnet18_3d", "unet", "pix2pix_discriminator", "autoencoder"]
 TRAJECTORY = ["resnet18"]
 
 
