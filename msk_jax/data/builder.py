@@ -20,7 +20,7 @@ from msk_jax.data import target
 from msk_jax.data.cohort import Cohort, Manifest, read_manifest
 from msk_jax.data.deidentify import default_key_path, load_key, load_or_create_key, pseudonym
 from msk_jax.data.dicom import Scan, scan
-from msk_jax.data.folds import SPLITS_NAME, check_enough, cohort_digest, make_folds, write_folds
+from msk_jax.data.folds import check_enough, cohort_digest, make_folds, write_folds
 from msk_jax.data.records import (
     Rejection,
     ScanFacts,
@@ -106,7 +106,7 @@ def build_cohort(
     fingerprint = _fingerprint(cohort, checked, secret, num_folds, seed)
     previous = target.existing_build(data_dir, cohort.name, fingerprint, overwrite)
     if previous is not None:
-        return BuildSummary(data_dir=data_dir, built=False, **previous["build"])
+        return BuildSummary(data_dir=data_dir, built=False, **previous)
     needed = _room_needed(cohort, checked)
     with target.staging(data_dir, cohort.name, needed) as staged:
         found = scan(Path(dicom), progress=lambda i, n, _: progress(i, n, "reading headers"))
@@ -114,7 +114,7 @@ def build_cohort(
         records = _read(studies, cohort, checked, collected, progress)
         write_shards(cohort, records, staged)
         folds, digest = _folds(collected, num_folds, seed)
-        write_folds(staged / SPLITS_NAME, folds, seed, digest)
+        write_folds(staged / target.SPLITS_NAME, folds, seed, digest)
         build = _counts(collected, found)
         _write_rejected(staged / target.REJECTED_NAME, collected.rejected)
         content = {

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
+from msk_jax.data.target import COHORT_NAME, SPLITS_NAME, read_cohort
 from msk_jax.errors import UserError
+from msk_jax.files import read_json
 
-SPLITS_NAME = "splits.json"
+_SPLITS = {"num_folds": int, "seed": int, "cohort_digest": str, "folds": [[str]]}
 MIN_FOLDS = 3  # one to test, one to choose the operating point on, one or more to train on
 
 
@@ -76,30 +78,52 @@ def write_folds(path: Path, folds: Mapping[str, int], seed: int, digest: str) ->
     Path(path).write_text(json.dumps(content, indent=1) + "\n")
 
 
-def load_folds(data_dir: Path, patients: Iterable[str] | None = None) -> dict[str, int]:
+def load_folds(data_dir: Path, labels: Mapping[str, int] | None = None) -> dict[str, int]:
     """Read the folds of a built cohort.
 
     Args:
       data_dir: of the build.
-      patients: pseudonyms in the shards; each must be in exactly one fold.
+      labels: class of each patient in the shards; given them, the folds must be those that were
+        drawn for these very shards.
 
     Raises:
       UserError: no or damaged `splits.json`, a patient in two folds, a patient of the shards in
-        none.
+        none, or folds of another build, in which someone might be tested who was trained on.
     """
     path = Path(data_dir) / SPLITS_NAME
-    try:
-        lists = json.loads(path.read_text())["folds"]
-        lists = [[str(patient) for patient in fold] for fold in lists]
-    except FileNotFoundError:
+    if not path.is_file():
         raise UserError(
             f"There is no {path}. Build the cohort with `msk-jax build` or give its --data-dir."
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        )
+    way_out = "Build the cohort again with --overwrite."
+    content = read_json(path, _SPLITS, way_out)
+    if len(content["folds"]) != content["num_folds"] or not all(content["folds"]):
+        raise UserError(f"{path} is damaged: it lacks folds, or some are empty. {way_out}")
+    folds = _check_folds(content["folds"], labels, str(path))
+    if labels is not None:
+        _check_origin(content, labels, data_dir)
+    return folds
+
+
+def _check_origin(content: Mapping, labels: Mapping[str, int], data_dir: Path) -> None:
+    """Refuse folds that were drawn for other patients or labels, or with another seed or number.
+
+    What they were drawn from is compared, not drawn anew: scikit-learn may shuffle otherwise in
+    another version.
+    """
+    drawn = read_cohort(data_dir)["fingerprint"]
+    faults = [
+        f"{name} is {content[name]} there and {drawn[name]} in {COHORT_NAME}"
+        for name in ("seed", "num_folds")
+        if content[name] != drawn[name]
+    ]
+    if content["cohort_digest"] != cohort_digest(labels):
+        faults.append("its patients or their labels are not those of the shards")
+    if faults:
         raise UserError(
-            f"{path} cannot be read ({error}). Build the cohort again with --overwrite."
-        ) from error
-    return _check_folds(lists, patients, str(path))
+            f"{Path(data_dir) / SPLITS_NAME} belongs to another build ({'; '.join(faults)}). Put "
+            "back the file of this build, or build the cohort again with --overwrite."
+        )
 
 
 def cohort_digest(labels: Mapping[str, int]) -> str:

@@ -53,6 +53,8 @@ class ShardedCohort:
         self._num_slices = num_slices
         self.context_slices = context_slices
         self._relabel = dict(relabel or {})
+        self.patient_labels: dict[str, int] = {}
+        """Class of each patient as built, whatever `relabel` says."""
         self.joints = self._read_joints()
 
     @property
@@ -70,6 +72,7 @@ class ShardedCohort:
         joints = []
         for record in self._guarded(tfds.as_numpy(self._dataset(decoders=partial))):
             joint = {k: v.decode() if isinstance(v, bytes) else v for k, v in record.items()}
+            self.patient_labels[joint["patient_id"]] = int(joint["patient_label"])
             label = self._relabel.get(joint["patient_id"])
             if label is not None:
                 joint["stack_labels"] = np.full_like(joint["stack_labels"], label)
@@ -167,7 +170,7 @@ class ShardedCohort:
         if count < batch_size:
             raise UserError(
                 f"The training patients have {count} stacks, fewer than one batch of {batch_size}. "
-                "Lower --batch-size or build with fewer --folds."
+                "Lower --batch-size or build with another --num-folds."
             )
         return count // batch_size
 

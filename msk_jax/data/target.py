@@ -1,7 +1,6 @@
 """The folder that a build writes to: never half-made, never somebody else's."""
 
 import errno
-import json
 import os
 import shutil
 import tempfile
@@ -9,15 +8,45 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from msk_jax.data.folds import SPLITS_NAME
 from msk_jax.errors import UserError
+from msk_jax.files import read_json
 
 COHORT_NAME = "cohort.json"
+SPLITS_NAME = "splits.json"
 REJECTED_NAME = "rejected.csv"
+
+_BUILD = {
+    "num_patients": int,
+    "num_joints": int,
+    "num_stacks": int,
+    "num_rejected": int,
+    "num_skipped_files": int,
+    "rejected": str,
+}
+_COHORT = {
+    "is_phantom": bool,
+    "fingerprint": {"config": dict, "num_folds": int, "seed": int},
+    "build": _BUILD,
+}
+
+
+def read_cohort(data_dir: Path) -> dict:
+    """`cohort.json` of a built cohort.
+
+    Raises:
+      UserError: there is none, or it is damaged.
+    """
+    path = data_dir / COHORT_NAME
+    if not path.is_file():
+        raise UserError(
+            f"There is no built cohort in {data_dir}. Give the folder that `msk-jax build ... "
+            "--data-dir` wrote."
+        )
+    return read_json(path, _COHORT, "Build the cohort again with --overwrite.")
 
 
 def existing_build(data_dir: Path, name: str, fingerprint: dict, overwrite: bool) -> dict | None:
-    """What `cohort.json` of `data_dir` says if the very cohort is there; None if it may be built.
+    """The counts of the build in `data_dir` if it is this very one; None if it may be built.
 
     Args:
       data_dir: the target, which may be missing.
@@ -50,9 +79,9 @@ def existing_build(data_dir: Path, name: str, fingerprint: dict, overwrite: bool
         return None
     content = _read_cohort(data_dir)
     is_whole = {name, SPLITS_NAME, COHORT_NAME} <= entries
-    is_same = bool(content) and content.get("fingerprint") == fingerprint and "build" in content
+    is_same = content is not None and content["fingerprint"] == fingerprint
     if is_whole and is_same and not overwrite:
-        return content
+        return {name: content["build"][name] for name in _BUILD}
     if overwrite:
         return None
     raise UserError(f"{_difference(data_dir, content, fingerprint)} Give --overwrite to replace "
@@ -130,16 +159,15 @@ def _umask() -> int:
 
 def _read_cohort(data_dir: Path) -> dict | None:
     try:
-        content = json.loads((data_dir / COHORT_NAME).read_text())
-        return content if isinstance(content, dict) else None
-    except (OSError, ValueError):
+        return read_cohort(data_dir)
+    except UserError:
         return None
 
 
 def _difference(data_dir: Path, content: dict | None, fingerprint: dict) -> str:
-    previous = (content or {}).get("fingerprint")
-    if not isinstance(previous, dict):
-        return f"The folder {data_dir} holds an unfinished or damaged build."
+    if content is None:
+        return f"The folder {data_dir} holds an unfinished build, or its {COHORT_NAME} is damaged."
+    previous = content["fingerprint"]
     meanings = {
         "manifest_sha256": "another manifest",
         "config": "other settings of the cohort",

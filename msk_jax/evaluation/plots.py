@@ -88,7 +88,7 @@ def _roc_panel(axis: Axes, name: str, level: Mapping[str, Any]) -> None:
         _say(axis, "No curve: it needs\nboth classes.")
         return
     if curve["band"]:
-        band = {key: np.asarray(value) for key, value in curve["band"].items()}
+        band = {key: np.asarray(curve["band"][key]) for key in ("specificity", "low", "high")}
         axis.fill_between(
             1 - band["specificity"],
             band["low"],

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from msk_jax.errors import UserError
+from msk_jax.files import replacing
 
 LEVELS = ("slice", "joint", "patient")
 """From the smallest unit to the largest."""
@@ -51,7 +52,8 @@ def read_predictions(path: Path, role: Literal["test", "validation"] = "test") -
 def write_predictions(frame: pd.DataFrame, path: Path) -> Path:
     """Writes a table with `COLUMNS` first; probabilities keep all their digits."""
     rest = [name for name in frame.columns if name not in COLUMNS]
-    frame[[*COLUMNS, *rest]].to_csv(path, index=False)
+    with replacing(Path(path)) as temporary:
+        frame[[*COLUMNS, *rest]].to_csv(temporary, index=False)
     return Path(path)
 
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from msk_jax.errors import UserError
 from msk_jax.evaluation import plots
 from msk_jax.evaluation.predictions import LEVELS
+from msk_jax.files import replacing
 from msk_jax.reports.cohort import class_names, classes_table, cohort_rows
 from msk_jax.reports.formats import UNKNOWN, decimals, interval, mapping, percent, value
 from msk_jax.reports.reading import ReportInputs, read_inputs
@@ -39,9 +40,12 @@ def write_report(workdir: Path, out: Path) -> Path:
     out = Path(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(page, encoding="utf-8")
     except OSError as error:
-        raise UserError(f"The report could not be written to {out}: {error}") from error
+        raise UserError(
+            f"The folder {out.parent} cannot be made ({error.strerror}). Give another --out."
+        ) from error
+    with replacing(out) as temporary:
+        temporary.write_text(page, encoding="utf-8")
     return out
 
 
@@ -67,7 +71,8 @@ def _context(inputs: ReportInputs) -> dict[str, Any]:
         "source": "",
         **mapping(run.get("experiment")),
     }
-    classes = list(experiment.get("classes") or class_names(inputs.cohort))
+    named = experiment.get("classes") or ()
+    classes = list(named if len(named) == 2 else class_names(inputs.cohort))
     levels = {
         name: metrics["levels"][name]
         for name in LEVELS
@@ -189,7 +194,9 @@ def _choices(
     }
     values: dict[str, str] = {}
     for part, settings in parts.items():
-        for name, text in _flat(settings):
+        # A choice may speak of a group as a whole, as of all that augmentation does.
+        groups = [(k, value(e)) for k, e in mapping(settings).items() if isinstance(e, Mapping)]
+        for name, text in [*_flat(settings), *groups]:
             values[f"{part}.{name}"] = text
             values.setdefault(name, text)
     return [(field, values.get(field, ""), str(reason)) for field, reason in choices.items()]

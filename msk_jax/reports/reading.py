@@ -1,6 +1,5 @@
 """What a report is made of: the files that the other verbs left in the working folder."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,25 +7,63 @@ from typing import Any
 import pandas as pd
 
 from msk_jax.errors import UserError
-from msk_jax.evaluation.predictions import read_predictions
+from msk_jax.evaluation.predictions import LEVELS, read_predictions
+from msk_jax.files import fault, read_json
 
-_LEVEL_KEYS = (
-    "positives",
-    "negatives",
-    "auc",
-    "auc_by_fold",
-    "roc",
-    "confusion",
-    "thresholds",
-    "sensitivity",
-    "specificity",
-    "ppv",
-    "npv",
-    "accuracy",
-    "balanced_accuracy",
-    "f1",
-    "mcc",
-)
+_TEXT = (str, None)
+_BOUNDS = ({"low": float, "high": float}, {"low": None, "high": None})
+
+
+def _figure(**answered: Any) -> tuple:
+    """A figure with an interval, without one, or without an answer at all."""
+    plain = {"why": _TEXT, "clustered?": (*_BOUNDS, None)}
+    given = {"value": float, **plain, **answered}
+    return (*({**given, **bounds} for bounds in _BOUNDS), {"value": None, **_BOUNDS[1], **plain})
+
+
+_CHOSEN = {"threshold": float, "n": int, "sensitivity": float, "specificity": float, "why": None}
+_NONE_CHOSEN = {"threshold": None, "why": str}
+_BAND = {"specificity": [float], "low": [float], "high": [float]}
+_LEVEL = {
+    "n": int,
+    "positives": int,
+    "negatives": int,
+    "auc": _figure(method=_TEXT),
+    "auc_by_fold": [{"value": (float, None)}],
+    "roc": ({"false_positive_rate": [float], "sensitivity": [float], "band": (_BAND, None)}, None),
+    "confusion": (dict.fromkeys(("tp", "fp", "fn", "tn"), int), None),
+    "thresholds": {
+        "per_fold": [({"fold": int, **_CHOSEN}, {"fold": int, **_NONE_CHOSEN})],
+        "predict": (_CHOSEN, _NONE_CHOSEN),
+    },
+    **dict.fromkeys(("sensitivity", "specificity"), _figure(n=int, successes=int)),
+    **dict.fromkeys(("ppv", "npv", "accuracy", "balanced_accuracy", "f1", "mcc"), _figure()),
+}
+METRICS = {
+    "settings": {
+        **dict.fromkeys(("criterion", "joint_pool", "patient_pool"), str),
+        **dict.fromkeys(("confidence", "target_sensitivity"), float),
+        "bootstrap_samples": int,
+    },
+    "folds": [int],
+    "levels": {level: {"n": int} for level in LEVELS},
+}
+"""metrics.json as far as the page reads it; a level with cases (`n` above 0) is a `_LEVEL`."""
+
+RUN = {
+    "is_phantom": bool,
+    "experiment": {
+        "classes?": [str],
+        "published?": [{"name": str, "value": float, "level?": str, "note?": str}],
+        "choices?": {str: str},
+    },
+    "commands?": [str],
+    "warnings?": [str],
+    **dict.fromkeys(("model?", "recipe?", "preprocess?", "evaluation?"), dict),
+}
+"""run.json as far as the page reads it."""
+
+_HEAT_MAP = {"file": str}
 _HISTORY_COLUMNS = {"step", "epoch", "split", "loss", "auc"}
 
 
@@ -62,51 +99,51 @@ def read_inputs(workdir: Path) -> ReportInputs:
         raise UserError(
             f"There is no folder {workdir}. Give the --workdir that `msk-jax train` wrote to."
         )
-    run = _json(workdir / "run.json", "train")
-    metrics = _json(workdir / "metrics.json", "evaluate")
-    _check_metrics(metrics, workdir / "metrics.json")
+    run = _json(workdir / "run.json", "train", RUN)
+    metrics = _json(workdir / "metrics.json", "evaluate", METRICS)
+    _check_levels(metrics, workdir / "metrics.json")
     heat_maps, missing = _heat_maps(workdir / "cam")
     has_cohort = (workdir / "cohort.json").exists()
     return ReportInputs(
         run=run,
         metrics=metrics,
         predictions=read_predictions(workdir / "predictions.csv"),
-        cohort=_json(workdir / "cohort.json", "build") if has_cohort else None,
+        cohort=_json(workdir / "cohort.json", "train", dict) if has_cohort else None,
         histories=_histories(workdir),
         heat_maps=heat_maps,
         heat_maps_missing=missing,
     )
 
 
-def _check_metrics(metrics: dict[str, Any], path: Path) -> None:
+def _check_levels(metrics: dict[str, Any], path: Path) -> None:
     """UserError where metrics.json is not what `evaluate` of this version writes."""
-    levels = metrics.get("levels")
-    missing = [] if isinstance(levels, dict) and levels else ["levels"]
-    for name, level in levels.items() if not missing else ():
-        if isinstance(level, dict) and level.get("n"):
-            missing += [f"{key} of level {name}" for key in _LEVEL_KEYS if key not in level]
-    if missing:
-        raise UserError(f"{path} lacks {', '.join(missing)}. Run `msk-jax evaluate` again.")
+    found = ""
+    for name, level in metrics["levels"].items():
+        if level["n"] > 0 and not found:
+            found = fault(level, _LEVEL, f"levels.{name}") or _contradiction(name, level, metrics)
+    if found:
+        raise UserError(f"{path} is damaged: {found}. Run `msk-jax evaluate` again.")
 
 
-def _json(path: Path, verb: str, kind: type = dict) -> Any:
+def _contradiction(name: str, level: dict[str, Any], metrics: dict[str, Any]) -> str:
+    """What in a level does not go together, though each part may be as it is; "" if all does."""
+    roc = level["roc"]
+    curve = [roc["false_positive_rate"], roc["sensitivity"]] if roc else []
+    band = [roc["band"][key] for key in _BAND] if roc and roc["band"] else []
+    if any(len({len(points) for points in lines}) > 1 for lines in (curve, band)):
+        return f"levels.{name}.roc has lists of different lengths"
+    if roc and level["auc"]["value"] is None:
+        return f"levels.{name} has a curve but no auc.value"
+    if [point["fold"] for point in level["thresholds"]["per_fold"]] != metrics["folds"]:
+        return f"levels.{name}.thresholds.per_fold does not list the folds"
+    return ""
+
+
+def _json(path: Path, verb: str, shape: Any) -> Any:
     """Content of a JSON file, or a UserError that names the verb that writes it."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(
-            f"There is no {path}. Run `msk-jax {verb}` first, which writes it."
-        ) from None
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} could not be read ({error}). Run `msk-jax {verb}` again, which writes it."
-        ) from error
-    if not isinstance(content, kind):
-        raise UserError(
-            f"{path} should hold a JSON {'object' if kind is dict else 'list'}. "
-            f"Run `msk-jax {verb}` again, which writes it."
-        )
-    return content
+    if not path.is_file():
+        raise UserError(f"There is no {path}. Run `msk-jax {verb}` first, which writes it.")
+    return read_json(path, shape, f"Run `msk-jax {verb}` again, which writes it.")
 
 
 def _histories(workdir: Path) -> dict[int, pd.DataFrame]:
@@ -133,9 +170,9 @@ def _heat_maps(folder: Path) -> tuple[tuple[dict[str, Any], ...], int]:
     if not (folder / "index.json").exists():
         return (), 0
     entries, missing = [], 0
-    for entry in _json(folder / "index.json", "evaluate", list):
+    for entry in _json(folder / "index.json", "evaluate", [_HEAT_MAP]):
         # Only pictures that lie beside the index: a report must not carry other files away.
-        name = Path(str(entry.get("file", ""))).name if isinstance(entry, dict) else ""
+        name = Path(entry["file"]).name
         picture = folder / name
         if name and picture.is_file():
             entries.append({**entry, "png": picture.read_bytes()})

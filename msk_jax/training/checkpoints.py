@@ -14,6 +14,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from msk_jax.errors import UserError
+from msk_jax.files import fault
 
 
 def _pass_over_closed_loops(unraisable) -> None:
@@ -55,9 +56,17 @@ class Checkpoints:
         """The newest step, or None."""
         return self._manager.latest_step()
 
-    def settings(self, step: int) -> dict:
-        """The settings saved with `step`."""
-        return self._restore(step, settings=ocp.args.JsonRestore())["settings"]
+    def settings(self, step: int, shape: Any = dict) -> Any:
+        """The settings saved with `step`.
+
+        Raises:
+            UserError: the checkpoint is damaged, or they are not of this shape (`files.fault`).
+        """
+        content = self._restore(step, settings=ocp.args.JsonRestore())["settings"]
+        found = fault(content, shape)
+        if found:
+            raise self._damaged(step, f"in its settings, {found}")
+        return content
 
     def restore(self, step: int, like: Any) -> Any:
         """The tree of `step`, in the shapes and types of `like`.
@@ -72,12 +81,14 @@ class Checkpoints:
         try:
             return self._manager.restore(step, args=ocp.args.Composite(**items))
         except Exception as error:
-            first_line = str(error).strip().split("\n")[0][:200]
-            raise UserError(
-                f"The checkpoint {self.folder / str(step)} cannot be read ({first_line}). It is "
-                "damaged or belongs to a network with other settings. Delete that folder to go on "
-                "from an earlier one, or give a new --workdir to start afresh."
-            ) from error
+            raise self._damaged(step, str(error).strip().split("\n")[0][:200]) from error
+
+    def _damaged(self, step: int, reason: str) -> UserError:
+        return UserError(
+            f"The checkpoint {self.folder / str(step)} cannot be read ({reason}). It is damaged "
+            "or belongs to a network with other settings. Delete that folder to go on from an "
+            "earlier one, or give a new --workdir to start afresh."
+        )
 
     def wait(self) -> None:
         """Wait till everything is on disk."""

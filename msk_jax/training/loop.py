@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from msk_jax.config import write_json
 from msk_jax.data.augment import Preprocess
 from msk_jax.data.pipeline import ShardedCohort
 from msk_jax.errors import UserError
+from msk_jax.files import write_json
 from msk_jax.models.torch_weights import load_encoder, read_state_dict
 from msk_jax.training import parallel
 from msk_jax.training.checkpoints import Checkpoints
@@ -26,6 +26,17 @@ from msk_jax.training.recipe import Recipe
 
 HISTORY_COLUMNS = ("step", "epoch", "split", "loss", "auc", "learning_rate")
 Progress = Callable[[int, int, str], None]
+
+
+# What a checkpoint says of its `Course`.
+_COURSE = {
+    "course": {
+        "epoch_losses": [float],
+        "best": (float, None),
+        "best_step": int,
+        "stale_epochs": int,
+    }
+}
 
 
 @dataclasses.dataclass
@@ -151,7 +162,8 @@ class _Run:
         step = self._last.latest()
         if step is not None:
             self._state = self._last.restore(step, state)
-            self._course = Course(**self._last.settings(step)["course"])
+            course = self._last.settings(step, _COURSE)["course"]
+            self._course = Course(**{name: course[name] for name in _COURSE["course"]})
         self._done = step or 0
         self._history = _History(self._folder / "history.csv", upto=self._done)
         self._board = _Scalars(self._folder / "tensorboard")

@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
-from msk_jax.config import write_json
 from msk_jax.data.builder import build_cohort
 from msk_jax.data.folds import load_folds
 from msk_jax.errors import UserError
@@ -15,6 +14,7 @@ from msk_jax.evaluation.plots import ablation_figure
 from msk_jax.evaluation.predictions import LEVELS
 from msk_jax.evaluation.study import EvaluationSettings, evaluate_study
 from msk_jax.experiment import Ablation, Experiment, Stage
+from msk_jax.files import read_json, write_json
 from msk_jax.verbs import console, phantom, train
 from msk_jax.verbs.evaluate import predict_folds
 
@@ -95,9 +95,10 @@ def _areas(experiment: Experiment, stage: Stage, data_dir: Path, workdir: Path) 
     done = workdir / "areas.json"
     train.run(experiment, stage, data_dir, workdir, quiet=True)
     if done.exists():
-        return train.read_json(done)
+        shape = dict.fromkeys(LEVELS, (float, None))
+        return read_json(done, shape, "Delete it; the same command then evaluates that run again.")
     data = train.open_cohort(experiment, stage, data_dir)
-    folds = load_folds(data_dir, {joint["patient_id"] for joint in data.joints})
+    folds = load_folds(data_dir, data.patient_labels)
     # Only the areas are wanted, so their intervals need no bootstrap.
     settings: EvaluationSettings = dataclasses.replace(experiment.evaluation, bootstrap_samples=2)
     _, predictions, validated = predict_folds(stage, data, folds, workdir, settings)

@@ -24,6 +24,7 @@ from rich.progress import (
 from rich.text import Text
 
 from msk_jax.errors import UserError
+from msk_jax.files import write_json
 
 console = Console(highlight=False, soft_wrap=True)
 COMMANDS_NAME = "commands.json"
@@ -85,7 +86,7 @@ def note_command(folder: Path, before: list[str] = ()) -> None:
     """Add this command to those noted in `folder`, behind `before`, each once."""
     commands = [*before, *read_commands(folder), this_command()]
     unique = list(dict.fromkeys(commands))
-    (folder / COMMANDS_NAME).write_text(json.dumps(unique, indent=2) + "\n")
+    write_json(folder / COMMANDS_NAME, unique)
 
 
 def versions() -> dict[str, str]:

@@ -1,19 +1,20 @@
 """`msk-jax evaluate`: out-of-fold predictions, figures, heat maps, the model for new patients."""
 
-import shutil
 from pathlib import Path
 
 import jax
 import numpy as np
 import pandas as pd
 
-from msk_jax.config import from_json, to_json, write_json
+from msk_jax.config import from_json, to_json
 from msk_jax.data.folds import load_folds
 from msk_jax.data.pipeline import ShardedCohort
+from msk_jax.data.target import read_cohort
 from msk_jax.errors import UserError
 from msk_jax.evaluation.predictions import pool, write_predictions
 from msk_jax.evaluation.study import EvaluationSettings, evaluate_study
 from msk_jax.experiment import Experiment, Stage
+from msk_jax.files import read_json, replacing_folder, write_json
 from msk_jax.training.checkpoints import Checkpoints
 from msk_jax.training.loop import Trainer
 from msk_jax.training.parallel import replicate
@@ -24,8 +25,7 @@ from msk_jax.verbs.train import (
     make_trainer,
     members,
     open_cohort,
-    read_cohort,
-    read_json,
+    read_settings,
     write_run,
 )
 
@@ -37,8 +37,10 @@ def run(experiment: Experiment, data_dir: Path, workdir: Path) -> dict:
     evaluation = experiment.evaluation
     evaluation.check()
     stage = trained_stage(workdir, data_dir)
+    console.writable_folder(workdir, "--workdir")
+    cohort = read_cohort(data_dir)
     data = open_cohort(experiment, stage, data_dir)
-    folds = load_folds(data_dir, {joint["patient_id"] for joint in data.joints})
+    folds = load_folds(data_dir, data.patient_labels)
     ensemble, predictions, validated = predict_folds(stage, data, folds, workdir, evaluation)
     write_predictions(predictions, workdir / "predictions.csv")
     write_predictions(validated, workdir / "validation_predictions.csv")
@@ -49,8 +51,7 @@ def run(experiment: Experiment, data_dir: Path, workdir: Path) -> dict:
     )
     _export(workdir / MODEL_NAME, experiment, stage, ensemble, metrics)
     console.note_command(workdir)
-    cohort = read_json(workdir / "cohort.json")
-    write_run(workdir, experiment, stage, bool(cohort.get("is_phantom")))
+    write_run(workdir, experiment, stage, cohort["is_phantom"])
     _print(metrics)
     console.say_next("report", "--workdir", workdir)
     return metrics
@@ -81,18 +82,13 @@ def predict_folds(
 
 def trained_stage(workdir: Path, data_dir: Path) -> Stage:
     """The stage that `workdir` was trained with, on the cohort of `data_dir`."""
-    path = workdir / SETTINGS_NAME
-    if not path.is_file():
-        raise UserError(
-            f"Nothing was trained in {workdir}. Run `msk-jax train` with this --workdir first."
-        )
-    settings = read_json(path)
+    settings = read_settings(workdir)
     if read_cohort(data_dir)["fingerprint"] != settings["cohort_fingerprint"]:
         raise UserError(
             f"{workdir} was trained on another cohort than the one in {data_dir}. Give the "
             "--data-dir that it was trained on; else a patient might be tested who was trained on."
         )
-    return from_json(settings["stage"])
+    return from_json(settings["stage"], Stage, workdir / SETTINGS_NAME)
 
 
 def best_variables(folder: Path, k: int, like):
@@ -105,8 +101,8 @@ def best_variables(folder: Path, k: int, like):
         )
     best = Checkpoints(folder / "best", keep=2)
     try:
-        step = read_json(finished)["best_step"]
-        return best.restore(step, like)
+        way_out = "Delete it and run `msk-jax train` again with the same --workdir."
+        return best.restore(read_json(finished, {"best_step": int}, way_out)["best_step"], like)
     finally:
         best.close()
 
@@ -159,13 +155,10 @@ def _export(
         },
         "versions": console.versions(),
     }
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    checkpoint = Checkpoints(partial)
-    checkpoint.save(0, {f"member_{k}": v for k, v in enumerate(ensemble)}, settings)
-    checkpoint.close()
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    with replacing_folder(folder) as partial:
+        checkpoint = Checkpoints(partial)
+        checkpoint.save(0, {f"member_{k}": v for k, v in enumerate(ensemble)}, settings)
+        checkpoint.close()
 
 
 def joint_limits(metrics: dict) -> dict[int, float | None]:

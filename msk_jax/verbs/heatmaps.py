@@ -1,7 +1,6 @@
 """Grad-CAM pictures of out-of-fold cases for the report."""
 
 import functools
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,11 @@ import jax
 import numpy as np
 import pandas as pd
 
-from msk_jax.config import write_json
 from msk_jax.data.pipeline import ShardedCohort
 from msk_jax.experiment import Stage
 from msk_jax.explain.gradcam import gradcam
 from msk_jax.explain.overlay import Plane, draw_overlay
+from msk_jax.files import replacing_folder, write_json
 from msk_jax.verbs.train import members
 
 _PER_KIND = 3
@@ -31,9 +30,21 @@ def write_heat_maps(
     limits: Mapping[int, float | None],
 ) -> None:
     """Draw the most telling joints of every kind, each by the network that never saw it."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     chosen = choose(predictions, limits)
+    with replacing_folder(folder) as partial:
+        index = _draw(partial, chosen, ensemble, data, folds, stage)
+        write_json(partial / "index.json", index)
+
+
+def _draw(
+    folder: Path,
+    chosen: pd.DataFrame,
+    ensemble: list,
+    data: ShardedCohort,
+    folds: dict[str, int],
+    stage: Stage,
+) -> list[dict]:
+    """One picture per chosen row; gives what the index says of each."""
     joints = {joint["joint_id"]: joint for joint in data.joints}
     index = []
     for k in sorted(set(chosen["fold"])):
@@ -64,7 +75,7 @@ def write_heat_maps(
             )
             figure.savefig(folder / entry["file"])
             index.append(entry)
-    write_json(folder / "index.json", index)
+    return index
 
 
 def explain(stage: Stage, variables: Any, volumes: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from msk_jax.errors import UserError
 from msk_jax.experiment import Experiment
+from msk_jax.files import read_json
 from msk_jax.phantoms import SacroiliacPhantom, write_cohort
 from msk_jax.verbs.console import note_command, progress_bar, say, say_next
 
@@ -20,25 +21,21 @@ def resume(experiment: Experiment, out: Path, phantom: SacroiliacPhantom) -> Pat
     manifest, config = out / "manifest.csv", out / "phantom.json"
     if not config.exists():
         return run(experiment, out, phantom)
-    try:
-        made = json.loads(config.read_text())
-    except ValueError:
-        made = None
-    wanted = json.loads(json.dumps(dataclasses.asdict(phantom)))
-    if manifest.exists() and not _same(made, wanted):
+    if not manifest.exists():
+        shutil.rmtree(out)
+        return run(experiment, out, phantom)
+    made = read_json(config, dict, f"Give another --out, or delete {out} to have it made anew.")
+    if not _same(made, json.loads(json.dumps(dataclasses.asdict(phantom)))):
         raise UserError(
             f"{out} holds phantom patients of other settings. Give another --out, or the settings "
             "that it was made with."
         )
-    if not manifest.exists():
-        shutil.rmtree(out)
-        return run(experiment, out, phantom)
     return manifest
 
 
-def _same(made: dict | None, wanted: dict) -> bool:
+def _same(made: dict, wanted: dict) -> bool:
     """Equal but for what changes no picture."""
-    return made is not None and all(made.get(k) == v for k, v in wanted.items() if k != "workers")
+    return all(made.get(k) == v for k, v in wanted.items() if k != "workers")
 
 
 def run(experiment: Experiment, out: Path, phantom: SacroiliacPhantom) -> Path:

@@ -1,7 +1,9 @@
 """`msk-jax predict`: new patients, from the checkpoint alone."""
 
+import contextlib
 import csv
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,10 @@ from msk_jax.data.dicom import Series, read_series, scan
 from msk_jax.data.records import clean_reason
 from msk_jax.data.regions import JointVolume
 from msk_jax.errors import UserError
-from msk_jax.evaluation.predictions import pool
+from msk_jax.evaluation.predictions import LEVELS, pool
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.explain.overlay import Plane, draw_overlay
+from msk_jax.files import replacing
 from msk_jax.training.checkpoints import Checkpoints
 from msk_jax.training.parallel import AXIS, parallel_predict, predict_all
 from msk_jax.verbs import console
@@ -25,6 +28,13 @@ from msk_jax.verbs.evaluate import MODEL_NAME
 from msk_jax.verbs.heatmaps import crop_plane, explain
 
 _BATCH_PER_DEVICE = 16
+# What `evaluate` puts beside the networks.
+_SETTINGS = {
+    "experiment": dict,
+    "stage": dict,
+    "num_members": int,
+    "thresholds": dict.fromkeys(LEVELS, (float, None)),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +59,7 @@ def run(workdir: Path, dicom: Path, out: Path, key: Path | None) -> None:
     console.writable_folder(out, "--out")
     predict = parallel_predict(saved.stage.network(AXIS), saved.stage.preprocess)
     tables, rejected = [], []
-    with console.progress_bar("Predicting series") as update:
+    with _all_or_nothing(out), console.progress_bar("Predicting series") as update:
         for done, (uid, files) in enumerate(sorted(found.series.items())):
             header = found.headers[uid]
             # Files without a PatientID may be anyone's: each series is then a patient.
@@ -66,7 +76,31 @@ def run(workdir: Path, dicom: Path, out: Path, key: Path | None) -> None:
                 tables.append(table)
                 _draw(saved, series, joints, table, stacks, out / f"{name}.png")
             update(done + 1, len(found.series), "")
-    _write(saved, out, tables, rejected, len(found.skipped))
+        _write(saved, out, tables, rejected)
+    if not tables:
+        raise UserError(
+            f"None of the {len(rejected)} series could be predicted; {out / 'rejected.csv'} gives "
+            f"the reasons. The first: {rejected[0][2]}"
+        )
+    console.say(
+        f"{len(tables)} series predicted, {len(rejected)} refused (see rejected.csv), "
+        f"{len(found.skipped)} files passed over. Probabilities are in {out / 'predictions.csv'}, "
+        "one picture per series beside it."
+    )
+    console.say("This is research software, not a medical device.")
+
+
+@contextlib.contextmanager
+def _all_or_nothing(out: Path) -> Iterator[None]:
+    """The folder was empty; empty it again on the way out of a failure, so that it can be given
+    a second time."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for entry in out.iterdir():
+                entry.unlink()
+        raise
 
 
 def load_model(workdir: Path) -> SavedModel:
@@ -79,9 +113,9 @@ def load_model(workdir: Path) -> SavedModel:
         )
     checkpoint = Checkpoints(folder)
     try:
-        settings = checkpoint.settings(0)
-        stage = from_json(settings["stage"])
-        experiment = from_json(settings["experiment"])
+        settings = checkpoint.settings(0, _SETTINGS)
+        stage = from_json(settings["stage"], Stage, folder / "0")
+        experiment = from_json(settings["experiment"], Experiment, folder / "0")
         size = experiment.cohort.region.size
         image = np.zeros((1, size, size, stage.model.num_slices), np.int16)
         like = jax.eval_shape(
@@ -156,29 +190,20 @@ def _draw(saved: SavedModel, series: Series, joints, table, stacks, path: Path) 
     )
     window = (saved.stage.preprocess.window_level, saved.stage.preprocess.window_width)
     title = f"{name}, z {z_mm:.1f} mm; probability of {saved.experiment.cohort.classes[1]}: "
-    draw_overlay(slice_, maps, window, title + ", ".join(words)).savefig(path)
+    with replacing(path) as temporary:
+        draw_overlay(slice_, maps, window, title + ", ".join(words)).savefig(temporary)
 
 
-def _write(saved: SavedModel, out: Path, tables, rejected, num_skipped: int) -> None:
+def _write(saved: SavedModel, out: Path, tables, rejected) -> None:
     if tables:
         table = pd.concat(tables)
         limits = table["level"].map(saved.thresholds).astype(float)
         # Without an operating point nobody is called healthy: the cell stays empty.
         positive = (table["prob"] >= limits).astype("Int64").where(limits.notna())
         table = table.assign(threshold=limits, positive=positive)
-        table.drop(columns=["label", "fold"]).to_csv(out / "predictions.csv", index=False)
-    with (out / "rejected.csv").open("w", newline="") as file:
+        with replacing(out / "predictions.csv") as temporary:
+            table.drop(columns=["label", "fold"]).to_csv(temporary, index=False)
+    with replacing(out / "rejected.csv") as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("series", "modality", "reason"))
         writer.writerows(rejected)
-    if not tables:
-        raise UserError(
-            f"None of the {len(rejected)} series could be predicted; {out / 'rejected.csv'} gives "
-            f"the reasons. The first: {rejected[0][2]}"
-        )
-    console.say(
-        f"{len(tables)} series predicted, {len(rejected)} refused (see rejected.csv), "
-        f"{num_skipped} files passed over. Probabilities are in {out / 'predictions.csv'}, one "
-        f"picture per series beside it."
-    )
-    console.say("This is research software, not a medical device.")

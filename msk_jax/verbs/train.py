@@ -4,16 +4,19 @@ import json
 import shutil
 from pathlib import Path
 
-from msk_jax.config import to_json, write_json
+from msk_jax.config import to_json
 from msk_jax.data.folds import load_folds, roles
 from msk_jax.data.pipeline import ShardedCohort, shuffled_labels
+from msk_jax.data.target import COHORT_NAME, read_cohort
 from msk_jax.errors import UserError
 from msk_jax.experiment import Experiment, Stage
+from msk_jax.files import read_json, replacing, write_json
 from msk_jax.training.loop import Trainer
 from msk_jax.training.parallel import AXIS
 from msk_jax.verbs import console
 
 SETTINGS_NAME = "settings.json"
+_SETTINGS = {"experiment": str, "stage": dict, "cohort_fingerprint": dict}
 
 
 def run(
@@ -27,7 +30,7 @@ def run(
     """Train every fold (or one), going on from where an interrupted run stopped."""
     stage.recipe.check()
     data = open_cohort(experiment, stage, data_dir)
-    folds = load_folds(data_dir, {joint["patient_id"] for joint in data.joints})
+    folds = load_folds(data_dir, data.patient_labels)
     num_folds = max(folds.values()) + 1
     wanted = range(num_folds) if fold is None else [fold]
     if fold is not None and fold not in range(num_folds):
@@ -55,7 +58,7 @@ def run(
 
 def open_cohort(experiment: Experiment, stage: Stage, data_dir: Path) -> ShardedCohort:
     """The built cohort as this stage wants to see it."""
-    built_with = read_cohort(data_dir)["fingerprint"].get("config")
+    built_with = read_cohort(data_dir)["fingerprint"]["config"]
     if built_with != json.loads(json.dumps(to_json(experiment.cohort))):
         raise UserError(
             f"The shards in {data_dir} were built with other cohort settings than those of the "
@@ -70,30 +73,18 @@ def open_cohort(experiment: Experiment, stage: Stage, data_dir: Path) -> Sharded
     return ShardedCohort(data_dir, stage.model.num_slices, context, relabel)
 
 
-def read_cohort(data_dir: Path) -> dict:
-    """`cohort.json` of a build."""
-    if not (data_dir / "cohort.json").is_file():
+def read_settings(workdir: Path) -> dict:
+    """`settings.json` of a training: the experiment's name, its stage, what it was trained on.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    path = workdir / SETTINGS_NAME
+    if not path.is_file():
         raise UserError(
-            f"There is no built cohort in {data_dir}. Give the folder that `msk-jax build ... "
-            "--data-dir` wrote."
+            f"Nothing was trained in {workdir}. Run `msk-jax train` with this --workdir first."
         )
-    cohort = read_json(data_dir / "cohort.json")
-    if "fingerprint" not in cohort:
-        raise UserError(f"{data_dir / 'cohort.json'} is damaged. Build again with --overwrite.")
-    return cohort
-
-
-def read_json(path: Path) -> dict:
-    """A JSON object that an earlier verb wrote; UserError where it is missing or damaged."""
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}). Run the verb that wrote it again into a new folder."
-        ) from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is damaged. Run the verb that wrote it again into a new folder.")
-    return content
+    return read_json(path, _SETTINGS, "Put the file back, or train into a new --workdir.")
 
 
 def members(folds: dict[str, int], k: int, role: str) -> set[str]:
@@ -127,7 +118,7 @@ def _claim(workdir: Path, experiment: Experiment, stage: Stage, data_dir: Path) 
     }
     path = workdir / SETTINGS_NAME
     if path.exists():
-        different = _differences(read_json(path), settings)
+        different = _differences(read_settings(workdir), settings)
         if different:
             raise UserError(
                 f"{workdir} was trained with other settings ({different}). Give the same settings "
@@ -140,9 +131,10 @@ def _claim(workdir: Path, experiment: Experiment, stage: Stage, data_dir: Path) 
         )
     else:
         write_json(path, settings)
-    shutil.copyfile(data_dir / "cohort.json", workdir / "cohort.json")
+    with replacing(workdir / COHORT_NAME) as temporary:
+        shutil.copyfile(data_dir / COHORT_NAME, temporary)
     console.note_command(workdir, before=console.read_commands(data_dir))
-    write_run(workdir, experiment, stage, bool(cohort.get("is_phantom")))
+    write_run(workdir, experiment, stage, cohort["is_phantom"])
 
 
 def write_run(workdir: Path, experiment: Experiment, stage: Stage, is_phantom: bool) -> None:

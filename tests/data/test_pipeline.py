@@ -58,6 +58,7 @@ def test_shuffled_labels_go_by_patient(shards, cohort):
     assert relabel != true and sorted(relabel.values()) == sorted(true.values())
     shuffled = ShardedCohort(shards, 3, 2, relabel)
     patients = set(true)
+    assert shuffled.patient_labels == true  # folds are known by the true ones
     table = shuffled.table(patients)
     assert all(relabel[p] == label for p, label in zip(table.patient_id, table.label, strict=True))
     for batch in itertools.islice(shuffled.stacks(patients).as_numpy_iterator(), 5):
@@ -67,7 +68,7 @@ def test_shuffled_labels_go_by_patient(shards, cohort):
 
 
 def test_every_patient_of_the_shards_has_one_fold(shards, cohort):
-    folds = load_folds(shards, {j["patient_id"] for j in cohort.joints})
+    folds = load_folds(shards, cohort.patient_labels)
     assert set(folds.values()) == {0, 1, 2}
 
 

@@ -1,6 +1,7 @@
 import base64
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,6 +12,8 @@ from msk_jax.errors import UserError
 from msk_jax.evaluation.predictions import pool, read_predictions, write_predictions
 from msk_jax.evaluation.study import EvaluationSettings, evaluate_study
 from msk_jax.reports.html import write_report
+from msk_jax.reports.reading import read_inputs
+from tests.spoil import MISSING, changed, spoilt
 
 HOSTILE = "<script>alert('x')</script>"
 # A picture of one pixel.
@@ -43,7 +46,11 @@ def _run():
                     "note": "The published cohort has 29 cases.",
                 },
             ],
-            "choices": {"learning_rate": "Not published; a common start.", "width": HOSTILE},
+            "choices": {
+                "learning_rate": "Not published; a common start.",
+                "optimizer": "A group.",
+                "width": HOSTILE,
+            },
         },
         "commands": ["msk-jax train sacroiliitis --data-dir D --workdir W"],
         "versions": {"jax": "0.10.2"},
@@ -190,6 +197,7 @@ def test_page_tells_what_it_must(page):
         "five slices",
         "Not published; a common start.",
         "optimizer.decay",
+        "optimizer decay 0.01 A group.",
     ):
         assert part in text, part
 
@@ -258,11 +266,55 @@ def test_broken_files_name_themselves(tmp_path):
     _write_workdir(tmp_path)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     (tmp_path / "metrics.json").write_text('{"levels": ')
-    with pytest.raises(UserError, match=r"metrics\.json could not be read"):
+    with pytest.raises(UserError, match=r"metrics\.json cannot be read"):
         write_report(tmp_path, tmp_path / "r.html")
     del metrics["levels"]["joint"]["roc"]
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
-    with pytest.raises(UserError, match="lacks roc of level joint"):
+    with pytest.raises(
+        UserError,
+        match=r"metrics\.json is damaged: levels\.joint lacks roc\. Run `msk-jax evaluate`",
+    ):
         write_report(tmp_path, tmp_path / "r.html")
     with pytest.raises(UserError, match="no folder"):
         write_report(tmp_path / "nowhere", tmp_path / "r.html")
+
+
+@pytest.mark.parametrize(
+    ("name", "verb"),
+    [
+        ("metrics.json", "evaluate"),
+        ("run.json", "train"),
+        ("cohort.json", "train"),
+        ("cam/index.json", "evaluate"),
+    ],
+)
+def test_keys_left_out_and_values_of_another_kind(workdir, tmp_path, monkeypatch, name, verb):
+    """What the page needs is asked for in one sentence; what it does not need may be anything.
+
+    Changes of one kind that do not matter are made together, for a page takes its time.
+    """
+    shutil.copytree(workdir, tmp_path / "work")
+    path = tmp_path / "work" / name
+    original = json.loads(path.read_text())
+    if name == "metrics.json":  # the levels are alike, and one page of curves is long
+        for level in ("slice", "patient"):
+            original["levels"][level] = {"n": 0}
+    unread, refused = [], 0
+    for place, was, now, damaged in spoilt(original):
+        path.write_text(json.dumps(damaged))
+        try:
+            read_inputs(tmp_path / "work")
+        except UserError as error:
+            refused += 1
+            assert re.match(rf"{path} is damaged: .*Run `msk-jax {verb}` again", str(error))
+        else:
+            unread += [(place, now)] if type(was) is not type(now) else []
+    assert refused >= 5
+    monkeypatch.setattr("msk_jax.reports.html._svg", lambda figure: "data:image/svg+xml;base64,")
+    for kind in (["list"], None, MISSING):
+        together = original
+        for place in sorted((p for p, now in unread if now is kind or now == kind), key=len)[::-1]:
+            together = changed(together, place, kind)
+        path.write_text(json.dumps(together))
+        page = write_report(tmp_path / "work", tmp_path / "page.html").read_text(encoding="utf-8")
+        assert "How this was made" in page

@@ -12,30 +12,9 @@ import pydicom
 import pydicom.data
 import pytest
 
-from msk_jax.cli import main
 from msk_jax.data.folds import load_folds
 from tests.conftest import REPOSITORY, TINY
-
-
-def _run(*args, status=0):
-    """Run one command as if typed; the exit status must be `status`."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["msk-jax", *map(str, args)])
-        try:
-            main()
-            code = 0
-        except SystemExit as left:
-            code = left.code or 0
-    assert code == status
-
-
-@pytest.fixture(scope="module")
-def run(shards, tmp_path_factory):
-    """A trained and evaluated workdir."""
-    workdir = tmp_path_factory.mktemp("run") / "run"
-    _run("train", TINY, "--data-dir", shards, "--workdir", workdir)
-    _run("evaluate", TINY, "--data-dir", shards, "--workdir", workdir)
-    return workdir
+from tests.verbs.conftest import verb
 
 
 def test_predictions_are_out_of_fold_and_complete(run, shards):
@@ -78,7 +57,7 @@ def test_labels_are_those_of_the_manifest(run, phantom_cohort):
 
 
 def test_report_is_one_page_with_everything(run):
-    _run("report", "--workdir", run)
+    verb("report", "--workdir", run)
     page = (run / "report.html").read_text()
     for words in ("not clinical", "91.3", "95.2", "Grad-CAM", "msk-jax train", "another cohort"):
         assert words in page, words
@@ -89,9 +68,9 @@ def test_report_is_one_page_with_everything(run):
 
 def test_a_second_train_has_nothing_to_do_and_other_settings_are_refused(run, shards, capsys):
     before = (run / "fold_0" / "history.csv").read_bytes()
-    _run("train", TINY, "--data-dir", shards, "--workdir", run)
+    verb("train", TINY, "--data-dir", shards, "--workdir", run)
     assert (run / "fold_0" / "history.csv").read_bytes() == before
-    _run("train", TINY, "--data-dir", shards, "--workdir", run, "--epochs", 5, status=2)
+    verb("train", TINY, "--data-dir", shards, "--workdir", run, "--epochs", 5, status=2)
     error = capsys.readouterr().err
     assert "stage.recipe.epochs: 2 before, 5 now" in error and "Traceback" not in error
 
@@ -104,7 +83,7 @@ def test_predict_needs_the_model_folder_alone(run, phantom_cohort, tmp_path):
         shutil.copytree(folder, tmp_path / "new" / folder.name)
     (tmp_path / "new" / "notes.txt").write_text("not an image")
     key = phantom_cohort / "pseudonym.key"
-    _run(
+    verb(
         "predict", "--workdir", tmp_path / "model", "--dicom", tmp_path / "new",
         "--out", tmp_path / "out", "--key", key,
     )  # fmt: skip
@@ -119,7 +98,7 @@ def test_predict_needs_the_model_folder_alone(run, phantom_cohort, tmp_path):
     counts = table[table["level"] == "slice"].groupby("patient_id").size()
     expected = known[known["level"] == "slice"].groupby("patient_id").size()
     assert (counts == expected[counts.index]).all()
-    _run(
+    verb(
         "predict", "--workdir", tmp_path / "model", "--dicom", tmp_path / "new",
         "--out", tmp_path / "out", status=2,
     )  # fmt: skip
@@ -156,11 +135,11 @@ def test_one_member_predicts_from_dicom_what_it_predicted_from_the_shards(
 
 
 def test_same_seed_same_bits(run, shards, tmp_path):
-    _run("train", TINY, "--data-dir", shards, "--workdir", tmp_path / "again", "--fold", 1)
+    verb("train", TINY, "--data-dir", shards, "--workdir", tmp_path / "again", "--fold", 1)
     assert (tmp_path / "again/fold_1/history.csv").read_text() == (
         run / "fold_1/history.csv"
     ).read_text()
-    _run(
+    verb(
         "train", TINY, "--data-dir", shards, "--workdir", tmp_path / "other", "--fold", 1,
         "--seed", 1,
     )  # fmt: skip
@@ -176,7 +155,7 @@ def test_evaluating_on_another_cohort_is_refused(run, phantom_cohort, tiny, tmp_
         tiny.cohort, phantom_cohort / "dicom", phantom_cohort / "manifest.csv",
         tmp_path / "other", num_folds=3, seed=5,
     )  # fmt: skip
-    _run("evaluate", TINY, "--data-dir", tmp_path / "other", "--workdir", run, status=2)
+    verb("evaluate", TINY, "--data-dir", tmp_path / "other", "--workdir", run, status=2)
     assert "another cohort" in capsys.readouterr().err
 
 
@@ -215,19 +194,19 @@ def test_predict_with_nothing_usable_or_a_damaged_model(run, tmp_path, capsys):
     source = pydicom.data.get_testdata_file("MR_small.dcm")
     shutil.copy(source, tmp_path / "dicom" / "x")
     arguments = ("--dicom", tmp_path / "dicom", "--out", tmp_path / "out")
-    _run("predict", "--workdir", run, *arguments, status=2)
+    verb("predict", "--workdir", run, *arguments, status=2)
     assert "None of the 1 series could be predicted" in capsys.readouterr().err
     shutil.copytree(run / "model", tmp_path / "model")
     for file in (tmp_path / "model" / "0" / "state").rglob("*"):
         if file.is_file():
             file.write_bytes(b"half")
-    _run("predict", "--workdir", tmp_path / "model", "--dicom", tmp_path / "dicom",
+    verb("predict", "--workdir", tmp_path / "model", "--dicom", tmp_path / "dicom",
          "--out", tmp_path / "out2", status=2)  # fmt: skip
     assert "cannot be read" in capsys.readouterr().err
 
 
 def test_a_diverging_run_stops_with_a_sentence(shards, tmp_path, capsys):
-    _run("train", TINY, "--data-dir", shards, "--workdir", tmp_path / "run", "--fold", 0,
+    verb("train", TINY, "--data-dir", shards, "--workdir", tmp_path / "run", "--fold", 0,
          "--learning-rate", "1e38", "--gradient-clip", "None", status=2)  # fmt: skip
     assert "no longer a finite number" in capsys.readouterr().err
     assert not (tmp_path / "run" / "fold_0" / "finished.json").exists()
@@ -236,14 +215,14 @@ def test_a_diverging_run_stops_with_a_sentence(shards, tmp_path, capsys):
 def test_folders_of_others_are_left_alone(shards, tmp_path, capsys):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "cohort.json").write_text("mine")
-    _run("train", TINY, "--data-dir", shards, "--workdir", tmp_path / "thesis", status=2)
+    verb("train", TINY, "--data-dir", shards, "--workdir", tmp_path / "thesis", status=2)
     assert "holds other things" in capsys.readouterr().err
     assert (tmp_path / "thesis" / "cohort.json").read_text() == "mine"
 
 
 def test_shards_of_another_region_are_refused(shards, tmp_path, capsys):
     """The whole experiment's crops are four times finer than the tiny one's."""
-    _run("train", "sacroiliitis", "--small", "--data-dir", shards, "--workdir", tmp_path / "run",
+    verb("train", "sacroiliitis", "--small", "--data-dir", shards, "--workdir", tmp_path / "run",
          status=2)  # fmt: skip
     assert "other cohort settings" in capsys.readouterr().err
 
@@ -257,20 +236,20 @@ def test_build_by_the_command_line(phantom_cohort, tmp_path, capsys):
     victim.write_bytes(victim.read_bytes()[:2000])
     key = phantom_cohort / "pseudonym.key"
     build = ("build", TINY, "--dicom", dicom, "--manifest", manifest, "--key", key)
-    _run(*build, "--data-dir", tmp_path / "data")
+    verb(*build, "--data-dir", tmp_path / "data")
     rejected = pd.read_csv(tmp_path / "data" / "rejected.csv")
     assert len(rejected) == 2 and "rejected.csv" in capsys.readouterr().out
     # The study is repaired: the same command says how, and --overwrite takes it in.
     shutil.copy(phantom_cohort / victim.relative_to(tmp_path), victim)
-    _run(*build, "--data-dir", tmp_path / "data")
+    verb(*build, "--data-dir", tmp_path / "data")
     assert "give --overwrite" in capsys.readouterr().out
-    _run(*build, "--data-dir", tmp_path / "data", "--overwrite")
+    verb(*build, "--data-dir", tmp_path / "data", "--overwrite")
     assert pd.read_csv(tmp_path / "data" / "rejected.csv").empty
     manifest.write_text(manifest.read_text().replace("sacroiliitis", "arthritis", 1))
-    _run(*build, "--data-dir", tmp_path / "other", status=2)
+    verb(*build, "--data-dir", tmp_path / "other", status=2)
     assert "'arthritis' is not one of" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
-    _run("build", TINY, "--dicom", tmp_path / "empty", "--manifest",
+    verb("build", TINY, "--dicom", tmp_path / "empty", "--manifest",
          phantom_cohort / "manifest.csv", "--data-dir", tmp_path / "other", status=2)  # fmt: skip
     assert str(tmp_path / "empty") in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
@@ -280,7 +259,7 @@ def test_damaged_shard_is_a_sentence(shards, tmp_path, capsys):
     shutil.copytree(shards, tmp_path / "data")
     for file in (tmp_path / "data").rglob("*.tfrecord*"):
         file.write_bytes(file.read_bytes()[:-5000])
-    _run("train", TINY, "--data-dir", tmp_path / "data", "--workdir", tmp_path / "run", status=2)
+    verb("train", TINY, "--data-dir", tmp_path / "data", "--workdir", tmp_path / "run", status=2)
     assert "Build the cohort again" in capsys.readouterr().err
 
 
@@ -297,12 +276,12 @@ def test_damaged_shard_is_a_sentence(shards, tmp_path, capsys):
     ],
 )
 def test_numbers_that_cannot_be(shards, tmp_path, capsys, flags, words):
-    _run("train", TINY, "--data-dir", shards, "--workdir", tmp_path / "run", *flags, status=2)
+    verb("train", TINY, "--data-dir", shards, "--workdir", tmp_path / "run", *flags, status=2)
     assert words in capsys.readouterr().err
     # Nothing was claimed: the corrected command finds its folder free.
     assert not (tmp_path / "run" / "settings.json").exists()
 
 
 def test_evaluation_numbers_that_cannot_be(run, shards, capsys):
-    _run("evaluate", TINY, "--data-dir", shards, "--workdir", run, "--confidence", 95, status=2)
+    verb("evaluate", TINY, "--data-dir", shards, "--workdir", run, "--confidence", 95, status=2)
     assert "--confidence is 95; it may be from 0.5" in capsys.readouterr().err

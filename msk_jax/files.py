@@ -1,0 +1,136 @@
+"""Files that one verb leaves for the next: written whole or not at all, and believed only in part.
+
+What lies on a disk may have been edited, copied from elsewhere or written by another version, so
+JSON is held against a shape before anything is made of it.
+"""
+
+import contextlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from msk_jax.errors import UserError
+
+_IN_WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    list: "a list",
+    dict: "an object",
+    None: "null",
+}
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary sibling to write to, which takes the name `path` if the block ends well.
+
+    So a reader finds the old file or the new one, never half of one.
+
+    Raises:
+        UserError: it could not be written, which leaves what was there before.
+    """
+    # Behind the stem: some libraries choose the format by the suffix.
+    temporary = path.with_name(f"{path.stem}.partial{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _not_written(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """As `replacing`, for an empty folder to fill; the old one goes when the new one is whole."""
+    temporary = path.with_name(f"{path.name}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        shutil.rmtree(path, ignore_errors=True)
+        temporary.rename(path)
+    except OSError as error:
+        raise _not_written(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _not_written(path: Path, error: OSError) -> UserError:
+    return UserError(
+        f"{path} could not be written ({error.strerror or error}). Make room, or give another "
+        "place if this one cannot be written to, and run the same command again."
+    )
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON by way of `replacing`."""
+    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_json(path: Path, shape: Any, way_out: str) -> Any:
+    """JSON that an earlier verb wrote.
+
+    Args:
+        path: the file.
+        shape: what it must be, see `fault`.
+        way_out: a sentence that says what to do where it is missing or damaged.
+
+    Raises:
+        UserError: it is missing, cannot be read, is no JSON, or is of another shape.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"{path} cannot be read ({why}). {way_out}") from error
+    found = fault(content, shape)
+    if found:
+        raise UserError(f"{path} is damaged: {found}. {way_out}")
+    return content
+
+
+def fault(value: Any, shape: Any, place: str = "") -> str:
+    """What keeps a JSON value from having a shape, in words; "" where it has it.
+
+    A shape is a type (a whole number will do for `float`, true and false are no numbers), None
+    for null, `[shape]` for a list of such, `{"key": shape}` for an object with at least these keys
+    (one that ends in `?` may be missing), `{str: shape}` for an object of any keys, or a tuple of
+    shapes, any of which will do.
+    """
+    if isinstance(shape, tuple):
+        faults = [fault(value, one, place) for one in shape]
+        return "" if "" in faults else faults[0]
+    kind = type(shape) if isinstance(shape, list | dict) else shape
+    if not _is(value, kind):
+        return f"{place or 'its content'} is not {_IN_WORDS[kind]}"
+    inner = []
+    if isinstance(shape, list):
+        inner = [(f"{place}[{i}]", entry, shape[0]) for i, entry in enumerate(value)]
+    elif isinstance(shape, dict):
+        dot = f"{place}." if place else ""
+        names = [(key, str(key).removesuffix("?")) for key in shape if key is not str]
+        missing = [name for key, name in names if key == name and name not in value]
+        if missing:
+            return f"{place or 'it'} lacks {', '.join(missing)}"
+        inner = [(dot + name, value[name], shape[key]) for key, name in names if name in value]
+        if str in shape:
+            inner += [(f"{dot}{key}", entry, shape[str]) for key, entry in value.items()]
+    return next(filter(None, (fault(entry, one, where) for where, entry, one in inner)), "")
+
+
+def _is(value: Any, kind: type | None) -> bool:
+    if kind is None or isinstance(value, bool):
+        return value is None if kind is None else kind is bool
+    if kind is float:
+        return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, kind)

@@ -1,0 +1,44 @@
+"""One trained and evaluated run for the tests of all verbs."""
+
+from pathlib import Path
+
+import pytest
+
+from msk_jax.cli import main
+from tests.conftest import TINY
+
+
+def verb(*args, status=0) -> None:
+    """Run one command as if typed; the exit status must be `status`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["msk-jax", *map(str, args)])
+        try:
+            main()
+            code = 0
+        except SystemExit as left:
+            code = left.code or 0
+    assert code == status
+
+
+@pytest.fixture(scope="session")
+def run(shards, tmp_path_factory) -> Path:
+    """A trained and evaluated workdir; copy it before you change it."""
+    workdir = tmp_path_factory.mktemp("run") / "run"
+    verb("train", TINY, "--data-dir", shards, "--workdir", workdir)
+    verb("evaluate", TINY, "--data-dir", shards, "--workdir", workdir)
+    return workdir
+
+
+@pytest.fixture
+def refused(capsys):
+    """Runs a command that must end in exit status 2 and a message; gives the message."""
+
+    def run_refused(*args) -> str:
+        capsys.readouterr()
+        verb(*args, status=2)
+        error = capsys.readouterr().err
+        assert "Traceback" not in error and error.startswith("msk-jax: ")
+        assert len(error.strip().splitlines()) == 1, error
+        return error
+
+    return run_refused
