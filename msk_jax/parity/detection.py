@@ -56,7 +56,7 @@ def make_detector_pair(
     ).eval()
     randomise(reference, seed)
     # As they start, the heads say nearly the same of every box.
-    for name in ("rpn.head.cls_logits", "rpn.head.bbox_pred", "roi_heads.box_predictor.cls_score"):
+    for name in ("rpn.head.cls_logits", "roi_heads.box_predictor.cls_score"):
         torch.nn.init.normal_(reference.get_submodule(name).weight, std=0.1)
     rule = ProposalRule(before_nms, proposals)
     model = FasterRCNN(
@@ -77,7 +77,8 @@ def detection_errors(pair: DetectorPair, images: np.ndarray, sizes: np.ndarray) 
 
     Returns:
         Stage -> error. Boxes are compared as sets, in shares of the image's longer side; a set of
-        another size or another label is an error of infinity.
+        another size or another label is an error of infinity, and so are no detections at all,
+        which would show nothing.
     """
     import torch
 
@@ -121,6 +122,8 @@ def detection_errors(pair: DetectorPair, images: np.ndarray, sizes: np.ndarray) 
         _detection_error({k: v[i] for k, v in ours.items()}, theirs, scale)
         for i, theirs in enumerate(found)
     )
+    if not any(len(theirs["boxes"]) for theirs in found):
+        errors["detections"] = float("inf")
     return errors
 
 

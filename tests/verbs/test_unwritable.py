@@ -79,7 +79,7 @@ def trained(run, tmp_path, monkeypatch):
     return folder
 
 
-@pytest.mark.parametrize("stage", ["predictions.csv", "metrics.json", "cam", "model"])
+@pytest.mark.parametrize("stage", ["predictions.csv", "metrics.json", "cam"])
 def test_evaluate_on_a_full_disk(run, shards, trained, refused, stage):
     before = _contents(trained)
     limits = {

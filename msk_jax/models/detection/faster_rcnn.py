@@ -86,20 +86,33 @@ class FasterRCNN(Network):
     num_classes: int = 91
     backbone: str = "resnet50"
     frozen_norm: bool = True
+    """The backbone's norms learn nothing."""
     anchor_sizes: tuple[tuple[int, ...], ...] = ((32,), (64,), (128,), (256,), (512,))
+    """Sides in pixels, level by level."""
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    """Height over width."""
     train_rule: ProposalRule = ProposalRule(2000, 2000)
     test_rule: ProposalRule = ProposalRule()
     anchor_overlap: tuple[float, float] = (0.3, 0.7)
+    """With a true box: below, background; from there on, an object."""
     anchor_samples: int = 256
+    """Of an image, in the losses of the proposals."""
     anchor_positives: float = 0.5
+    """Largest share of objects among them."""
     box_overlap: float = 0.5
+    """With a true box, from which a region has its class."""
     box_samples: int = 512
+    """Regions of an image in the losses of the box head."""
     box_positives: float = 0.25
+    """Largest share of objects among them."""
     box_weights: tuple[float, ...] = (10.0, 10.0, 5.0, 5.0)
+    """Of the offsets of the box head."""
     score: float = 0.05
+    """Least probability of a detection."""
     nms: float = 0.5
+    """Overlap with a better one of its class that removes a detection."""
     max_detections: int = 100
+    """Of an image."""
     candidates: int = 2000
     """Most pairs of region and class that enter the last suppression, the best by score."""
 
