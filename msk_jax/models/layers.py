@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 
 from msk_jax.errors import UserError
-from msk_jax.models.convolution import conv_transpose, convolve
+from msk_jax.models.convolution import conv_transpose, convolve, depthwise
 
 # The initialisation of torchvision's ResNet: variance 2 / (kernel size x output channels).
 he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal")
@@ -63,15 +63,10 @@ class Conv(nn.Module):
             # A 1x1 convolution is a matrix product; written as one it is faster on CPU.
             x = x[(slice(None), *(slice(None, None, s) for s in strides), slice(None))]
             y = x @ kernel.reshape(kernel.shape[-2:])
+        elif 1 < self.groups == x.shape[-1] == self.features:
+            y = depthwise(x, kernel, strides, padding, dilation)
         else:
-            y = convolve(
-                x,
-                kernel,
-                [(p, p) for p in padding],
-                window_strides=strides,
-                rhs_dilation=dilation,
-                feature_group_count=self.groups,
-            )
+            y = convolve(x, kernel, [(p, p) for p in padding], strides, dilation, self.groups)
         return y if bias is None else y + bias
 
     def _padding(self, dilation: tuple[int, ...]) -> tuple[int, ...]:

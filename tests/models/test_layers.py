@@ -8,6 +8,7 @@ import pytest
 
 from msk_jax.errors import UserError
 from msk_jax.models.aspp import ASPP, check_rates
+from msk_jax.models.convolution import convolve, depthwise
 from msk_jax.models.layers import BatchNorm, Conv, Dropout, upsample_nearest
 
 
@@ -30,6 +31,45 @@ def test_convolution_pads_as_torch(kernel, stride, dilation):
         dilation=dilation,
     )
     np.testing.assert_allclose(ours, theirs.permute(0, 2, 3, 1), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("stride, dilation", [(1, 1), (2, 1), (1, 2), (2, 3)])
+@pytest.mark.parametrize("space, kernel", [((9, 12), (3, 5)), ((7, 8, 10), (3, 1, 3))])
+def test_depthwise_convolution_is_the_grouped_one(space, kernel, stride, dilation):
+    """Shifted maps and XLA's own convolution: outputs and gradients."""
+    rank = len(space)
+    strides, dilations = (stride,) * rank, (dilation,) * rank
+    padding = [(dilation * (k - 1) // 2,) * 2 for k in kernel]
+    _assert_same(
+        lambda x, w: depthwise(x, w, strides, [p for p, _ in padding], dilations),
+        lambda x, w: convolve(x, w, padding, strides, dilations, groups=4),
+        _random(2, *space, 4),
+        _random(*kernel, 1, 4, seed=1),
+    )
+
+
+@pytest.mark.parametrize("strides, dilation", [((1, 1, 1), (1, 1, 1)), ((2, 1, 2), (1, 2, 3))])
+@pytest.mark.parametrize("channels", [2, 9])
+@pytest.mark.parametrize("padding", [[(1, 1)] * 3, [(0, 2), (2, 1), (0, 0)]])
+def test_convolution_in_3d_is_xlas(channels, strides, dilation, padding):
+    """2-D convolutions over the slices, all at once or one by one: outputs and gradients."""
+    axes = ("NDHWC", "DHWIO", "NDHWC")
+    _assert_same(
+        lambda x, w: convolve(x, w, padding, strides, dilation),
+        lambda x, w: jax.lax.conv_general_dilated(
+            x, w, strides, padding, rhs_dilation=dilation, dimension_numbers=axes
+        ),
+        _random(2, 6, 9, 8, channels),
+        _random(3, 3, 2, channels, 4, seed=1),
+    )
+
+
+def _assert_same(ours, theirs, x, w):
+    expected, pull = jax.vjp(theirs, x, w)
+    found, pull_ours = jax.vjp(ours, x, w)
+    chex.assert_trees_all_close(found, expected, rtol=1e-5, atol=1e-5)
+    weight = _random(*expected.shape, seed=2)
+    chex.assert_trees_all_close(pull_ours(weight), pull(weight), rtol=1e-5, atol=1e-4)
 
 
 def test_batch_norm_trains_as_torch():
