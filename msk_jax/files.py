@@ -9,6 +9,7 @@ import json
 import math
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,10 +58,22 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         yield temporary
         shutil.rmtree(path, ignore_errors=True)
         temporary.rename(path)
-    except OSError as error:
-        raise _not_written(path, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    except BaseException as error:
+        _remove_for_good(temporary)
+        if isinstance(error, OSError):
+            raise _not_written(path, error) from error
+        raise
+
+
+def _remove_for_good(folder: Path) -> None:
+    """Also while threads of a write that failed still put files into it."""
+    quiet = 0
+    for _ in range(40):
+        quiet = quiet + 1 if not folder.exists() else 0
+        if quiet == 4:
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.05)
 
 
 def _not_written(path: Path, error: OSError) -> UserError:

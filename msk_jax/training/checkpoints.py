@@ -4,6 +4,7 @@ A checkpoint folder holds numbered steps; each is whole or absent (orbax writes 
 name and renames) and carries its settings as JSON beside its arrays.
 """
 
+import contextlib
 import logging
 import sys
 from collections.abc import Callable
@@ -27,7 +28,7 @@ def _pass_over_closed_loops(unraisable) -> None:
 
 
 class Checkpoints:
-    """The newest `keep` checkpoints of one folder."""
+    """The newest `keep` checkpoints of one folder; as a context it ends with `close`."""
 
     def __init__(self, folder: Path, keep: int = 1):
         self.folder = Path(folder).absolute()
@@ -96,8 +97,18 @@ class Checkpoints:
 
     def close(self) -> None:
         """Wait till everything is on disk and let go of the folder."""
-        self.wait()
-        self._manager.close()
+        try:
+            self.wait()
+        finally:
+            # Also after a failed write, or its threads would go on writing.
+            with contextlib.suppress(OSError, ValueError):
+                self._manager.close()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *failure) -> None:
+        self.close()
 
     def _guard(self, write: Callable[[], Any]) -> None:
         try:

@@ -124,14 +124,13 @@ class Trainer:
         if (folder / "finished.json").exists():
             return
         folder.mkdir(parents=True, exist_ok=True)
-        last, best = Checkpoints(folder / "last", keep=2), Checkpoints(folder / "best", keep=2)
-        run = _Run(self, folder, data, train, validation, settings, last, best, progress)
-        try:
+        with (
+            Checkpoints(folder / "last", keep=2) as last,
+            Checkpoints(folder / "best", keep=2) as best,
+        ):
+            run = _Run(self, folder, data, train, validation, settings, last, best, progress)
             run.resume(self.initial_state(split))
             run.go(split)
-        finally:
-            last.close()
-            best.close()
         run.finish()
 
     def predict(self, variables: Any, batches) -> np.ndarray:

@@ -52,9 +52,8 @@ def to_flax(
     fresh = jax.jit(network.init)(jax.random.key(0), jnp.zeros(shape))
     fresh = {kind: fresh[kind] for kind in ("params", "batch_stats") if kind in fresh}
     variables = load_torch(fresh, state, pairs, entry.head, entry.stem, rule, entry.aliases)
-    checkpoints = Checkpoints(out)
-    checkpoints.save(0, variables, {"model": model, "settings": settings})
-    checkpoints.close()
+    with Checkpoints(out) as checkpoints:
+        checkpoints.save(0, variables, {"model": model, "settings": settings})
     extras = {
         name: np.asarray(tensor)
         for name, tensor in state.items()
@@ -78,16 +77,14 @@ def load(folder: Path) -> tuple[str, dict, dict]:
             f"{folder} is not a folder that `msk-jax convert torch-to-flax` wrote to its end. "
             "Give such a folder."
         )
-    checkpoints = Checkpoints(folder)
-    content = checkpoints.settings(0)
-    name, settings = content["model"], content["settings"]
-    entry, network = architecture(name), create(name, **settings)
-    shape = jax.ShapeDtypeStruct((1, *entry.size, network.in_channels), jnp.float32)
-    like = jax.eval_shape(network.init, jax.random.key(0), shape)
-    like = {kind: like[kind] for kind in ("params", "batch_stats") if kind in like}
-    variables = checkpoints.restore(0, like)
-    checkpoints.close()
-    return name, settings, variables
+    with Checkpoints(folder) as checkpoints:
+        content = checkpoints.settings(0)
+        name, settings = content["model"], content["settings"]
+        entry, network = architecture(name), create(name, **settings)
+        shape = jax.ShapeDtypeStruct((1, *entry.size, network.in_channels), jnp.float32)
+        like = jax.eval_shape(network.init, jax.random.key(0), shape)
+        like = {kind: like[kind] for kind in ("params", "batch_stats") if kind in like}
+        return name, settings, checkpoints.restore(0, like)
 
 
 def to_torch(source: Path, out: Path, naming: str) -> None:

@@ -99,12 +99,10 @@ def best_variables(folder: Path, k: int, like):
             f"Fold {k} in {folder.parent} is not finished. Run `msk-jax train` again with the same "
             "--workdir; it goes on from the last checkpoint."
         )
-    best = Checkpoints(folder / "best", keep=2)
-    try:
-        way_out = "Delete it and run `msk-jax train` again with the same --workdir."
-        return best.restore(read_json(finished, {"best_step": int}, way_out)["best_step"], like)
-    finally:
-        best.close()
+    way_out = "Delete it and run `msk-jax train` again with the same --workdir."
+    step = read_json(finished, {"best_step": int}, way_out)["best_step"]
+    with Checkpoints(folder / "best", keep=2) as best:
+        return best.restore(step, like)
 
 
 def _predict(
@@ -155,10 +153,8 @@ def _export(
         },
         "versions": console.versions(),
     }
-    with replacing_folder(folder) as partial:
-        checkpoint = Checkpoints(partial)
+    with replacing_folder(folder) as partial, Checkpoints(partial) as checkpoint:
         checkpoint.save(0, {f"member_{k}": v for k, v in enumerate(ensemble)}, settings)
-        checkpoint.close()
 
 
 def joint_limits(metrics: dict) -> dict[int, float | None]:

@@ -111,8 +111,7 @@ def load_model(workdir: Path) -> SavedModel:
             f"There is no trained model in {workdir}. Give the --workdir of `msk-jax evaluate`, "
             "which puts the networks of all folds together."
         )
-    checkpoint = Checkpoints(folder)
-    try:
+    with Checkpoints(folder) as checkpoint:
         settings = checkpoint.settings(0, _SETTINGS)
         stage = from_json(settings["stage"], Stage, folder / "0")
         experiment = from_json(settings["experiment"], Experiment, folder / "0")
@@ -129,8 +128,6 @@ def load_model(workdir: Path) -> SavedModel:
         )
         count = settings["num_members"]
         tree = checkpoint.restore(0, {f"member_{k}": like for k in range(count)})
-    finally:
-        checkpoint.close()
     return SavedModel(
         experiment,
         stage,
