@@ -19,6 +19,7 @@ from msk_jax.models import (
     resnet3d,
     swin,
     unet,
+    unetr,
     vgg,
     vit,
 )
@@ -30,6 +31,7 @@ MODELS: dict[str, Architecture] = {
     **unet.MODELS,
     **attention_unet.MODELS,
     **dynunet.MODELS,
+    **unetr.MODELS,
     **densenet.MODELS,
     **vgg.MODELS,
     **inception_v3.MODELS,

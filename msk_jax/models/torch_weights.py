@@ -169,17 +169,20 @@ def dump_torch(
 
 
 def recognise(architecture, state: Mapping) -> Naming:
-    """The naming under which most of a state dict's names are those of the reference.
+    """The naming of a state dict: one that finds the stem, and of these the one that fits most.
 
     Args:
         architecture: an entry of the registry.
         state: PyTorch's names.
     """
+    names = _strip_wrapper(state).keys()
     stem = f"{architecture.stem}.weight"
-    candidates = [(), *architecture.namings.values()]
-    return max(
-        candidates, key=lambda pairs: any(rename(n, pairs) == stem for n in _strip_wrapper(state))
-    )
+
+    def fit(pairs: Naming) -> tuple[bool, int]:
+        ours = [rename(name, pairs) for name in names]
+        return stem in ours, sum(a != b for a, b in zip(names, ours, strict=True))
+
+    return max([(), *architecture.namings.values()], key=fit)
 
 
 def _within(name: str, modules: Sequence[str]) -> bool:

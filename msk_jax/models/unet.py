@@ -18,16 +18,18 @@ from msk_jax.models.network import Architecture, Network
 
 
 def norm_layer(kind: str, layers: Layers, **settings) -> nn.Module:
-    """The norm called `kind`, "instance" or "batch".
+    """The norm called `kind`: "instance", "plain_instance" (without scale and shift), "batch".
 
     Raises:
         UserError: another name.
     """
     if kind == "instance":
         return InstanceNorm(**settings)
+    if kind == "plain_instance":
+        return InstanceNorm(affine=False, **settings)
     if kind == "batch":
         return layers.norm(**settings)
-    raise UserError(f"norm is {kind!r}; it must be 'instance' or 'batch'.")
+    raise UserError(f"norm is {kind!r}; it must be 'instance', 'plain_instance' or 'batch'.")
 
 
 class ConvNorm(nn.Module):

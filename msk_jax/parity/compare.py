@@ -176,7 +176,10 @@ def training_errors(pair: Pair, size: tuple[int, ...], batch: int = 2, seed: int
     expected, targets = _reference_loss(pair, x, seed=seed)
     reference.zero_grad()
     expected.backward()
-    gradients = {n: p.grad.numpy() for n, p in reference.named_parameters() if p.grad is not None}
+    gradients = {
+        name: np.zeros(p.shape) if p.grad is None else p.grad.numpy()
+        for name, p in reference.named_parameters()
+    }
     statistics = state_of(reference)
     reference.float().eval().load_state_dict(before)
     with jax.enable_x64(True):

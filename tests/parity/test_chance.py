@@ -14,6 +14,7 @@ references = pytest.importorskip("msk_jax.parity.references")
 
 # network -> settings of ours, and of the reference
 CASES = {
+    "deeplabv3_resnet50": ({}, {}),
     "efficientnet_b1": ({}, {}),
     "swin_t": ({}, {}),
     "vit_small_patch32": (

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from msk_jax.models.registry import architecture
-from msk_jax.models.torch_weights import dump_torch, load_torch
+from msk_jax.models.torch_weights import dump_torch, load_torch, recognise
 
 torch = pytest.importorskip("torch", reason="PyTorch is the reference and is not installed")
 compare = pytest.importorskip("msk_jax.parity.compare")
@@ -81,6 +81,7 @@ def test_other_names(need, naming, reference, settings):
     if naming == "torchvision-files":
         state = _old_names(state)
         assert "features.denseblock1.denselayer2.norm.1.running_var" in state
+    assert recognise(entry, state) == entry.namings[naming]
     x = np.random.default_rng(0).normal(size=(2, 40, 48, 3)).astype(np.float32)
     ours = entry.network(**entry.settings)
     empty = jax.eval_shape(ours.init, jax.random.key(0), x)

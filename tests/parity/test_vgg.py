@@ -7,7 +7,7 @@ import pytest
 
 from msk_jax.models.layers import adaptive_avg_pool
 from msk_jax.models.registry import architecture
-from msk_jax.models.torch_weights import dump_torch, load_torch
+from msk_jax.models.torch_weights import dump_torch, load_torch, recognise
 
 torch = pytest.importorskip("torch", reason="PyTorch is the reference and is not installed")
 compare = pytest.importorskip("msk_jax.parity.compare")
@@ -66,6 +66,7 @@ def test_timm_has_convolutions_where_we_have_dense_layers(need, name):
     entry = architecture(name)
     ours = entry.network(**{**entry.settings, **SMALL})
     naming = entry.namings["timm"]
+    assert recognise(entry, state) == naming
     variables = load_torch(_empty(ours, (64, 96)), state, naming)
     x = np.random.default_rng(0).normal(size=(2, 64, 96, 3)).astype(np.float32)
     with torch.no_grad():
