@@ -1,7 +1,9 @@
 """Four pretended devices, a compile cache, and one tiny cohort for all tests."""
 
+import fcntl
 import importlib.util
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -27,26 +29,43 @@ def tiny():
 
 
 @pytest.fixture(scope="session")
-def phantom_cohort(tmp_path_factory, tiny) -> Path:
-    """Folder of nine phantom patients."""
-    from msk_jax.phantoms import write_cohort
+def made_once(tmp_path_factory):
+    """`made_once(name, make)`: the folder that `make(folder)` fills, by one worker for all."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
 
-    folder = tmp_path_factory.mktemp("phantom") / "cohort"
-    write_cohort(folder, tiny.phantom)
+    def folder(name: str, make: Callable[[Path], None]) -> Path:
+        with open(root / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (root / f"{name}.made").exists():
+                make(root / name)
+                (root / f"{name}.made").touch()
+        return root / name
+
     return folder
 
 
 @pytest.fixture(scope="session")
-def shards(tmp_path_factory, tiny, phantom_cohort) -> Path:
+def phantom_cohort(made_once, tiny) -> Path:
+    """Folder of nine phantom patients."""
+    from msk_jax.phantoms import write_cohort
+
+    return made_once("cohort", lambda folder: write_cohort(folder, tiny.phantom))
+
+
+@pytest.fixture(scope="session")
+def shards(made_once, tiny, phantom_cohort) -> Path:
     """Folder of their shards."""
     from msk_jax.data.builder import build_cohort
 
-    folder = tmp_path_factory.mktemp("shards") / "data"
-    build_cohort(
-        tiny.cohort, phantom_cohort / "dicom", phantom_cohort / "manifest.csv", folder,
-        num_folds=tiny.num_folds,
-    )  # fmt: skip
-    return folder
+    dicom, manifest = phantom_cohort / "dicom", phantom_cohort / "manifest.csv"
+    return made_once(
+        "shards",
+        lambda folder: build_cohort(
+            tiny.cohort, dicom, manifest, folder, num_folds=tiny.num_folds
+        ),
+    )
 
 
 @pytest.fixture(scope="session")

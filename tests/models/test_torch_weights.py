@@ -21,8 +21,19 @@ from msk_jax.models.torch_weights import (
 )
 
 
+def _filled(model, channels, size=64):
+    """Variables of any values: their shapes are found without computing anything."""
+    x = jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), x)
+    rng = np.random.default_rng(3)
+    return {
+        kind: jax.tree.map(lambda s: rng.normal(size=s.shape).astype(s.dtype), shapes[kind])
+        for kind in ("params", "batch_stats")
+    }
+
+
 def _ours(encoder, channels, size=64):
-    variables = encoder.init(jax.random.key(0), jnp.zeros((1, size, size, channels)))
+    variables = _filled(encoder, channels, size)
     return {k: {"encoder": variables[k]} for k in ("params", "batch_stats")}
 
 
@@ -56,13 +67,13 @@ def test_inflated_stem_answers_equal_slices_as_a_grey_picture(resnet18):
 
     config = MS25DNetConfig(backbone="resnet18", output_stride=32, aspp=False, pyramid_features=8)
     model = config.build()
-    variables = model.init(jax.random.key(0), jnp.zeros((1, 64, 64, 5)))
-    variables = {k: variables[k] for k in ("params", "batch_stats")}
+    variables = _filled(model, 5)
     grey = np.random.default_rng(2).normal(size=(1, 64, 64, 1)).astype(np.float32)
     theirs = _torch_stages(resnet18, np.repeat(grey, 3, -1))
+    answer = jax.jit(model.apply)
     for rule in ("mean", "centre"):
         loaded = load_encoder(variables, state_of(resnet18), rule)
-        _, endpoints = model.apply(loaded, np.repeat(grey, 5, -1))
+        _, endpoints = answer(loaded, np.repeat(grey, 5, -1))
         for stage, expected in theirs.items():
             error = np.abs(endpoints[stage] - expected).max() / np.abs(expected).max()
             assert error < 1e-5, (rule, stage)
@@ -162,7 +173,7 @@ def test_there_and_back_is_bit_equal(resnet18):
 
     state = state_of(resnet18)
     model = create("resnet18")
-    variables = model.init(jax.random.key(1), jnp.zeros((1, 64, 64, 3)))
+    variables = _filled(model, 3)
     back = dump_torch(load_torch(variables, state))
     assert set(back) == set(state)
     for name, tensor in state.items():
@@ -177,7 +188,7 @@ def test_another_head_and_another_number_of_channels(resnet18):
     entry = architecture("resnet18")
     for channels in (1, 5):
         model = create("resnet18", num_classes=3, in_channels=channels)
-        fresh = model.init(jax.random.key(1), jnp.zeros((1, 64, 64, channels)))
+        fresh = _filled(model, channels)
         loaded = load_torch(fresh, state, head=entry.head, stem=entry.stem)
         np.testing.assert_array_equal(
             loaded["params"]["fc"]["kernel"], fresh["params"]["fc"]["kernel"]
@@ -195,7 +206,7 @@ def test_data_parallel_prefix_is_taken_off(resnet18):
     from msk_jax.parity.references import state_of
 
     state = {f"module.{name}": tensor for name, tensor in state_of(resnet18).items()}
-    fresh = create("resnet18").init(jax.random.key(1), jnp.zeros((1, 64, 64, 3)))
+    fresh = _filled(create("resnet18"), 3)
     loaded = load_torch(fresh, state)
     np.testing.assert_array_equal(loaded["params"]["fc"]["bias"], state["module.fc.bias"])
 

@@ -1,5 +1,6 @@
 """One trained and evaluated run for the tests of all verbs."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -21,12 +22,15 @@ def verb(*args, status=0) -> None:
 
 
 @pytest.fixture(scope="session")
-def run(shards, tmp_path_factory) -> Path:
-    """A trained and evaluated workdir; copy it before you change it."""
-    workdir = tmp_path_factory.mktemp("run") / "run"
-    verb("train", TINY, "--data-dir", shards, "--workdir", workdir)
-    verb("evaluate", TINY, "--data-dir", shards, "--workdir", workdir)
-    return workdir
+def run(made_once, shards, tmp_path_factory) -> Path:
+    """A trained and evaluated workdir of this worker; copy it before you change it."""
+
+    def make(workdir: Path) -> None:
+        verb("train", TINY, "--data-dir", shards, "--workdir", workdir)
+        verb("evaluate", TINY, "--data-dir", shards, "--workdir", workdir)
+
+    # Of each worker: reports are written into it.
+    return shutil.copytree(made_once("run", make), tmp_path_factory.mktemp("run") / "run")
 
 
 @pytest.fixture
