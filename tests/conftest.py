@@ -62,9 +62,7 @@ def shards(made_once, tiny, phantom_cohort) -> Path:
     dicom, manifest = phantom_cohort / "dicom", phantom_cohort / "manifest.csv"
     return made_once(
         "shards",
-        lambda folder: build_cohort(
-            tiny.cohort, dicom, manifest, folder, num_folds=tiny.num_folds
-        ),
+        lambda folder: build_cohort(tiny.cohort, dicom, manifest, folder, num_folds=tiny.num_folds),
     )
 
 
