@@ -40,7 +40,7 @@ class ASPP(nn.Module):
 
     features: int = 256
     rates: tuple[int, ...] = (6, 12, 18)
-    dropout_rate: float = 0.5
+    dropout: float = 0.5
     allow_degenerate: bool = False
     layers: Layers = Layers()
 
@@ -57,7 +57,7 @@ class ASPP(nn.Module):
         pooled = self._branch(pooled, 1, 1, f"{last}.1", f"{last}.2")
         branches.append(jnp.broadcast_to(pooled, (*x.shape[:3], self.features)))
         y = self._branch(jnp.concatenate(branches, -1), 1, 1, "project.0", "project.1")
-        return self.layers.dropout(self.dropout_rate)(y)
+        return self.layers.dropout(self.dropout)(y)
 
     def _branch(self, x: jax.Array, kernel: int, rate: int, conv: str, norm: str) -> jax.Array:
         dilation = (rate, rate)
@@ -75,7 +75,7 @@ class DenseASPP(nn.Module):
     growth: int = 64
     bottleneck: int = 256
     rates: tuple[int, ...] = (3, 6, 12, 18, 24)
-    dropout_rate: float = 0.0
+    dropout: float = 0.0
     allow_degenerate: bool = False
     layers: Layers = Layers()
 
@@ -94,6 +94,6 @@ class DenseASPP(nn.Module):
             y = conv(
                 self.growth, (3, 3), None, dilation, use_bias=True, name=f"{name}.conv.2"
             )(y)  # fmt: skip
-            y = self.layers.dropout(self.dropout_rate)(y)
+            y = self.layers.dropout(self.dropout)(y)
             x = jnp.concatenate([y, x], -1)
         return x

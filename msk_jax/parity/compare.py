@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -211,52 +212,73 @@ def worst(
     return max(errors)
 
 
-def trajectory_error(
-    pair: Pair, size: tuple[int, ...], optimiser: str, batch: int = 2, seed: int = 3
-) -> float:
+def trajectory_errors(
+    pair: Pair, size: tuple[int, ...], batch: int = 2, seed: int = 3
+) -> dict[str, float]:
     """Largest relative difference of the losses of ten steps on the same batches, float32.
 
     Args:
         pair: the two networks.
         size: spatial size.
-        optimiser: `sgd` (momentum 0.9) or `adamw`.
         batch: examples per step.
         seed: of the batches.
+
+    Returns:
+        By optimiser: `sgd` (momentum 0.9) and `adamw`.
     """
     import torch
 
+    @jax.jit
+    def gradients(params, stats, x, targets):
+        def loss_of(params):
+            return _loss(pair.model, {"params": params, "batch_stats": stats}, x, targets)
+
+        return jax.value_and_grad(loss_of, has_aux=True)(params)
+
+    sgd, adamw = {"momentum": 0.9}, {"weight_decay": 1e-2}
+    optimisers = {
+        "sgd": (partial(torch.optim.SGD, lr=1e-3, **sgd), optax.sgd(1e-3, **sgd)),
+        "adamw": (partial(torch.optim.AdamW, lr=1e-4, **adamw), optax.adamw(1e-4, **adamw)),
+    }
+    errors = {}
+    for name, (theirs, ours) in optimisers.items():
+        batches, expected = _reference_steps(pair, size, theirs, batch, seed)
+        losses = _steps(pair, gradients, ours, batches)
+        errors[name] = float(np.max(np.abs(np.array(losses) / np.array(expected) - 1)))
+    return errors
+
+
+def _reference_steps(pair: Pair, size, make_optimiser, batch: int, seed: int) -> tuple[list, list]:
+    """Batches (images, targets) and the reference's losses; the reference is left as it was."""
     before = {name: tensor.clone() for name, tensor in pair.reference.state_dict().items()}
     reference = pair.reference.float().train()
-    if optimiser == "sgd":
-        theirs = torch.optim.SGD(reference.parameters(), lr=1e-3, momentum=0.9)
-        ours = optax.sgd(1e-3, momentum=0.9)
-    else:
-        theirs = torch.optim.AdamW(reference.parameters(), lr=1e-4, weight_decay=1e-2)
-        ours = optax.adamw(1e-4, weight_decay=1e-2)
-    batches, expected = [], []
+    optimiser = make_optimiser(reference.parameters())
+    batches, losses = [], []
     for step in range(STEPS):
         x = _images(pair, size, batch, seed + step)
         loss, targets = _reference_loss(pair, x, seed=seed + step)
-        theirs.zero_grad()
+        optimiser.zero_grad()
         loss.backward()
-        theirs.step()
+        optimiser.step()
         batches.append((x, targets))
-        expected.append(float(loss.detach()))
+        losses.append(float(loss.detach()))
     reference.eval().load_state_dict(before)
+    return batches, losses
+
+
+def _steps(pair: Pair, gradients, optimiser, batches: list) -> list[float]:
+    """Our losses on these batches."""
 
     @jax.jit
-    def step_of(params, stats, state, x, targets):
-        (loss, stats), grads = jax.value_and_grad(
-            lambda p: _loss(pair.model, {"params": p, "batch_stats": stats}, x, targets),
-            has_aux=True,
-        )(params)
-        updates, state = ours.update(grads, state, params)
-        return optax.apply_updates(params, updates), stats, state, loss
+    def update(grads, state, params):
+        updates, state = optimiser.update(grads, state, params)
+        return optax.apply_updates(params, updates), state
 
     variables = pair.arrays(jnp.float32)
     params, stats = variables["params"], variables.get("batch_stats", {})
-    state, losses = ours.init(params), []
+    state, losses = optimiser.init(params), []
     for x, targets in batches:
-        params, stats, state, loss = step_of(params, stats, state, x, targets)
+        (loss, stats), grads = gradients(params, stats, x, targets)
+        params, state = update(grads, state, params)
         losses.append(float(loss))
-    return float(np.max(np.abs(np.array(losses) / np.array(expected) - 1)))
+    return losses

@@ -8,6 +8,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from msk_jax.errors import UserError
+from msk_jax.models.network import Architecture, Network
 from msk_jax.models.registry import architecture, create
 from msk_jax.models.torch_weights import (
     InflationRule,
@@ -47,11 +48,10 @@ def to_flax(
         "num_classes": num_classes or _axis(shapes, f"{entry.head[-1]}.weight", 0, 1000),
         "in_channels": in_channels or _axis(shapes, f"{entry.stem}.weight", 1, 3),
     }
-    network = create(model, **settings)
-    shape = (1, *entry.size, settings["in_channels"])
-    fresh = jax.jit(network.init)(jax.random.key(0), jnp.zeros(shape))
-    fresh = {kind: fresh[kind] for kind in ("params", "batch_stats") if kind in fresh}
-    variables = load_torch(fresh, state, pairs, entry.head, entry.stem, rule, entry.aliases)
+    empty = _shapes(entry, create(model, **settings))
+    variables = load_torch(empty, state, pairs, entry.head, entry.stem, rule, entry.aliases)
+    if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(variables)):
+        variables = _with_fresh_head(entry, create(model, **settings), variables)
     with Checkpoints(out) as checkpoints:
         checkpoints.save(0, variables, {"model": model, "settings": settings})
     extras = {
@@ -80,11 +80,26 @@ def load(folder: Path) -> tuple[str, dict, dict]:
     with Checkpoints(folder) as checkpoints:
         content = checkpoints.settings(0)
         name, settings = content["model"], content["settings"]
-        entry, network = architecture(name), create(name, **settings)
-        shape = jax.ShapeDtypeStruct((1, *entry.size, network.in_channels), jnp.float32)
-        like = jax.eval_shape(network.init, jax.random.key(0), shape)
-        like = {kind: like[kind] for kind in ("params", "batch_stats") if kind in like}
+        like = _shapes(architecture(name), create(name, **settings))
         return name, settings, checkpoints.restore(0, like)
+
+
+def _shapes(entry: Architecture, network: Network) -> dict:
+    """The variables, as shapes."""
+    x = jax.ShapeDtypeStruct((1, *entry.size, network.in_channels), jnp.float32)
+    found = jax.eval_shape(network.init, jax.random.key(0), x)
+    return {kind: found[kind] for kind in ("params", "batch_stats") if kind in found}
+
+
+def _with_fresh_head(entry: Architecture, network: Network, variables: dict) -> dict:
+    """What the file has no values for starts at random."""
+    x = jnp.zeros((1, *entry.size, network.in_channels))
+    fresh = jax.jit(network.init)(jax.random.key(0), x)
+    return jax.tree.map(
+        lambda loaded, own: own if isinstance(loaded, jax.ShapeDtypeStruct) else loaded,
+        variables,
+        {kind: fresh[kind] for kind in variables},
+    )
 
 
 def to_torch(source: Path, out: Path, naming: str) -> None:

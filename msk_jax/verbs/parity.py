@@ -60,8 +60,7 @@ def compare_one(name: str, small: bool) -> dict:
         "forward": forward[worst],
         "endpoint": worst,
         **compare.training_errors(pair, entry.small),
-        "sgd": compare.trajectory_error(pair, entry.small, "sgd"),
-        "adamw": compare.trajectory_error(pair, entry.small, "adamw"),
+        **compare.trajectory_errors(pair, entry.small),
     }
 
 

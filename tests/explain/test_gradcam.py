@@ -12,6 +12,7 @@ from msk_jax.explain.gradcam import gradcam
 from msk_jax.explain.overlay import Plane, draw_overlay
 from msk_jax.models.ms25dnet import MS25DNetConfig
 from msk_jax.verbs.heatmaps import crop_plane
+from tests.filled import filled
 
 
 class _Linear(nn.Module):
@@ -49,9 +50,9 @@ def test_on_every_form_of_the_network(change):
     )
     model = config.build()
     x = np.random.default_rng(1).normal(size=(2, 32, 32, 3)).astype(np.float32)
-    variables = model.init(jax.random.key(1), x)
-    variables = {k: variables[k] for k in ("params", "batch_stats")}
-    cam = np.asarray(gradcam(model, variables, x, config.explained_endpoints, 1))
+    variables = filled(model, *x.shape)
+    explain = jax.jit(lambda v, x: gradcam(model, v, x, config.explained_endpoints, 1))
+    cam = np.asarray(explain(variables, x))
     assert cam.shape == (2, 32, 32) and np.isfinite(cam).all()
     assert cam.min() >= 0 and cam.max() <= 1
     with pytest.raises(UserError, match="no endpoint 'nowhere'"):

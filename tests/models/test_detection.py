@@ -9,6 +9,7 @@ from msk_jax.errors import UserError
 from msk_jax.models.detection import FasterRCNN, ProposalRule
 from msk_jax.models.detection.boxes import best, iou, nms
 from msk_jax.models.detection.matching import sample
+from tests.filled import filled
 
 RULE = ProposalRule(before_nms=40, after_nms=20)
 
@@ -58,7 +59,7 @@ def detector():
         box_samples=16, dtype=jnp.bfloat16,
     )  # fmt: skip
     x = jax.random.normal(jax.random.key(1), (2, 64, 96, 1))
-    return model, jax.jit(model.init)(jax.random.key(0), x), x
+    return model, filled(model, *x.shape), x
 
 
 def test_shapes_are_the_same_whatever_is_found(detector):

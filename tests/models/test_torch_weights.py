@@ -1,7 +1,6 @@
 """PyTorch weights in and out: names, layouts, stems, and what is refused."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
@@ -19,21 +18,11 @@ from msk_jax.models.torch_weights import (
     rename,
     torch_name,
 )
-
-
-def _filled(model, channels, size=64):
-    """Variables of any values: their shapes are found without computing anything."""
-    x = jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), x)
-    rng = np.random.default_rng(3)
-    return {
-        kind: jax.tree.map(lambda s: rng.normal(size=s.shape).astype(s.dtype), shapes[kind])
-        for kind in ("params", "batch_stats")
-    }
+from tests.filled import filled
 
 
 def _ours(encoder, channels, size=64):
-    variables = _filled(encoder, channels, size)
+    variables = filled(encoder, 1, size, size, channels)
     return {k: {"encoder": variables[k]} for k in ("params", "batch_stats")}
 
 
@@ -67,7 +56,7 @@ def test_inflated_stem_answers_equal_slices_as_a_grey_picture(resnet18):
 
     config = MS25DNetConfig(backbone="resnet18", output_stride=32, aspp=False, pyramid_features=8)
     model = config.build()
-    variables = _filled(model, 5)
+    variables = filled(model, 1, 64, 64, 5)
     grey = np.random.default_rng(2).normal(size=(1, 64, 64, 1)).astype(np.float32)
     theirs = _torch_stages(resnet18, np.repeat(grey, 3, -1))
     answer = jax.jit(model.apply)
@@ -173,7 +162,7 @@ def test_there_and_back_is_bit_equal(resnet18):
 
     state = state_of(resnet18)
     model = create("resnet18")
-    variables = _filled(model, 3)
+    variables = filled(model, 1, 64, 64, 3)
     back = dump_torch(load_torch(variables, state))
     assert set(back) == set(state)
     for name, tensor in state.items():
@@ -188,7 +177,7 @@ def test_another_head_and_another_number_of_channels(resnet18):
     entry = architecture("resnet18")
     for channels in (1, 5):
         model = create("resnet18", num_classes=3, in_channels=channels)
-        fresh = _filled(model, channels)
+        fresh = filled(model, 1, 64, 64, channels)
         loaded = load_torch(fresh, state, head=entry.head, stem=entry.stem)
         np.testing.assert_array_equal(
             loaded["params"]["fc"]["kernel"], fresh["params"]["fc"]["kernel"]
@@ -206,7 +195,7 @@ def test_data_parallel_prefix_is_taken_off(resnet18):
     from msk_jax.parity.references import state_of
 
     state = {f"module.{name}": tensor for name, tensor in state_of(resnet18).items()}
-    fresh = _filled(create("resnet18"), 3)
+    fresh = filled(create("resnet18"), 1, 64, 64, 3)
     loaded = load_torch(fresh, state)
     np.testing.assert_array_equal(loaded["params"]["fc"]["bias"], state["module.fc.bias"])
 

@@ -25,7 +25,7 @@ def test_aspp(need, rates, train):
     reference = references.locate("torchvision.models.segmentation.deeplabv3.ASPP")(3, rates, 4)
     references.without_chance(reference)
     side = 2 * max(rates) + 1
-    module = ASPP(4, rates, dropout_rate=0.0, layers=Layers(train))
+    module = ASPP(4, rates, dropout=0.0, layers=Layers(train))
     check(block_errors(module, reference, _map(side, side + 2, 3), train=train))
 
 

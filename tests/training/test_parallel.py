@@ -10,6 +10,7 @@ from msk_jax.data.augment import Augmentation, Preprocess
 from msk_jax.errors import UserError
 from msk_jax.models.ms25dnet import MS25DNetConfig
 from msk_jax.training import parallel
+from tests.filled import filled
 
 CONFIG = MS25DNetConfig(
     num_slices=3, backbone="resnet18", width=4, output_stride=8, aspp_rates=(1,),
@@ -32,16 +33,15 @@ def _batches(count, size=8, side=32):
         }
 
 
-def _run(num_devices, steps, average_decay=None):
+def _run(num_devices, steps):
     model = CONFIG.build(axis_name=parallel.AXIS)
-    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
-    variables = {k: variables[k] for k in ("params", "batch_stats")}
+    variables = jax.tree.map(jnp.asarray, filled(model, 1, 32, 32, 3))
     optimiser = optax.sgd(1e-3, momentum=0.9)
     state = parallel.TrainState(
         step=jnp.zeros((), jnp.int32),
         opt_state=optimiser.init(variables["params"]),
         key=jax.random.key(7),
-        average=jax.tree.map(jnp.copy, variables) if average_decay else None,
+        average=jax.tree.map(jnp.copy, variables),
         **variables,
     )
     step = parallel.parallel_train_step(
@@ -51,7 +51,7 @@ def _run(num_devices, steps, average_decay=None):
         preprocess=Preprocess(),
         augmentation=Augmentation(),
         label_smoothing=0.1,
-        average_decay=average_decay,
+        average_decay=0.99,
     )
     state, losses, compiled = parallel.replicate(state, jax.devices()[:num_devices]), [], []
     jax.monitoring.register_event_duration_secs_listener(
@@ -85,8 +85,8 @@ def test_one_and_four_devices_agree():
 
 def test_the_average_follows_the_parameters():
     """After one step the average is old + 0.1 * (1 - 1/10 warmed up decay) by hand."""
-    start, _ = _run(1, steps=0, average_decay=0.99)
-    end, _ = _run(1, steps=1, average_decay=0.99)
+    start, _ = _run(1, steps=0)
+    end, _ = _run(1, steps=1)
     before = start.params["head"]["kernel"]
     after = end.params["head"]["kernel"]
     assert np.abs(after - before).max() > 1e-6
@@ -97,8 +97,7 @@ def test_the_average_follows_the_parameters():
 
 def test_a_padded_last_batch_changes_nothing():
     model = CONFIG.build(axis_name=parallel.AXIS)
-    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
-    variables = {k: variables[k] for k in ("params", "batch_stats")}
+    variables = jax.tree.map(jnp.asarray, filled(model, 1, 32, 32, 3))
     predict = parallel.parallel_predict(model, Preprocess())
     volumes = next(_batches(1, size=11))["volume"]
     whole = parallel.predict_all(predict, variables, [volumes], 12)

@@ -1,7 +1,6 @@
 """A run killed in mid-epoch and started again ends as one that was not, bit for bit."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,38 +12,29 @@ import pytest
 
 from msk_jax.training.checkpoints import Checkpoints
 from tests.conftest import REPOSITORY, TINY
+from tests.verbs.conftest import verb
 
 STEPS_PER_EPOCH = 3
 PATIENCE = 3
 
 
-def _train(shards, workdir, **popen):
-    """The command, started. At this rate the network collapses: epoch 1 stays the best one."""
-    command = [
-        sys.executable, "-m", "msk_jax", "train", TINY, "--data-dir", str(shards),
-        "--workdir", str(workdir), "--fold", "0", "--checkpoint-every", "2", "--epochs", "6",
-        "--average-decay", "0.9", "--learning-rate", "0.03", "--monitor", "loss",
-        "--patience", str(PATIENCE),
+def _command(shards, workdir):
+    """At this rate the network collapses: epoch 1 stays the best one."""
+    return [
+        "train", TINY, "--data-dir", str(shards), "--workdir", str(workdir), "--fold", "0",
+        "--checkpoint-every", "2", "--epochs", "6", "--average-decay", "0.9",
+        "--learning-rate", "0.03", "--monitor", "loss", "--patience", str(PATIENCE),
     ]  # fmt: skip
-    return subprocess.Popen(
-        command,
-        # One device: the question is what a kill changes, not how many devices there are.
-        env={**os.environ, "XLA_FLAGS": ""},
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-
-
-def _train_to_the_end(shards, workdir):
-    process = _train(shards, workdir)
-    output, _ = process.communicate()
-    assert process.returncode == 0, output.decode()[-2000:]
 
 
 def _train_and_kill(shards, workdir, after_step):
     """Start, wait for the checkpoint of a step, and kill without warning."""
-    process = _train(shards, workdir)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "msk_jax", *_command(shards, workdir)],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     seen = workdir / "fold_0" / "last" / str(after_step) / "_CHECKPOINT_METADATA"
     deadline = time.time() + 120
     while not seen.exists() and process.poll() is None and time.time() < deadline:
@@ -85,7 +75,7 @@ def _bytes(value):
 def unbroken(shards, tmp_path_factory):
     """A run that nobody stopped: its first epoch is the best, patience ends it before epoch 6."""
     workdir = tmp_path_factory.mktemp("unbroken") / "run"
-    _train_to_the_end(shards, workdir)
+    verb(*_command(shards, workdir))
     finished = json.loads((workdir / "fold_0" / "finished.json").read_text())
     steps = [STEPS_PER_EPOCH * epochs for epochs in (1, 1 + PATIENCE)]
     assert [finished["best_step"], finished["steps"]] == steps, "the kills below suppose this"
@@ -110,7 +100,7 @@ def test_killed_run_ends_as_an_unbroken_one(
     if best_so_far:
         assert course["best_step"] == best_so_far and course["best"] is not None
         assert _checkpoint(broken, "best")[0] == best_so_far
-    _train_to_the_end(shards, broken)
+    verb(*_command(shards, broken))
     for name in ("last", "best"):
         step, ours, settings = _checkpoint(unbroken, name)
         step_again, theirs, settings_again = _checkpoint(broken, name)

@@ -1,6 +1,7 @@
 """The verbs that run the others."""
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -12,7 +13,9 @@ from msk_jax.verbs import ablate, phantom
 from tests.conftest import TINY
 
 
-def test_ablation_trains_every_variant_and_takes_up_finished_ones(shards, tiny, tmp_path):
+def test_ablation_trains_every_variant_and_takes_up_finished_ones(run, shards, tiny, tmp_path):
+    # The whole network is trained already, by the same settings: only evaluated here.
+    shutil.copytree(run, tmp_path / "out" / "whole" / "seed_0")
     ablation = Ablation(
         phantom=tiny.phantom,
         stage=tiny.small,

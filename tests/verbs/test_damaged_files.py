@@ -15,6 +15,7 @@ from msk_jax.experiment import Ablation
 from msk_jax.verbs import ablate
 from tests.conftest import TINY
 from tests.spoil import MISSING, changed
+from tests.verbs.conftest import verb as run_verb
 
 CHECKPOINT = "Delete that folder"
 
@@ -142,3 +143,21 @@ def test_areas_of_an_earlier_ablation(run, shards, tiny, tmp_path, monkeypatch):
         done.write_text(json.dumps(content))
         with pytest.raises(UserError, match=rf"{done} is damaged: .*Delete it"):
             ablate.run(tiny, ablation, tmp_path, shards, seeds=1)
+
+
+def test_half_written_checkpoint(run, shards, tmp_path, refused):
+    """The newest checkpoint is damaged: a sentence names it, and deleting it is enough."""
+    shutil.copytree(run, tmp_path / "run")
+    fold = tmp_path / "run" / "fold_0"
+    (fold / "finished.json").unlink()
+    steps = [path for path in (fold / "last").iterdir() if path.name.isdigit()]
+    newest = max(steps, key=lambda path: int(path.name))
+    for file in (newest / "state").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"")
+    command = ("train", TINY, "--data-dir", shards, "--workdir", tmp_path / "run", "--fold", 0)
+    error = refused(*command)
+    assert str(newest) in error and "Delete that folder" in error
+    shutil.rmtree(newest)
+    run_verb(*command)
+    assert (fold / "finished.json").exists()

@@ -63,6 +63,14 @@ def _largest(folder: Path) -> int:
     return max(len(content) for content in _contents(folder).values())
 
 
+def test_train_on_a_full_disk(run, shards, tmp_path, refused):
+    workdir = tmp_path / "run"
+    with full_disk(20_000):
+        error = refused("train", TINY, "--data-dir", shards, "--workdir", workdir, "--fold", 0)
+    assert "could not be written" in error and "Make room" in error
+    assert not (workdir / "fold_0" / "finished.json").exists()
+
+
 @pytest.fixture
 def trained(run, tmp_path, monkeypatch):
     """A workdir that `train` has finished, and `evaluate` quick: it need not predict again."""

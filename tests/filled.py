@@ -1,0 +1,22 @@
+"""Variables of a network without computing or compiling anything."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def filled(model, *shape: int, seed: int = 3) -> dict:
+    """`params` and `batch_stats` for an input of this shape; kernels keep the size of signals."""
+    empty = jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32))
+    rng = np.random.default_rng(seed)
+
+    def values(path, leaf):
+        if path[-1].key in ("var", "scale"):
+            return rng.uniform(0.5, 1.5, leaf.shape).astype(leaf.dtype)
+        fan_in = math.prod(leaf.shape[:-1]) if len(leaf.shape) > 1 else 100
+        return rng.normal(0, fan_in**-0.5, leaf.shape).astype(leaf.dtype)
+
+    kinds = {name: empty[name] for name in ("params", "batch_stats") if name in empty}
+    return jax.tree_util.tree_map_with_path(values, kinds)
