@@ -11,7 +11,7 @@ from msk_jax.training.recipe import Recipe
 
 _stage = Stage(
     model=MS25DNetConfig(
-        num_slices=3, backbone="resnet18", width=4, output_stride=8, aspp_rates=(1,),
+        num_slices=3, backbone="resnet10", width=4, output_stride=8, aspp_rates=(1,),
         pyramid_features=8, dropout=0.1,
     ),
     preprocess=whole.stage.preprocess,

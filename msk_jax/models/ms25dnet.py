@@ -27,7 +27,7 @@ class MS25DNetConfig:
     """Neighbouring slices in a stack (published: 5)."""
     num_classes: int = 2
     """Classes of the softmax."""
-    backbone: Literal["resnet18", "resnet34", "resnet50"] = "resnet34"
+    backbone: Literal["resnet10", "resnet18", "resnet34", "resnet50"] = "resnet34"
     """Encoder; not published."""
     width: int = 64
     """Channels of the encoder's first stage; 64 is a standard ResNet."""

@@ -16,6 +16,7 @@ from msk_jax.models.network import Architecture, Network
 
 # block, blocks per stage
 VARIANTS = {
+    "resnet10": ("basic", (1, 1, 1, 1)),
     "resnet18": ("basic", (2, 2, 2, 2)),
     "resnet34": ("basic", (3, 4, 6, 3)),
     "resnet50": ("bottleneck", (3, 4, 6, 3)),

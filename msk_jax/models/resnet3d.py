@@ -77,6 +77,7 @@ def _triple(value: int | tuple[int, int, int]) -> tuple[int, int, int]:
 
 # MedicalNet's shortcut, parameters
 _VARIANTS = {
+    "resnet10": ("B", 14_560_720),
     "resnet18": ("A", 33_191_376),
     "resnet34": ("A", 63_501_008),
     "resnet50": ("B", 46_974_672),

@@ -12,7 +12,7 @@ FORWARD = [
     "resnet18",
     "resnet50",
     "resnet50_os8",
-    "resnet18_3d",
+    "resnet10_3d",
     "unet",
     "unet_3d",
     "vit_small_patch32",
