@@ -17,8 +17,6 @@ FORWARD = [
     "unet_3d",
     "vit_small_patch32",
     "deeplabv3_resnet50",
-    "densenet121",
-    "vgg16_bn",
     "inception_v3",
     "inception_resnet_v2",
     "swin_t",

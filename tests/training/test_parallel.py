@@ -14,7 +14,7 @@ from tests.filled import filled
 
 CONFIG = MS25DNetConfig(
     num_slices=3, backbone="resnet10", width=4, output_stride=8, aspp_rates=(1,),
-    pyramid_features=8, dropout=0.3,
+    pyramid_features=8, rfpn=False, dropout=0.3,
 )  # fmt: skip
 
 

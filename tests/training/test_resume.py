@@ -16,10 +16,11 @@ from tests.verbs.conftest import verb
 
 STEPS_PER_EPOCH = 3
 PATIENCE = 3
+BEST_EPOCH = 2
 
 
 def _command(shards, workdir):
-    """At this rate the network collapses: epoch 1 stays the best one."""
+    """At this rate the network collapses early on: `BEST_EPOCH` stays the best one."""
     return [
         "train", TINY, "--data-dir", str(shards), "--workdir", str(workdir), "--fold", "0",
         "--checkpoint-every", "2", "--epochs", "6", "--average-decay", "0.9",
@@ -73,20 +74,23 @@ def _bytes(value):
 
 @pytest.fixture(scope="module")
 def unbroken(shards, tmp_path_factory):
-    """A run that nobody stopped: its first epoch is the best, patience ends it before epoch 6."""
+    """A run that nobody stopped: patience ends it before epoch 6."""
     workdir = tmp_path_factory.mktemp("unbroken") / "run"
     verb(*_command(shards, workdir))
     finished = json.loads((workdir / "fold_0" / "finished.json").read_text())
-    steps = [STEPS_PER_EPOCH * epochs for epochs in (1, 1 + PATIENCE)]
+    steps = [STEPS_PER_EPOCH * epochs for epochs in (BEST_EPOCH, BEST_EPOCH + PATIENCE)]
     assert [finished["best_step"], finished["steps"]] == steps, "the kills below suppose this"
     return workdir
 
 
 @pytest.mark.parametrize(
     ("after_step", "best_so_far", "stale_epochs"),
-    # In the first epoch nothing is known yet; in the third there is a best one to be carried
+    # In the first epoch nothing is known yet; two after the best one there is one to be carried
     # over, and an epoch that was no better.
-    [(2, None, 0), (8, STEPS_PER_EPOCH, 1)],
+    [
+        (2, None, 0),
+        (STEPS_PER_EPOCH * (BEST_EPOCH + 1) + 1, STEPS_PER_EPOCH * BEST_EPOCH, 1),
+    ],
 )
 def test_killed_run_ends_as_an_unbroken_one(
     shards, unbroken, tmp_path, after_step, best_so_far, stale_epochs

@@ -20,11 +20,14 @@ def test_ablation_trains_every_variant_and_takes_up_finished_ones(run, shards, t
         phantom=tiny.phantom,
         stage=tiny.small,
         num_folds=tiny.num_folds,
-        variants={"whole": {}, "without RFPN": {"rfpn": False}},
+        # What is changed is as it was, so that the second must come out as the first.
+        variants={"whole": {}, "same": {"dropout": tiny.small.model.dropout}},
     )
     table = ablate.run(tiny, ablation, tmp_path / "out", shards, seeds=1)
-    assert list(table["variant"]) == ["whole", "without RFPN"]
-    assert table[["slice", "joint", "patient"]].apply(lambda c: c.between(0, 1)).all(axis=None)
+    assert list(table["variant"]) == ["whole", "same"]
+    whole, same = table[["slice", "joint", "patient"]].values.tolist()
+    assert whole == same and all(0 < area < 1 for area in whole)
+    assert (tmp_path / "out" / "same" / "seed_0" / "fold_2" / "finished.json").exists()
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "out" / "ablation.csv"), table)
     assert (tmp_path / "out" / "ablation.png").stat().st_size > 10_000
     # A finished run is read, not trained again: what stands in its file comes back.
