@@ -5,7 +5,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+# Modules are compiled as they are imported: most never are.
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 # The parity tests compare with these. Elsewhere the tests that need them skip and say so.
 TORCH ?= torch==2.13.0
 TORCHVISION ?= torchvision==0.28.0

@@ -50,9 +50,9 @@ def test_gradients_and_statistics_of_a_narrow_one_in_double_precision(need):
     variables = load_torch(empty, references.state_of(reference))
     pair = compare.Pair(entry, ours, variables, reference)
     errors = compare.training_errors(pair, (32, 32))
-    assert errors["loss"] < 1e-12
+    assert errors["loss"] < 1e-11
     assert errors["gradients"] < 1e-8
-    assert errors["statistics"] < 1e-12
+    assert errors["statistics"] < 1e-11
 
 
 def test_timms_weights_give_its_logits_and_go_back(need):

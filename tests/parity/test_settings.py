@@ -93,9 +93,9 @@ CASES = {
 def test_loss_gradients_and_running_statistics_in_double_precision(case):
     name, size, ours, theirs = CASES[case]
     errors = compare.training_errors(_pair(name, size, ours, theirs), size)
-    assert errors["loss"] < 1e-12
+    assert errors["loss"] < 1e-11
     assert errors["gradients"] < 1e-8
-    assert errors["statistics"] < 1e-12
+    assert errors["statistics"] < 1e-11
 
 
 def test_tensors_listed_twice_are_read_once_and_written_twice():
