@@ -50,7 +50,7 @@ CASES = {
          "conv1_t_size": (3, 7, 5), "conv1_t_stride": (1, 2, 2)},
     ),
     "resnet without the pool": (
-        "resnet50_3d", (9, 11, 13), NARROW[0] | {"no_max_pool": True, "shortcut_type": "A"},
+        "resnet50_3d", (17, 19, 21), NARROW[0] | {"no_max_pool": True, "shortcut_type": "A"},
         NARROW[1] | {"no_max_pool": True, "shortcut_type": "A"},
     ),
     "unet of odd size with batch norm": (
