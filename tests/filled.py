@@ -6,10 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from msk_jax.models.network import variable_shapes
+
 
 def filled(model, *shape: int, seed: int = 3) -> dict:
     """`params` and `batch_stats` for an input of this shape; kernels keep the size of signals."""
-    empty = jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32))
+    empty = variable_shapes(model, jax.ShapeDtypeStruct(shape, jnp.float32))
     rng = np.random.default_rng(seed)
 
     def values(path, leaf):
@@ -18,5 +20,4 @@ def filled(model, *shape: int, seed: int = 3) -> dict:
         fan_in = math.prod(leaf.shape[:-1]) if len(leaf.shape) > 1 else 100
         return rng.normal(0, fan_in**-0.5, leaf.shape).astype(leaf.dtype)
 
-    kinds = {name: empty[name] for name in ("params", "batch_stats") if name in empty}
-    return jax.tree_util.tree_map_with_path(values, kinds)
+    return jax.tree_util.tree_map_with_path(values, empty)

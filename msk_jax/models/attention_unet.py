@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from msk_jax.errors import UserError
-from msk_jax.models.layers import InstanceNorm, Layers, full_precision
+from msk_jax.models.layers import InstanceNorm, Layers, full_precision, per_axis
 from msk_jax.models.network import Architecture, Network
 from msk_jax.models.unet import ConvNorm
 
@@ -76,7 +76,7 @@ class AttentionUNet(Network):
                 f"between them, at least one; got {len(self.strides)}."
             )
         layers, endpoints, rank = self.layers(train), {}, self.spatial_rank
-        strides = [(s,) * rank if isinstance(s, int) else tuple(s) for s in self.strides]
+        strides = [per_axis(stride, rank) for stride in self.strides]
         self.check_divisible(x, [math.prod(axis) for axis in zip(*strides, strict=True)])
         names = module_names(len(self.features))
         for level, (width, stride) in enumerate(
@@ -86,7 +86,7 @@ class AttentionUNet(Network):
                 name = f"{names[f'encoder{level}']}.conv.{i}"
                 settings = {"norm": "batch", "dropout": self.dropout, "layers": layers}
                 x = ConvNorm(width, step, **settings, name=name)(x)
-            x = endpoints[f"encoder{level}"] = self.perturb(f"encoder{level}", x)
+            x = self.mark(endpoints, f"encoder{level}", x)
         for level in reversed(range(1, len(self.features))):
             width, stride = self.features[level - 1], strides[level - 1]
             name, skip = names[f"decoder{level}"], endpoints[f"encoder{level}"]
@@ -96,10 +96,10 @@ class AttentionUNet(Network):
             )(x)  # fmt: skip
             g = nn.relu(layers.norm(name=f"{name}.upconv.up.adn.N")(g))
             gate = AttentionGate(width // 2, layers, name=f"{name}.attention")(skip, g)
-            gate = endpoints[f"attention{level}"] = self.perturb(f"attention{level}", gate)
+            gate = self.mark(endpoints, f"attention{level}", gate)
             x = jnp.concatenate([skip * gate, g], -1)
             x = Merge(width, self.dropout, layers, name=f"{name}.merge")(x)
-            x = endpoints[f"decoder{level}"] = self.perturb(f"decoder{level}", x)
+            x = self.mark(endpoints, f"decoder{level}", x)
         head = Layers().conv(self.num_classes, (1,) * rank, use_bias=True, name="model.2.conv")
         return head(full_precision(x)), endpoints
 

@@ -44,14 +44,14 @@ class Autoencoder(Network):
         levels, rank = len(self.widths), self.spatial_rank
         # The norm of the last level needs more than one pixel.
         self.check_input(x, 2 ** (levels + 1))
-        self.check_multiple(x, 2**levels)
+        self.check_divisible(x, 2**levels)
         layers, endpoints = self.layers(train), {}
         kernel, strides = (3,) * rank, (2,) * rank
         for level, width in enumerate(self.widths):
             name = f"encode.encode_{level}"
             x = layers.conv(width, kernel, strides, use_bias=True, name=f"{name}.conv")(x)
             x = PReLU(name=f"{name}.adn.A")(InstanceNorm(affine=False)(x))
-            x = endpoints[f"encoder{level + 1}"] = self.perturb(f"encoder{level + 1}", x)
+            x = self.mark(endpoints, f"encoder{level + 1}", x)
         endpoints["features"] = global_mean(x)
         for level in range(levels):
             name, last = f"decode.decode_{level}.conv", level == levels - 1
@@ -62,7 +62,7 @@ class Autoencoder(Network):
             x = up(full_precision(x) if last else x)
             if not last:
                 x = PReLU(name=f"{name}.adn.A")(InstanceNorm(affine=False)(x))
-                x = endpoints[f"decoder{level + 1}"] = self.perturb(f"decoder{level + 1}", x)
+                x = self.mark(endpoints, f"decoder{level + 1}", x)
         return x, endpoints
 
 
@@ -98,14 +98,14 @@ class AttentionAutoencoder(Network):
     def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, dict[str, Any]]:
         levels, layers, channels = len(self.widths), self.layers(train), x.shape[-1]
         self.check_input(x, 2**levels)
-        self.check_multiple(x, 2**levels)
+        self.check_divisible(x, 2**levels)
         endpoints = {}
         for level, width in enumerate(self.widths):
             name = f"encoder.{level}"
             x = self._convs(x, width, name, layers)
             x = CBAM(layers=layers, name=f"{name}.attention")(x)
             x = self._norm_conv(x, width, f"{name}.down", layers, 2)
-            x = endpoints[f"encoder{level + 1}"] = self.perturb(f"encoder{level + 1}", x)
+            x = self.mark(endpoints, f"encoder{level + 1}", x)
         endpoints["attention"], pooled = self._pool(x, layers)
         code = endpoints["code"] = nn.tanh(nn.Dense(self.code_size, name="reduce")(pooled))
         gate = self.param("gate", nn.initializers.constant(2.0), (self.code_size,))

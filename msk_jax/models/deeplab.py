@@ -83,7 +83,7 @@ class DeepLabV3(Network):
             layers, name="classifier",
         )  # fmt: skip
         context, logits = decoder(endpoints["stage4"])
-        endpoints["context"] = self.perturb("context", context)
+        self.mark(endpoints, "context", context)
         if self.auxiliary:
             auxiliary = _Auxiliary(
                 self.num_classes, self.aux_dropout, layers, name="aux_classifier"

@@ -80,7 +80,7 @@ class DenseNet(Network):
                 x = DenseLayer(self.growth, self.layer_prefix, self.dropout, layers, name=name)(x)
             if stage == len(self.block_sizes):
                 x = layers.norm(name="features.norm5")(x)
-            x = endpoints[f"stage{stage}"] = self.perturb(f"stage{stage}", x)
+            x = self.mark(endpoints, f"stage{stage}", x)
             if stage < len(self.block_sizes):
                 x = Transition(layers, name=f"features.transition{stage}")(x)
         features = endpoints["features"] = global_mean(nn.relu(x))

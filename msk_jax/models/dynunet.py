@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from msk_jax.errors import UserError
-from msk_jax.models.layers import Layers, full_precision
+from msk_jax.models.layers import Layers, full_precision, per_axis
 from msk_jax.models.network import Architecture, Network
 from msk_jax.models.unet import norm_layer
 
@@ -119,13 +119,13 @@ class DynUNet(Network):
         down = partial(DoubleConv, residual=self.residual, **settings)
         for level in range(1, levels + 1):
             name, plan = f"encoder{level}", (a[level - 1] for a in (widths, kernels, strides))
-            x = endpoints[name] = self.perturb(name, down(*plan, name=modules[name])(x))
+            x = self.mark(endpoints, name, down(*plan, name=modules[name])(x))
         for level in range(levels - 1, 0, -1):
             name, block = f"decoder{level}", partial(DoubleConv, **settings)
             # Level and the one below it: its kernel is the lower one's, as the reference's.
             up = UpBlock(block, kernels[level], strides[level], layers, name=modules[name])
             x = up(x, endpoints[f"encoder{level}"])
-            x = endpoints[name] = self.perturb(name, x)
+            x = self.mark(endpoints, name, x)
             if 2 <= level <= self.deep_supervision + 1:
                 endpoints[f"logits{level}"] = self._head(x, modules[f"logits{level}"], rank)
         return self._head(x, "output_block", rank), endpoints
@@ -153,8 +153,7 @@ class DynUNet(Network):
             )
         widths = self.features or [min(32 * 2**i, self.widest) for i in range(levels)]
         kernels, strides = (
-            [(entry,) * rank if isinstance(entry, int) else tuple(entry) for entry in plan]
-            for plan in (self.kernel_size, self.strides)
+            [per_axis(entry, rank) for entry in plan] for plan in (self.kernel_size, self.strides)
         )
         for kernel, stride in zip(kernels, strides, strict=True):
             if not len(kernel) == len(stride) == rank or any(

@@ -119,7 +119,7 @@ class EfficientNet(Network):
                     name=f"features.{i + 1}.{j}",
                 )(x)
                 block += 1
-            x = endpoints[f"stage{i + 1}"] = self.perturb(f"stage{i + 1}", x)
+            x = self.mark(endpoints, f"stage{i + 1}", x)
         x = ConvNorm(4 * x.shape[-1], 1, **norm, name=f"features.{len(STAGES) + 1}")(x)
         features = endpoints["features"] = global_mean(x)
         init = nn.initializers.variance_scaling(1 / 3, "fan_out", "uniform")

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from msk_jax.models.layers import Layers, avg_pool, max_pool
+from msk_jax.models.layers import Layers, avg_pool, max_pool, per_axis
 
 
 class ConvNormReLU(nn.Module):
@@ -66,7 +66,7 @@ class Mixed(nn.Module):
         if not isinstance(step[0], str):
             return jnp.concatenate([self._step(fork, x) for fork in step], axis=-1)
         name, features, kernel, *stride = step
-        kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
+        kernel = per_axis(kernel, 2)
         return ConvNormReLU(features, kernel, *stride, layers=self.layers, name=name)(x)
 
 

@@ -5,6 +5,7 @@ Connections on Learning, 2017, as in timm, which follows the authors' own code.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -86,9 +87,7 @@ class InceptionResNetV2(Network):
         self.check_input(x, self.smallest)
         layers, endpoints = self.layers(train), {}
 
-        def mark(stage: str, x: jax.Array) -> jax.Array:
-            x = endpoints[stage] = self.perturb(stage, x)
-            return x
+        mark = partial(self.mark, endpoints)
 
         def repeat(name: str, times: int, branches: Sequence, scale: float, x: jax.Array):
             for i in range(times):

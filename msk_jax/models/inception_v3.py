@@ -4,6 +4,7 @@ Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, Rethinking the Inception Architecture 
 Vision, 2016, as in torchvision.
 """
 
+from functools import partial
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -135,10 +136,7 @@ class InceptionV3(Network):
         self.check_input(x, self.smallest)
         layers, endpoints = self.layers(train), {}
 
-        def mark(stage: str, x: jax.Array) -> jax.Array:
-            x = endpoints[stage] = self.perturb(stage, x)
-            return x
-
+        mark = partial(self.mark, endpoints)
         x = inception_stem(x, layers, _STEM, mark)
         for stage, blocks in _BLOCKS.items():
             for block, branches in blocks.items():

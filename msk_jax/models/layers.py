@@ -72,7 +72,7 @@ class Conv(nn.Module):
     def _padding(self, dilation: tuple[int, ...]) -> tuple[int, ...]:
         if self.padding is None:
             return tuple(d * (k - 1) // 2 for k, d in zip(self.kernel_size, dilation, strict=True))
-        return _per_axis(self.padding, len(self.kernel_size))
+        return per_axis(self.padding, len(self.kernel_size))
 
 
 class ConvTranspose(nn.Module):
@@ -101,12 +101,13 @@ class ConvTranspose(nn.Module):
             self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else None
         )
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-        padding, extra = _per_axis(self.padding, rank), _per_axis(self.output_padding, rank)
+        padding, extra = per_axis(self.padding, rank), per_axis(self.output_padding, rank)
         y = conv_transpose(x, kernel, strides, padding, extra)
         return y if bias is None else y + bias
 
 
-def _per_axis(value: int | Sequence[int], rank: int) -> tuple[int, ...]:
+def per_axis(value: int | Sequence[int], rank: int) -> tuple[int, ...]:
+    """One number for all axes, or one per axis, as one per axis."""
     return (value,) * rank if isinstance(value, int) else tuple(value)
 
 

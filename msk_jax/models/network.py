@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from msk_jax.errors import UserError
-from msk_jax.models.layers import Layers
+from msk_jax.models.layers import Layers, per_axis
 
 
 class Network(nn.Module):
@@ -58,34 +58,41 @@ class Network(nn.Module):
                 f"{' x '.join(map(str, x.shape[1:-1]))}."
             )
 
-    def check_multiple(self, x: jax.Array, factor: int) -> None:
-        """Refuse sides that this network, which halves and doubles, could not give back.
-
-        Raises:
-            UserError: a side is no multiple of `factor`.
-        """
-        if any(side % factor for side in x.shape[1:-1]):
-            raise UserError(
-                f"{type(self).__name__} needs sides that are multiples of {factor}; the input has "
-                f"{' x '.join(map(str, x.shape[1:-1]))}."
-            )
-
-    def check_divisible(self, x: jax.Array, strides: Sequence[int]) -> None:
+    def check_divisible(self, x: jax.Array, strides: int | Sequence[int]) -> None:
         """Refuse an input whose size the network cannot divide evenly.
 
         Args:
             x: the input.
-            strides: by how much the network divides the size, one number per spatial axis.
+            strides: by how much the network divides the size, one number for all spatial axes or
+                one per axis.
 
         Raises:
             UserError: the size along an axis is not a multiple of its stride.
         """
-        if any(size % stride for size, stride in zip(x.shape[1:-1], strides, strict=True)):
+        sizes = x.shape[1:-1]
+        each = per_axis(strides, len(sizes))
+        if any(size % stride for size, stride in zip(sizes, each, strict=True)):
+            wanted = strides if isinstance(strides, int) else " x ".join(map(str, strides))
             raise UserError(
-                f"{type(self).__name__} needs sizes that are multiples of "
-                f"{' x '.join(map(str, strides))}; the input has "
-                f"{' x '.join(map(str, x.shape[1:-1]))}. Pad or crop it."
+                f"{type(self).__name__} needs sizes that are multiples of {wanted}; the input has "
+                f"{' x '.join(map(str, sizes))}. Pad or crop it."
             )
+
+    def mark(self, endpoints: dict[str, Any], name: str, x: jax.Array) -> jax.Array:
+        """`x`, kept as an endpoint of this name that Grad-CAM can ask about."""
+        endpoints[name] = self.perturb(name, x)
+        return endpoints[name]
+
+
+def variable_shapes(model: nn.Module, *inputs: Any) -> dict[str, Any]:
+    """`params` and, where there are any, `batch_stats` of a module, as shapes.
+
+    Args:
+        model: any module.
+        *inputs: arrays, or their shapes, that it is called with; nothing is computed.
+    """
+    shapes = jax.eval_shape(model.init, jax.random.key(0), *inputs)
+    return {kind: shapes[kind] for kind in ("params", "batch_stats") if kind in shapes}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -36,15 +36,15 @@ class Pix2PixGenerator(Network):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, dict[str, Any]]:
         self.check_input(x, 2**self.depth)
-        self.check_multiple(x, 2**self.depth)
+        self.check_divisible(x, 2**self.depth)
         layers, endpoints = self.layers(train), {}
         widths = [self.width * min(8, 2**level) for level in range(self.depth)]
         for level, features in enumerate(widths):
             x = self._halve(x, level, features, layers)
-            x = endpoints[f"encoder{level + 1}"] = self.perturb(f"encoder{level + 1}", x)
+            x = self.mark(endpoints, f"encoder{level + 1}", x)
         for level in range(self.depth - 1, 0, -1):
             x = self._double(x, level, widths[level - 1], layers)
-            x = endpoints[f"decoder{level + 1}"] = self.perturb(f"decoder{level + 1}", x)
+            x = self.mark(endpoints, f"decoder{level + 1}", x)
             x = jnp.concatenate([endpoints[f"encoder{level}"], x], -1)
         x = full_precision(nn.relu(x))
         last = Layers().conv_transpose(
@@ -108,7 +108,7 @@ class PatchDiscriminator(Network):
             )(x)
             x = layers.norm(name=f"{name}.adn.N")(x) if stage else x
             x = nn.leaky_relu(x, 0.2)
-            x = endpoints[f"stage{stage + 1}"] = self.perturb(f"stage{stage + 1}", x)
+            x = self.mark(endpoints, f"stage{stage + 1}", x)
         last = Layers().conv(
             self.num_classes, (4, 4), padding=1, use_bias=True, kernel_init=_normal,
             name="final_conv.conv",

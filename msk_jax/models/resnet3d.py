@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 
 from msk_jax.errors import UserError
-from msk_jax.models.layers import global_mean, max_pool
+from msk_jax.models.layers import global_mean, max_pool, per_axis
 from msk_jax.models.network import Architecture, Network
 from msk_jax.models.resnet import VARIANTS, ResidualBlock
 
@@ -47,7 +47,7 @@ class ResNet3D(Network):
         if self.shortcut_type not in ("A", "B"):
             raise UserError(f"shortcut_type is {self.shortcut_type!r}; it must be 'A' or 'B'.")
         layers, endpoints = self.layers(train), {}
-        kernel, strides = _triple(self.conv1_t_size), _triple(self.conv1_t_stride)
+        kernel, strides = per_axis(self.conv1_t_size, 3), per_axis(self.conv1_t_stride, 3)
         padding = tuple(k // 2 for k in kernel)
         x = layers.conv(self.width, kernel, strides, padding=padding, name="conv1")(x)
         x = nn.relu(layers.norm(name="bn1")(x))
@@ -59,20 +59,16 @@ class ResNet3D(Network):
                 x = ResidualBlock(
                     block,
                     self.width * 2**stage,
-                    _triple(2 if stage and i == 0 else 1),
+                    per_axis(2 if stage and i == 0 else 1, 3),
                     layers=layers,
                     shortcut=self.shortcut_type,
                     shortcut_bias=self.bias_downsample,
                     shortcut_gradient=self.shortcut_gradient,
                     name=f"layer{stage + 1}.{i}",
                 )(x)
-            x = endpoints[f"stage{stage + 1}"] = self.perturb(f"stage{stage + 1}", x)
+            x = self.mark(endpoints, f"stage{stage + 1}", x)
         features = endpoints["features"] = global_mean(x)
         return nn.Dense(self.num_classes, name="fc")(features), endpoints
-
-
-def _triple(value: int | tuple[int, int, int]) -> tuple[int, int, int]:
-    return (value,) * 3 if isinstance(value, int) else tuple(value)
 
 
 # MedicalNet's shortcut, parameters

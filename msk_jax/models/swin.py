@@ -185,7 +185,7 @@ class Swin(Network):
                     name=f"features.{2 * stage + 1}.{i}",
                 )(x)
                 block += 1
-            x = endpoints[f"stage{stage + 1}"] = self.perturb(f"stage{stage + 1}", x)
+            x = self.mark(endpoints, f"stage{stage + 1}", x)
         features = global_mean(LayerNorm(name="norm")(full_precision(x)))
         endpoints["features"] = features
         head = nn.Dense(self.num_classes, kernel_init=narrow_normal, name="head")

@@ -91,7 +91,7 @@ class UNet(Network):
         for level, width in enumerate(widths):
             x = max_pool(x, 2, 2) if level else x
             x = convs(width, f"down_{level}.convs" if level else "conv_0", x)
-            x = endpoints[f"encoder{level + 1}"] = self.perturb(f"encoder{level + 1}", x)
+            x = self.mark(endpoints, f"encoder{level + 1}", x)
         for level in (4, 3, 2, 1):
             skip = endpoints[f"encoder{level}"]
             up = x.shape[-1] // 2 if level > 1 else x.shape[-1]
@@ -99,7 +99,7 @@ class UNet(Network):
             x = layers.conv_transpose(up, (2,) * rank, (2,) * rank, name=name)(x)
             x = jnp.concatenate([skip, _repeat_edge(x, skip.shape)], -1)
             x = convs(widths[level - 1] if level > 1 else last, f"upcat_{level}.convs", x)
-            x = endpoints[f"decoder{level}"] = self.perturb(f"decoder{level}", x)
+            x = self.mark(endpoints, f"decoder{level}", x)
         head = Layers().conv(self.num_classes, (1,) * rank, use_bias=True, name="final_conv")
         return head(full_precision(x)), endpoints
 

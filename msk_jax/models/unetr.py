@@ -65,7 +65,7 @@ class UNETR(Network):
             x = UpBlock(block, THREE, TWO, layers, name=f"decoder{level + 1}")(
                 x, endpoints[f"encoder{level}"]
             )
-            x = endpoints[f"up{level}"] = self.perturb(f"up{level}", x)
+            x = self.mark(endpoints, f"up{level}", x)
         head = Layers().conv(self.num_classes, ONE, use_bias=True, name="out.conv.conv")
         return head(full_precision(x)), endpoints
 

@@ -51,7 +51,7 @@ class VGG(Network):
                     x = layers.norm(name=f"features.{place + 1}")(x)
                 x = nn.relu(x)
                 place += 3 if self.batch_norm else 2
-            x = endpoints[f"stage{stage}"] = self.perturb(f"stage{stage}", x)
+            x = self.mark(endpoints, f"stage{stage}", x)
             x = max_pool(x, 2, 2)
             place += 1
         x = channels_first_flat(adaptive_avg_pool(x, (7, 7)))

@@ -60,7 +60,7 @@ class ViT(Network):
             )(x)
             if i + 1 in stages:
                 stage = stages[i + 1]
-                endpoints[stage] = x = self.perturb(stage, x)
+                x = self.mark(endpoints, stage, x)
         features = LayerNorm(EPSILON, name="norm")(full_precision(x[:, 0]))
         endpoints["features"] = features
         head = nn.Dense(self.num_classes, kernel_init=narrow_normal, name="head")

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from flax.traverse_util import flatten_dict
 
-from msk_jax.models.network import Architecture
+from msk_jax.models.network import Architecture, variable_shapes
 from msk_jax.models.torch_weights import Naming, load_torch, rename, to_flax, torch_name
 from msk_jax.parity.references import (
     build_reference,
@@ -63,8 +63,7 @@ def make_pair(architecture: Architecture, size: tuple[int, ...], seed: int = 0, 
     quiet = {name: 0.0 for name in fields if "drop" in name}
     model = architecture.network(**{**architecture.settings, **quiet})
     shape = jax.ShapeDtypeStruct((1, *size, model.in_channels), jnp.float32)
-    empty = jax.eval_shape(model.init, jax.random.key(0), shape)
-    empty = {k: empty[k] for k in ("params", "batch_stats") if k in empty}
+    empty = variable_shapes(model, shape)
     variables = load_torch(empty, state_of(reference), aliases=architecture.aliases)
     return Pair(architecture, model, variables, reference)
 
@@ -140,11 +139,19 @@ def _targets(outputs: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarr
     }
 
 
-def _loss(model, variables, x, targets):
-    (logits, endpoints), updated = model.apply(variables, x, train=True, mutable=["batch_stats"])
-    outputs = {**endpoints, "logits": logits}
-    loss = sum(jnp.mean(jnp.square(outputs[name] - targets[name])) for name in targets)
-    return loss, updated.get("batch_stats", {})
+def _gradients_of(model):
+    """`(params, stats, x, targets) -> ((loss, new stats), gradients)` in training, compiled."""
+
+    def loss_of(params, stats, x, targets):
+        variables = {"params": params, "batch_stats": stats}
+        (logits, endpoints), updated = model.apply(
+            variables, x, train=True, mutable=["batch_stats"]
+        )
+        outputs = {**endpoints, "logits": logits}
+        loss = sum(jnp.mean(jnp.square(outputs[name] - targets[name])) for name in targets)
+        return loss, updated.get("batch_stats", {})
+
+    return jax.jit(jax.value_and_grad(loss_of, has_aux=True))
 
 
 def _reference_loss(pair: Pair, x, targets=None, seed: int = 0):
@@ -186,13 +193,7 @@ def training_errors(pair: Pair, size: tuple[int, ...], batch: int = 2, seed: int
     with jax.enable_x64(True):
         variables = pair.arrays(jnp.float64)
         stats = variables.get("batch_stats", {})
-
-        def loss_of(params):
-            return _loss(pair.model, {"params": params, "batch_stats": stats}, x, targets)
-
-        (loss, updated), grads = jax.jit(jax.value_and_grad(loss_of, has_aux=True))(
-            variables["params"]
-        )
+        (loss, updated), grads = _gradients_of(pair.model)(variables["params"], stats, x, targets)
     floor = GRADIENT_FLOOR * max(np.abs(g).max() for g in gradients.values())
     found = {
         "gradients": worst(grads, gradients, floor),
@@ -228,13 +229,7 @@ def trajectory_errors(
     """
     import torch
 
-    @jax.jit
-    def gradients(params, stats, x, targets):
-        def loss_of(params):
-            return _loss(pair.model, {"params": params, "batch_stats": stats}, x, targets)
-
-        return jax.value_and_grad(loss_of, has_aux=True)(params)
-
+    gradients = _gradients_of(pair.model)
     sgd, adamw = {"momentum": 0.9}, {"weight_decay": 1e-2}
     optimisers = {
         "sgd": (partial(torch.optim.SGD, lr=1e-3, **sgd), optax.sgd(1e-3, **sgd)),

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from msk_jax.models.detection import FasterRCNN, ProposalRule
+from msk_jax.models.network import variable_shapes
 from msk_jax.models.torch_weights import load_torch
 from msk_jax.parity.compare import GRADIENT_FLOOR, relative_error, worst
 from msk_jax.parity.references import channels_last, locate, randomise, state_of
@@ -62,8 +63,7 @@ def make_detector_pair(
     model = FasterRCNN(
         num_classes, backbone=backbone, train_rule=rule, test_rule=rule, box_samples=32
     )
-    empty = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
-    empty = {kind: empty[kind] for kind in ("params", "batch_stats")}
+    empty = variable_shapes(model, jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32))
     return DetectorPair(model, load_torch(empty, state_of(reference)), reference)
 
 

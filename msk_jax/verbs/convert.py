@@ -8,7 +8,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from msk_jax.errors import UserError
-from msk_jax.models.network import Architecture, Network
+from msk_jax.models.network import Architecture, Network, variable_shapes
 from msk_jax.models.registry import architecture, create
 from msk_jax.models.torch_weights import (
     InflationRule,
@@ -85,10 +85,9 @@ def load(folder: Path) -> tuple[str, dict, dict]:
 
 
 def _shapes(entry: Architecture, network: Network) -> dict:
-    """The variables, as shapes."""
+    """The variables at the native size, as shapes."""
     x = jax.ShapeDtypeStruct((1, *entry.size, network.in_channels), jnp.float32)
-    found = jax.eval_shape(network.init, jax.random.key(0), x)
-    return {kind: found[kind] for kind in ("params", "batch_stats") if kind in found}
+    return variable_shapes(network, x)
 
 
 def _with_fresh_head(entry: Architecture, network: Network, variables: dict) -> dict:

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from msk_jax.models.network import variable_shapes
 from msk_jax.models.torch_weights import dump_torch, load_torch
 from msk_jax.parity.compare import relative_error, worst
 from msk_jax.parity.references import channels_last, randomise, state_of
@@ -24,8 +25,7 @@ def block_errors(module, reference, *inputs, train=True, naming=()) -> dict[str,
     """
 
     randomise(reference)
-    empty = jax.eval_shape(module.init, jax.random.key(0), *inputs)
-    empty = {k: empty[k] for k in ("params", "batch_stats") if k in empty}
+    empty = variable_shapes(module, *inputs)
     state = state_of(reference)
     variables = load_torch(empty, state, naming)
     back = dump_torch(variables, naming)

@@ -10,6 +10,7 @@ from msk_jax.models.blocks import CBAM
 from msk_jax.models.fusion import SequenceFusion
 from msk_jax.models.grid_transformer import GridTransformer
 from msk_jax.models.layers import Layers
+from msk_jax.models.network import variable_shapes
 from msk_jax.models.resnet import ResNet
 from msk_jax.models.torch_weights import load_torch
 from msk_jax.models.transnorm import TransNorm, TransNormLayers, for_two_domains, transferability
@@ -118,18 +119,16 @@ def test_a_resnet_with_transnorm_and_weights_of_one_with_batch_norm(need):
     references.randomise(reference)
     x = _random(2, 32, 32, 3).astype(np.float32)
     split = TransNormResNet(2, backbone="resnet18")
-    empty = jax.eval_shape(split.init, jax.random.key(0), x)
-    variables = load_torch(
-        {k: empty[k] for k in ("params", "batch_stats")}, references.state_of(reference)
-    )
+    empty = variable_shapes(split, x)
+    variables = load_torch(empty, references.state_of(reference))
     logits, _ = jax.jit(split.apply)(variables, x)
     with torch.no_grad():
         expected = reference(torch.tensor(x.transpose(0, 3, 1, 2).copy())).numpy()
     assert relative_error(logits, expected) < 1e-5
 
-    plain = jax.eval_shape(ResNet(2, backbone="resnet18").init, jax.random.key(0), x)
+    plain = variable_shapes(ResNet(2, backbone="resnet18"), x)
     both = for_two_domains(plain["batch_stats"])
-    assert jax.tree.structure(both) == jax.tree.structure(dict(empty["batch_stats"]))
+    assert jax.tree.structure(both) == jax.tree.structure(empty["batch_stats"])
     one = for_two_domains({"bn1": {"mean": 1, "var": 2}})["bn1"]
     assert (one["running_mean_source"], one["running_var_target"]) == (1, 2)
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from msk_jax.models.network import variable_shapes
 from msk_jax.models.registry import architecture
 from msk_jax.models.torch_weights import dump_torch, load_torch, recognise
 
@@ -84,9 +85,7 @@ def test_other_names(need, naming, reference, settings):
     assert recognise(entry, state) == entry.namings[naming]
     x = np.random.default_rng(0).normal(size=(2, 40, 48, 3)).astype(np.float32)
     ours = entry.network(**entry.settings)
-    empty = jax.eval_shape(ours.init, jax.random.key(0), x)
-    empty = {k: empty[k] for k in ("params", "batch_stats")}
-    variables = load_torch(empty, state, entry.namings[naming])
+    variables = load_torch(variable_shapes(ours, x), state, entry.namings[naming])
     with torch.no_grad():
         expected = model(torch.tensor(x.transpose(0, 3, 1, 2))).numpy()
     logits, _ = jax.jit(ours.apply)(jax.tree.map(jnp.asarray, variables), x)

@@ -10,6 +10,7 @@ import pytest
 
 from msk_jax.models.blocks import SqueezeExcitation
 from msk_jax.models.efficientnet import ORIGINAL_NORM, TIMM_NAMES, EfficientNet
+from msk_jax.models.network import variable_shapes
 from msk_jax.models.registry import architecture, create, names
 from msk_jax.models.torch_weights import dump_torch, load_torch
 
@@ -45,8 +46,7 @@ def test_gradients_and_statistics_of_a_narrow_one_in_double_precision(need):
         width_factor=0.25, depth_factor=0.34, num_classes=5, dropout=0.0, drop_path=0.0,
         **ORIGINAL_NORM,
     )  # fmt: skip
-    empty = jax.eval_shape(ours.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
-    empty = {k: empty[k] for k in ("params", "batch_stats")}
+    empty = variable_shapes(ours, jnp.zeros((1, 32, 32, 3)))
     variables = load_torch(empty, references.state_of(reference))
     pair = compare.Pair(entry, ours, variables, reference)
     errors = compare.training_errors(pair, (32, 32))
@@ -65,8 +65,7 @@ def test_timms_weights_give_its_logits_and_go_back(need):
     state = references.state_of(model)
     ours = create("efficientnet_b0")
     x = np.random.default_rng(1).normal(size=(1, 64, 64, 3)).astype(np.float32)
-    empty = jax.eval_shape(ours.init, jax.random.key(0), x)
-    variables = load_torch({k: empty[k] for k in ("params", "batch_stats")}, state, TIMM_NAMES)
+    variables = load_torch(variable_shapes(ours, x), state, TIMM_NAMES)
     with torch.no_grad():
         expected = model(torch.tensor(x.transpose(0, 3, 1, 2).copy())).numpy()
     logits, _ = jax.jit(ours.apply)(variables, x)

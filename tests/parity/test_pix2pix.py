@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from msk_jax.errors import UserError
+from msk_jax.models.network import variable_shapes
 from msk_jax.models.registry import architecture, create
 from msk_jax.models.torch_weights import dump_torch, load_torch
 
@@ -65,10 +66,9 @@ def test_the_authors_discriminator():
     references.randomise(theirs)
     model = create("pix2pix_discriminator", width=8)
     x = np.random.default_rng(0).normal(size=(2, 70, 70, 6)).astype(np.float32)
-    variables = jax.jit(model.init)(jax.random.key(0), x)
     naming = architecture("pix2pix_discriminator").namings["pix2pix"]
     state = references.state_of(theirs)
-    variables = load_torch({k: variables[k] for k in ("params", "batch_stats")}, state, naming)
+    variables = load_torch(variable_shapes(model, x), state, naming)
     logits, _ = jax.jit(model.apply)(variables, x)
     with torch.no_grad():
         expected = theirs["model"](torch.tensor(x.transpose(0, 3, 1, 2).copy()))

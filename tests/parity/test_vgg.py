@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from msk_jax.models.layers import adaptive_avg_pool
+from msk_jax.models.network import variable_shapes
 from msk_jax.models.registry import architecture
 from msk_jax.models.torch_weights import dump_torch, load_torch, recognise
 
@@ -37,8 +38,7 @@ def _pair(need, batch_norm):
 
 
 def _empty(model, size):
-    empty = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *size, 3)))
-    return {k: empty[k] for k in ("params", "batch_stats") if k in empty}
+    return variable_shapes(model, jnp.zeros((1, *size, 3)))
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])

@@ -8,6 +8,7 @@ from safetensors.numpy import load_file, save_file
 from msk_jax.cli import main
 from msk_jax.models import MODELS, create
 from msk_jax.models.torch_weights import dump_torch
+from tests.filled import filled
 
 
 def _fails(capsys, *args) -> str:
@@ -22,14 +23,7 @@ def _fails(capsys, *args) -> str:
 @pytest.fixture(scope="module")
 def state():
     """A ResNet-18 state dict with three classes, made without torch."""
-    import jax
-    import jax.numpy as jnp
-
-    model = create("resnet18", num_classes=3)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
-    rng = np.random.default_rng(0)
-    random = jax.tree.map(lambda s: rng.normal(size=s.shape).astype(np.float32), shapes)
-    made = dump_torch({k: random[k] for k in ("params", "batch_stats")})
+    made = dump_torch(filled(create("resnet18", num_classes=3), 1, 64, 64, 3))
     made["bn1.num_batches_tracked"] = np.array(417)
     return made
 
