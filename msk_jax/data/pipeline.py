@@ -4,7 +4,7 @@ A record is one joint; a stack is `num_slices` neighbouring slices of it about o
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -132,11 +132,13 @@ class ShardedCohort:
         data = self._dataset().filter(lambda joint: tf.reduce_any(keep == joint["patient_id"]))
         return data.map(to_stacks, num_parallel_calls=2).unbatch()
 
-    def evaluation_batches(self, patients: set[str], batch_size: int) -> Iterator[np.ndarray]:
-        """All stacks of these patients once, in the order of `table`; the last batch is short."""
-        data = self.stacks(patients).batch(batch_size).prefetch(2)
-        for batch in self._guarded(data.as_numpy_iterator()):
-            yield batch["volume"]
+    def evaluation_batches(self, patients: set[str], batch_size: int) -> Iterable[np.ndarray]:
+        """All stacks of these patients in the order of `table`; the last batch is short.
+
+        May be gone through again, epoch after epoch: the shards are then read and decoded once.
+        """
+        data = self.stacks(patients).batch(batch_size).cache().prefetch(2)
+        return _Batches(lambda: self._guarded(data.as_numpy_iterator()))
 
     def training_batches(
         self,
@@ -173,6 +175,17 @@ class ShardedCohort:
                 "Lower --batch-size or build with another --num-folds."
             )
         return count // batch_size
+
+
+class _Batches:
+    """The volumes of these batches, each time from the first."""
+
+    def __init__(self, batches: Callable[[], Iterator[dict[str, np.ndarray]]]):
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for batch in self._batches():
+            yield batch["volume"]
 
 
 def shuffled_labels(joints: list[dict], seed: int) -> dict[str, int]:

@@ -45,11 +45,16 @@ class Checkpoints:
             raise _cannot_write(self.folder, error) from error
 
     def save(self, step: int, tree: Any, settings: dict) -> None:
-        """Write `tree` and `settings` as `step`, in the background. An existing step stays."""
+        """Write `tree` and `settings` as `step`, in the background. An existing step stays.
+
+        `tree`: arrays that are the same on every device.
+        """
         if step in self._manager.all_steps():
             return
         args = ocp.args.Composite(
-            state=ocp.args.StandardSave(tree), settings=ocp.args.JsonSave(settings)
+            # Off the devices first: orbax would cut each array into one piece per device.
+            state=ocp.args.StandardSave(jax.device_get(tree)),
+            settings=ocp.args.JsonSave(settings),
         )
         self._guard(lambda: self._manager.save(step, args=args))
 
@@ -100,7 +105,7 @@ class Checkpoints:
         try:
             self.wait()
         finally:
-            # Also after a failed write, or its threads would go on writing.
+            # Also after a failed write: orbax holds threads and files.
             with contextlib.suppress(OSError, ValueError):
                 self._manager.close()
 

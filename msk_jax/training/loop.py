@@ -103,7 +103,7 @@ class Trainer:
         state = parallel.TrainState(
             step=jnp.zeros((), jnp.int32),
             opt_state=self._init_optimiser(variables["params"]),
-            key=run_key,
+            key=jax.random.key_data(run_key),
             # A copy: the step donates its input, and nothing can be donated twice.
             average=jax.tree.map(jnp.copy, variables) if averaged else None,
             **variables,
@@ -144,7 +144,8 @@ class _Run:
     def __init__(self, trainer, folder, data, train, validation, settings, last, best, progress):
         self._trainer, self._recipe = trainer, trainer.recipe
         self._folder, self._data = folder, data
-        self._train, self._validation = train, validation
+        self._train = train
+        self._validation_batches = data.evaluation_batches(validation, self._recipe.batch_size)
         self._settings, self._last, self._best = settings, last, best
         self._progress = progress
         self._course = Course()
@@ -214,8 +215,7 @@ class _Run:
     def _end_epoch(self) -> None:
         epoch = self._done // self._trainer.steps_per_epoch
         variables = self._state.variables
-        batches = self._data.evaluation_batches(self._validation, self._recipe.batch_size)
-        probabilities = self._trainer.predict(variables, batches)
+        probabilities = self._trainer.predict(variables, self._validation_batches)
         figures = validation_figures(self._labels, probabilities)
         train_loss = float(np.mean(self._course.epoch_losses))
         rate = float(self._rate(self._done - 1))

@@ -33,6 +33,7 @@ class TrainState:
     batch_stats: Any
     opt_state: Any
     key: jax.Array
+    """Data of a random key, uint32 `[2]`: a checkpoint holds plain numbers."""
     average: Any = None
     """Moving average of `params` and `batch_stats`; None where the recipe keeps none."""
 
@@ -59,7 +60,8 @@ def train_step(
 
     `batch`: `volume` int16 `[b, height, width, slices]`, `label` int `[b]`, `weight` float `[b]`.
     """
-    augment_key, dropout_key = jax.random.split(jax.random.fold_in(state.key, state.step))
+    key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
+    augment_key, dropout_key = jax.random.split(key)
     keys = example_keys(augment_key, batch["label"].shape[0], AXIS)
     images = jax.vmap(augmentation)(keys, preprocess.window(batch["volume"]))
     # Without the barrier the compiler draws the noise again for the backward pass.

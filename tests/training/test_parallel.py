@@ -40,7 +40,7 @@ def _run(num_devices, steps):
     state = parallel.TrainState(
         step=jnp.zeros((), jnp.int32),
         opt_state=optimiser.init(variables["params"]),
-        key=jax.random.key(7),
+        key=jax.random.key_data(jax.random.key(7)),
         average=jax.tree.map(jnp.copy, variables),
         **variables,
     )
