@@ -40,8 +40,8 @@ full = Stage(
     recipe=Recipe(
         epochs=100,
         batch_size=16,
-        learning_rate=1e-4,
-        head_learning_rate=1e-3,
+        learning_rate=1e-3,
+        rates=(("encoder/.*", 0.1), (".*", 1.0)),
         warmup_epochs=5,
         patience=15,
         augmentation=Augmentation(rotation=15.0, scaling=0.1, translation=0.1),
@@ -77,8 +77,7 @@ experiment = Experiment(
         recipe=dataclasses.replace(
             full.recipe,
             epochs=14,
-            learning_rate=1e-3,
-            head_learning_rate=None,
+            rates=((".*", 1.0),),
             warmup_epochs=1,
             average_decay=0.98,
             monitor="none",
@@ -117,16 +116,19 @@ experiment = Experiment(
         "epochs": "100 at most, for patience ends training sooner (small: 14, what two cores do in "
         "a minute or so per fold)",
         "batch_size": "16 stacks, drawn from all training patients; fits one accelerator",
-        "learning_rate": "AdamW, warm-up, cosine decay; nothing of the training is published. "
-        "1e-4 (full), as for weights that may be pretrained; 1e-3 (small), which starts at random",
-        "head_learning_rate": "ten times the encoder's, for the rest always starts at random "
-        "(full); one rate for all (small)",
+        "optimiser": "AdamW; nothing of the training is published",
+        "learning_rate": "1e-3, for what starts at random",
+        "rates": "a tenth for the encoder, whose weights may be pretrained (full); one rate for "
+        "all (small)",
+        "schedule": "a cosine, which has no further setting to choose",
         "final_learning_rate": "1e-6: the cosine ends at next to nothing",
         "warmup_epochs": "5 of 100 epochs (small: 1 of 14), while AdamW's averages fill",
         "weight_decay": "1e-4, light, of kernels alone",
         "gradient_clip": "a norm of 1, so that one odd batch cannot undo an epoch",
         "average_decay": "none, the best epoch is taken (full); 0.98 (small): the mean of some "
         "fifty steps instead of an epoch that six validation patients would pick",
+        "sampling": "every stack once an epoch: the loss is weighed instead",
+        "mixup": "none: a lesion mixed with another joint is no lesion that a scanner shows",
         "class_weights": "slices with a lesion are not half of all",
         "label_smoothing": "none: labels are taken as they are",
         "monitor": "the AUC of the validation fold picks the epoch (full); none does (small), as "

@@ -10,7 +10,7 @@ from pathlib import Path
 import tyro
 
 from msk_jax import experiment as catalogue
-from msk_jax.errors import UserError
+from msk_jax.errors import Stopped, UserError
 from msk_jax.experiment import Experiment
 from msk_jax.flags import plain, study
 
@@ -49,6 +49,9 @@ def main(args: Sequence[str] | None = None) -> None:
         _dispatch(list(sys.argv[1:] if args is None else args))
     except UserError as error:
         _leave(str(error))
+    except Stopped as stopped:
+        print(f"msk-jax: {stopped}", file=sys.stderr)
+        sys.exit(143)
     except OSError as error:
         where, what = error.filename or "A file", error.strerror or str(error)
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):

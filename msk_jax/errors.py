@@ -1,4 +1,4 @@
-"""The one exception whose text is meant for the person at the keyboard."""
+"""The exceptions whose text is meant for the person at the keyboard."""
 
 
 class UserError(ValueError):
@@ -6,4 +6,11 @@ class UserError(ValueError):
 
     The message is one or more whole sentences: what was wrong, where (file, patient, series,
     column) and what to do. The command line prints it without a traceback and exits with 2.
+    """
+
+
+class Stopped(Exception):
+    """A run was asked to stop (SIGTERM), has saved where it stands, and can be taken up again.
+
+    The command line prints the message and exits with 143, as a process that SIGTERM ended.
     """

@@ -16,7 +16,7 @@ _stage = Stage(
     ),
     preprocess=whole.stage.preprocess,
     recipe=Recipe(
-        epochs=2, batch_size=16, learning_rate=3e-3, head_learning_rate=None, warmup_epochs=0,
+        epochs=2, batch_size=16, learning_rate=3e-3, rates=((".*", 1.0),), warmup_epochs=0,
         augmentation=Augmentation(rotation=5.0),
     ),
 )  # fmt: skip

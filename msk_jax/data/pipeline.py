@@ -6,6 +6,7 @@ A record is one joint; a stack is `num_slices` neighbouring slices of it about o
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +33,7 @@ class ShardedCohort:
         num_slices: odd number of slices in a stack.
         context_slices: slices that the shards hold on each side of the first and last centre.
         relabel: new label per patient, for checks with shuffled labels; none keeps the true ones.
+        host, num_hosts: batches hold the records of this host's share alone, an even part of all.
 
     Raises:
         UserError: no cohort there, an unreadable shard, or a stack deeper than the shards hold.
@@ -43,6 +45,8 @@ class ShardedCohort:
         num_slices: int,
         context_slices: int,
         relabel: Mapping[str, int] | None = None,
+        host: int = 0,
+        num_hosts: int = 1,
     ):
         if num_slices < 1 or num_slices % 2 == 0 or num_slices // 2 > context_slices:
             raise UserError(
@@ -53,6 +57,7 @@ class ShardedCohort:
         self._num_slices = num_slices
         self.context_slices = context_slices
         self._relabel = dict(relabel or {})
+        self._host, self._num_hosts = host, num_hosts
         self.patient_labels: dict[str, int] = {}
         """Class of each patient as built, whatever `relabel` says."""
         self.joints = self._read_joints()
@@ -80,12 +85,12 @@ class ShardedCohort:
             joints.append(joint)
         return joints
 
-    def _dataset(self, **options):
+    def _dataset(self, split: Any = "all", **options):
         import tensorflow_datasets as tfds
 
         config = tfds.ReadConfig(try_autocache=False, interleave_cycle_length=1)
         return self._builder.as_dataset(
-            split="all", shuffle_files=False, read_config=config, **options
+            split=split, shuffle_files=False, read_config=config, **options
         )
 
     def _guarded(self, records: Iterable) -> Iterator:
@@ -112,8 +117,12 @@ class ShardedCohort:
         return StackTable(np.array(unit), np.array(patient), np.array(label, np.int32))
 
     def stacks(self, patients: set[str]):
-        """A `tf.data.Dataset` of `volume` int16 `[height, width, slices]` and `label`."""
+        """A `tf.data.Dataset` of this host's stacks.
+
+        `volume` int16 `[height, width, slices]`, `label`, and `unit_id` as in `table`.
+        """
         import tensorflow as tf
+        import tensorflow_datasets as tfds
 
         keep = tf.constant(sorted(patients) or [""])
         labels = tf.constant([self._relabel.get(p, -1) for p in sorted(patients)] or [-1], tf.int64)
@@ -127,15 +136,19 @@ class ShardedCohort:
             if self._relabel:
                 mine = tf.boolean_mask(labels, keep == joint["patient_id"])[0]
                 label = tf.fill(tf.shape(label), mine)
-            return {"volume": volume, "label": tf.cast(label, tf.int32)}
+            count = tf.strings.as_string(tf.range(tf.shape(label)[0]))
+            unit = tf.strings.join([joint["joint_id"], "/", count])
+            return {"volume": volume, "label": tf.cast(label, tf.int32), "unit_id": unit}
 
-        data = self._dataset().filter(lambda joint: tf.reduce_any(keep == joint["patient_id"]))
+        mine = tfds.even_splits("all", self._num_hosts)[self._host]
+        data = self._dataset(mine).filter(lambda joint: tf.reduce_any(keep == joint["patient_id"]))
         return data.map(to_stacks, num_parallel_calls=2).unbatch()
 
     def evaluation_batches(self, patients: set[str], batch_size: int) -> Iterable[np.ndarray]:
         """All stacks of these patients in the order of `table`; the last batch is short.
 
-        May be gone through again, epoch after epoch: the shards are then read and decoded once.
+        Of several hosts each gives its part, in the order of the hosts. May be gone through again,
+        epoch after epoch: the shards are then read and decoded once.
         """
         data = self.stacks(patients).batch(batch_size).cache().prefetch(2)
         return _Batches(lambda: self._guarded(data.as_numpy_iterator()))
@@ -147,12 +160,21 @@ class ShardedCohort:
         steps_per_epoch: int,
         seed: tuple[int, ...],
         first_step: int,
+        balanced: bool = False,
     ) -> Iterator[dict[str, np.ndarray]]:
         """Batches without end, epoch after epoch, beginning with step number `first_step`.
 
-        The order of an epoch depends on `(*seed, epoch)` alone, so a resumed run sees what the
-        interrupted one would have seen. Stacks beyond `steps_per_epoch` batches wait for the next
-        epoch's order.
+        The order of an epoch depends on `(*seed, epoch)` alone and on the number of hosts, so a
+        resumed run sees what the interrupted one would have seen. Stacks beyond `steps_per_epoch`
+        batches wait for the next epoch's order.
+
+        Args:
+            patients: whose stacks.
+            batch_size: stacks of this host in a batch.
+            steps_per_epoch: batches of an epoch.
+            seed: what the order depends on.
+            first_step: which batch comes first, counted over all epochs.
+            balanced: classes in turn, each as often as it takes, instead of every stack once.
         """
         import tensorflow as tf
 
@@ -161,10 +183,33 @@ class ShardedCohort:
         epoch, skip = divmod(first_step, steps_per_epoch)
         while True:
             order = int(np.random.SeedSequence((*seed, epoch)).generate_state(1)[0] >> 1)
-            data = stacks.shuffle(_SHUFFLE_STACKS, seed=order, reshuffle_each_iteration=False)
+            data = self._in_order(stacks, order, balanced)
             data = data.batch(batch_size, drop_remainder=True).take(steps_per_epoch).skip(skip)
-            yield from self._guarded(data.prefetch(tf.data.AUTOTUNE).as_numpy_iterator())
+            batches = self._guarded(data.prefetch(tf.data.AUTOTUNE).as_numpy_iterator())
+            found = skip
+            for batch in batches:
+                found += 1
+                yield batch
+            if found < steps_per_epoch:
+                raise UserError(
+                    f"The share of host {self._host + 1} of {self._num_hosts} lacks training "
+                    "stacks, or those of a class. Start fewer hosts or build with fewer folds."
+                )
             epoch, skip = epoch + 1, 0
+
+    def _in_order(self, stacks, seed: int, balanced: bool):
+        """One epoch's order of the stacks, without end where some are needed more than once."""
+        import tensorflow as tf
+
+        def shuffled(data):
+            return data.shuffle(_SHUFFLE_STACKS, seed=seed, reshuffle_each_iteration=False)
+
+        if not balanced:
+            # Hosts whose share is smaller than others' begin again, so that all reach the end.
+            return shuffled(stacks) if self._num_hosts == 1 else shuffled(stacks).repeat()
+        classes = sorted({int(label) for joint in self.joints for label in joint["stack_labels"]})
+        each = [shuffled(stacks.filter(lambda s, c=c: s["label"] == c)).repeat() for c in classes]
+        return tf.data.Dataset.choose_from_datasets(each, tf.data.Dataset.range(len(each)).repeat())
 
     def steps_per_epoch(self, patients: set[str], batch_size: int) -> int:
         """Full batches in the stacks of these patients; UserError where there is none."""

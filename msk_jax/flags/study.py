@@ -67,7 +67,11 @@ class Build:
 
 @dataclasses.dataclass(frozen=True)
 class Train:
-    """Train one network per fold on all local devices. Run the same command again to resume."""
+    """Train one network per fold on all devices. Run the same command again to resume.
+
+    On several hosts, run it on each: on the workers of a TPU VM and in the tasks of Slurm they find
+    each other; elsewhere give --coordinator, --num-hosts and --host. They share --workdir.
+    """
 
     data_dir: Path
     """The folder that `build` wrote."""
@@ -80,12 +84,34 @@ class Train:
     """Start from the settings that a laptop trains in minutes, instead of the full ones."""
     fold: int | None = None
     """Train this fold only; to share folds among machines."""
+    dry_run: bool = False
+    """Print the plan (devices, batch, steps, memory, disk) and stop."""
+    histograms: bool = False
+    """Write the distribution of every parameter to TensorBoard after each epoch."""
+    profile: bool = False
+    """Trace five early steps into WORKDIR/profile, for TensorBoard or Perfetto."""
+    coordinator: str | None = None
+    """host:port of the first of several hosts."""
+    num_hosts: int | None = None
+    """How many hosts there are."""
+    host: int | None = None
+    """Which of them this is, from 0."""
 
     def run(self, experiment: Experiment) -> None:
+        from msk_jax.training.parallel import join_hosts
+        from msk_jax.training.watch import Watching
         from msk_jax.verbs import train
 
-        stage = Stage(self.model, self.preprocess, self.recipe)
-        train.run(experiment, stage, self.data_dir, self.workdir, self.fold)
+        join_hosts(self.coordinator, self.num_hosts, self.host)
+        train.run(
+            experiment,
+            Stage(self.model, self.preprocess, self.recipe),
+            self.data_dir,
+            self.workdir,
+            self.fold,
+            watching=Watching(self.histograms, self.workdir / "profile" if self.profile else None),
+            dry_run=self.dry_run,
+        )
 
 
 @dataclasses.dataclass(frozen=True)

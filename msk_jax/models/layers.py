@@ -15,9 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 
 from msk_jax.errors import UserError
 from msk_jax.models.convolution import conv_transpose, convolve, depthwise
+
+ENDPOINT = "endpoint"
+"""What rematerialisation knows the outputs of stages by."""
 
 # The initialisation of torchvision's ResNet: variance 2 / (kernel size x output channels).
 he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal")
@@ -223,6 +227,11 @@ class Dropout(nn.Module):
         shape = (1,) * (x.ndim - 1) if self.whole else x.shape[1:]
         keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - self.rate, shape))(keys)
         return jnp.where(keep, x / (1 - self.rate), 0)
+
+
+def endpoint(module: nn.Module, name: str, x: jax.Array) -> jax.Array:
+    """`x` of a module, under a name: Grad-CAM may ask about it, and rematerialisation keeps it."""
+    return module.perturb(name, checkpoint_name(x, ENDPOINT))
 
 
 def example_keys(key: jax.Array, batch: int, axis_name: str | None) -> jax.Array:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from msk_jax.models.aspp import ASPP
-from msk_jax.models.layers import Layers, global_mean
+from msk_jax.models.layers import Layers, endpoint, global_mean
 from msk_jax.models.resnet import ResNetEncoder
 from msk_jax.models.rfpn import ResidualFPN
 
@@ -91,12 +91,12 @@ class MS25DNet(nn.Module):
                 c.pyramid_features, c.aspp_rates, c.dropout, c.allow_degenerate,
                 layers, name="aspp",
             )(top)  # fmt: skip
-            top = endpoints["context"] = self.perturb("context", top)
+            top = endpoints["context"] = endpoint(self, "context", top)
         levels = [top]
         if c.rfpn:
             maps = [endpoints[f"stage{i}"] for i in (1, 2, 3)] + [top]
             levels = ResidualFPN(c.pyramid_features, layers, name="rfpn")(maps)
-            levels = [self.perturb(f"pyramid{i}", level) for i, level in enumerate(levels)]
+            levels = [endpoint(self, f"pyramid{i}", level) for i, level in enumerate(levels)]
             endpoints |= {f"pyramid{i}": level for i, level in enumerate(levels)}
         pooled = [global_mean(level) for level in levels]
         features = endpoints["features"] = jnp.concatenate(pooled, -1)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from msk_jax.errors import UserError
-from msk_jax.models.layers import Layers, per_axis
+from msk_jax.models.layers import Layers, endpoint, per_axis
 
 
 class Network(nn.Module):
@@ -80,7 +80,7 @@ class Network(nn.Module):
 
     def mark(self, endpoints: dict[str, Any], name: str, x: jax.Array) -> jax.Array:
         """`x`, kept as an endpoint of this name that Grad-CAM can ask about."""
-        endpoints[name] = self.perturb(name, x)
+        endpoints[name] = endpoint(self, name, x)
         return endpoints[name]
 
 

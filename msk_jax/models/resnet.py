@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from msk_jax.models.layers import Layers, global_mean
+from msk_jax.models.layers import Layers, endpoint, global_mean
 from msk_jax.models.network import Architecture, Network
 
 # block, blocks per stage
@@ -118,7 +118,7 @@ class ResNetEncoder(nn.Module):
                     self.layers,
                     name=f"layer{stage + 1}.{i}",
                 )(x)
-            x = self.perturb(f"stage{stage + 1}", x)
+            x = endpoint(self, f"stage{stage + 1}", x)
             endpoints[f"stage{stage + 1}"] = x
         return endpoints
 

@@ -12,7 +12,7 @@ import jax
 from msk_jax.errors import UserError
 from msk_jax.models.attention import MONAI, TransformerLayer, narrow_normal
 from msk_jax.models.dynunet import DoubleConv, UpBlock
-from msk_jax.models.layers import LayerNorm, Layers, full_precision
+from msk_jax.models.layers import LayerNorm, Layers, endpoint, full_precision
 from msk_jax.models.network import Architecture, Network
 
 PATCH = 16  # each of the four decoder levels doubles the size
@@ -59,7 +59,7 @@ class UNETR(Network):
                 y = block(features, THREE, ONE, name=f"{name}.1")(up(name=f"{name}.0.conv")(y))
             endpoints[f"encoder{level}"] = y
         endpoints["encoder5"] = tokens[-1]
-        endpoints = {name: self.perturb(name, y) for name, y in endpoints.items()}
+        endpoints = {name: endpoint(self, name, y) for name, y in endpoints.items()}
         x = endpoints["encoder5"]
         for level in (4, 3, 2, 1):
             x = UpBlock(block, THREE, TWO, layers, name=f"decoder{level + 1}")(

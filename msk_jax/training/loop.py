@@ -1,10 +1,10 @@
 """Training one network on one split, to be killed and resumed at any moment."""
 
-import csv
+import collections
 import dataclasses
 import math
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,17 @@ from sklearn.metrics import roc_auc_score
 
 from msk_jax.data.augment import Preprocess
 from msk_jax.data.pipeline import ShardedCohort
-from msk_jax.errors import UserError
+from msk_jax.errors import Stopped, UserError
 from msk_jax.files import write_json
 from msk_jax.models.torch_weights import load_encoder, read_state_dict
 from msk_jax.training import parallel
 from msk_jax.training.checkpoints import Checkpoints
 from msk_jax.training.optimiser import learning_rate_schedule, make_optimiser
 from msk_jax.training.recipe import Recipe
+from msk_jax.training.records import Board, History, NoRecords
+from msk_jax.training.step import StepSettings, TrainState, first_state
+from msk_jax.training.watch import NOTHING_MORE, Pace, Watching, noting_sigterm
 
-HISTORY_COLUMNS = ("step", "epoch", "split", "loss", "auc", "learning_rate")
 Progress = Callable[[int, int, str], None]
 
 
@@ -53,7 +55,7 @@ class Trainer:
     """Compiles the steps of one network and recipe once and trains it on any number of splits.
 
     Args:
-        model: gives `(logits, endpoints)`, its batch norm synchronised over `parallel.AXIS`.
+        model: gives `(logits, endpoints)`, its batch norm synchronised over `step.AXIS`.
         num_classes: of its softmax.
         image_shape: `(height, width, slices)` as stored in the shards.
     """
@@ -67,23 +69,18 @@ class Trainer:
         num_classes: int,
         steps_per_epoch: int,
     ):
-        parallel.check_batch_size(recipe.batch_size, jax.local_device_count())
         self.recipe, self.preprocess = recipe, preprocess
+        self.batch_size = recipe.batch_size // jax.process_count()
         self.steps_per_epoch = steps_per_epoch
         self.image_shape = image_shape
         self.model = model
         self.num_classes = num_classes
-        self._optimiser = make_optimiser(recipe, steps_per_epoch)
-        self._init = jax.jit(model.init)
-        self._init_optimiser = jax.jit(self._optimiser.init)
-        self._step = parallel.parallel_train_step(
-            model=self.model,
-            optimiser=self._optimiser,
-            preprocess=preprocess,
-            augmentation=recipe.augmentation,
-            label_smoothing=recipe.label_smoothing,
-            average_decay=recipe.average_decay,
+        self.step_settings = StepSettings(
+            model, num_classes, make_optimiser(recipe, steps_per_epoch), preprocess, recipe
         )
+        self._init = jax.jit(model.init)
+        self._first_state = jax.jit(partial(first_state, self.step_settings))
+        self.step = parallel.parallel_train_step(self.step_settings)
         self._predict = parallel.parallel_predict(self.model, preprocess)
 
     def untrained_variables(self, key: jax.Array) -> dict[str, Any]:
@@ -92,23 +89,14 @@ class Trainer:
         variables = self._init(key, image)
         return {name: variables[name] for name in ("params", "batch_stats")}
 
-    def initial_state(self, split: int) -> parallel.TrainState:
+    def initial_state(self, split: int) -> TrainState:
         """The state before the first step; `split` tells the folds' random numbers apart."""
         key = jax.random.fold_in(jax.random.key(self.recipe.seed), split)
         init_key, run_key = jax.random.split(key)
         variables = self.untrained_variables(init_key)
         if self.recipe.init_from is not None:
             variables = load_encoder(variables, read_state_dict(self.recipe.init_from))
-        averaged = self.recipe.average_decay is not None
-        state = parallel.TrainState(
-            step=jnp.zeros((), jnp.int32),
-            opt_state=self._init_optimiser(variables["params"]),
-            key=jax.random.key_data(run_key),
-            # A copy: the step donates its input, and nothing can be donated twice.
-            average=jax.tree.map(jnp.copy, variables) if averaged else None,
-            **variables,
-        )
-        return parallel.replicate(state)
+        return parallel.replicate(self._first_state(variables, run_key))
 
     def fit(
         self,
@@ -119,45 +107,59 @@ class Trainer:
         validation: set[str],
         settings: dict,
         progress: Progress,
+        watching: Watching = NOTHING_MORE,
     ) -> None:
-        """Train into `folder`, going on from its last checkpoint; returns at once when finished."""
+        """Train into `folder`, going on from its last checkpoint; returns at once when finished.
+
+        Raises:
+            Stopped: SIGTERM came; where the run stands is saved.
+            UserError: the loss is no longer finite, or nothing can be written.
+        """
         if (folder / "finished.json").exists():
             return
         folder.mkdir(parents=True, exist_ok=True)
         with (
             Checkpoints(folder / "last", keep=2) as last,
             Checkpoints(folder / "best", keep=2) as best,
+            noting_sigterm() as asked_to_stop,
         ):
-            run = _Run(self, folder, data, train, validation, settings, last, best, progress)
+            run = _Run(self, folder, data, train, validation, settings, last, best)
             run.resume(self.initial_state(split))
-            run.go(split)
+            run.go(split, progress, watching, asked_to_stop)
         run.finish()
 
     def predict(self, variables: Any, batches) -> np.ndarray:
-        """Probabilities `[n, classes]` for batches of stored volumes."""
-        return parallel.predict_all(self._predict, variables, batches, self.recipe.batch_size)
+        """Probabilities `[n, classes]` for batches of stored volumes, on this host's devices."""
+        return parallel.predict_all(self._predict, variables, batches, self.batch_size)
+
+
+@dataclasses.dataclass
+class _Pending:
+    """A step whose loss has not been looked at."""
+
+    step: int
+    loss: jax.Array
+    unit_ids: np.ndarray
 
 
 class _Run:
     """One call of `Trainer.fit`."""
 
-    def __init__(self, trainer, folder, data, train, validation, settings, last, best, progress):
+    def __init__(self, trainer, folder, data, train, validation, settings, last, best):
         self._trainer, self._recipe = trainer, trainer.recipe
-        self._folder, self._data = folder, data
-        self._train = train
-        self._validation_batches = data.evaluation_batches(validation, self._recipe.batch_size)
+        self._folder, self._data, self._train = folder, data, train
+        self._validation_batches = data.evaluation_batches(validation, trainer.batch_size)
         self._settings, self._last, self._best = settings, last, best
-        self._progress = progress
         self._course = Course()
+        self._pending = collections.deque()
+        self._pace = Pace(self._recipe.batch_size)
         self._labels = data.table(validation).label
-        self._weights = _class_weights(
-            data.table(train).label, trainer.num_classes, self._recipe.class_weights
-        )
-        heads = self._recipe.head_learning_rate or self._recipe.learning_rate
-        self._rate = learning_rate_schedule(self._recipe, trainer.steps_per_epoch, heads)
+        balanced = self._recipe.class_weights and self._recipe.sampling == "all"
+        self._weights = _class_weights(data.table(train).label, trainer.num_classes, balanced)
+        self._rate = learning_rate_schedule(self._recipe, trainer.steps_per_epoch)
         self._total = self._recipe.epochs * trainer.steps_per_epoch
 
-    def resume(self, state: parallel.TrainState) -> None:
+    def resume(self, state: TrainState) -> None:
         self._state = state
         step = self._last.latest()
         if step is not None:
@@ -165,46 +167,92 @@ class _Run:
             course = self._last.settings(step, _COURSE)["course"]
             self._course = Course(**{name: course[name] for name in _COURSE["course"]})
         self._done = step or 0
-        self._history = _History(self._folder / "history.csv", upto=self._done)
-        self._board = _Scalars(self._folder / "tensorboard")
+        self._history = self._board = NoRecords()
+        if jax.process_index() == 0:
+            self._history = History(self._folder / "history.csv", upto=self._done)
+            self._board = Board(self._folder / "tensorboard")
 
-    def go(self, split: int) -> None:
+    def go(self, split: int, progress: Progress, watching: Watching, asked_to_stop) -> None:
         """Train from where the run stands to its last epoch or its early stop."""
         steps, every = self._trainer.steps_per_epoch, self._recipe.checkpoint_every
         batches = self._data.training_batches(
-            self._train, self._recipe.batch_size, steps, (self._recipe.seed, split), self._done
+            self._train,
+            self._trainer.batch_size,
+            steps,
+            (self._recipe.seed, split),
+            self._done,
+            balanced=self._recipe.sampling == "balanced",
         )
-        pending = []
+        trace = watching.trace()
         while self._done < self._total and not self._stopped():
-            batch = next(batches)
-            batch["weight"] = self._weights[batch["label"]]
-            batch = parallel.split_over_devices(batch, jax.local_device_count())
-            self._state, metrics = self._trainer._step(self._state, batch)
-            pending.append(metrics["loss"])
-            self._done += 1
+            if trace is not None:
+                trace.step(lambda: jax.block_until_ready(self._state))
+            self._step(batches)
             end_of_epoch = self._done % steps == 0
-            if end_of_epoch or (every and self._done % every == 0):
-                self._course.epoch_losses += [float(loss) for loss in pending]
-                pending = []
-                self._check_finite()
+            stop = asked_to_stop(self._done)
+            if end_of_epoch or stop or (every and self._done % every == 0):
+                self._look_at_losses(all_of_them=True)
                 if end_of_epoch:
-                    self._end_epoch()
+                    self._end_epoch(watching)
                 self._save()
-            self._progress(self._done, self._total, self._note())
+            progress(self._done, self._total, self._note())
+            if stop and self._done < self._total:
+                self._last.wait()
+                raise Stopped(
+                    f"Asked to stop. Step {self._done} of {self._total} is saved in "
+                    f"{self._folder}. Run the same command again to go on."
+                )
+
+    def _step(self, batches: Iterator[dict[str, np.ndarray]]) -> None:
+        with self._pace.input():
+            batch = next(batches)
+        unit_ids = batch.pop("unit_id")
+        if self._done == 0:
+            self._show(batch["volume"])
+        batch["weight"] = self._weights[batch["label"]]
+        batch = parallel.split_over_devices(batch, jax.local_device_count())
+        self._state, metrics = self._trainer.step(self._state, batch)
+        self._done += 1
+        self._pending.append(_Pending(self._done, metrics["loss"], unit_ids))
+        # Hosts must find a fault at the same step, or one would wait for the other without end.
+        self._look_at_losses(all_of_them=jax.process_count() > 1 and self._done % 50 == 0)
+        self._pace.step()
+
+    def _show(self, volumes: np.ndarray) -> None:
+        """The middle slices of the first batch, as the network's window shows them."""
+        middle = self._trainer.preprocess.window(jnp.asarray(volumes[:8]))
+        middle = middle[..., middle.shape[-1] // 2, None]
+        self._board.pictures(0, "train/middle_slices", np.asarray(middle))
+
+    def _look_at_losses(self, all_of_them: bool) -> None:
+        """Take up the losses that are there, or wait for all; stop where one is not finite."""
+        ready = jax.process_count() == 1
+        while self._pending and (all_of_them or (ready and self._pending[0].loss.is_ready())):
+            pending = self._pending.popleft()
+            loss = float(pending.loss)
+            self._course.epoch_losses.append(loss)
+            if not math.isfinite(loss):
+                self._give_up(pending)
+
+    def _give_up(self, pending: _Pending) -> None:
+        place = self._folder / "not_finite"
+        with Checkpoints(place) as checkpoints:
+            checkpoints.save(self._done, self._state, self._settings)
+        units = ", ".join(pending.unit_ids.astype(str)[:4])
+        more = len(pending.unit_ids) - 4
+        raise UserError(
+            f"The loss is no longer a finite number at step {pending.step} in {self._folder}; its "
+            f"stacks were {units}{f' and {more} more' if more > 0 else ''}. The state is kept in "
+            f"{place}. Lower --learning-rate or --gradient-clip and give a new --workdir."
+        )
 
     def _note(self) -> str:
         best = self._course.best
-        return "" if best is None else f"best validation {self._recipe.monitor} {best:.3f}"
+        found = "" if best is None else f"best validation {self._recipe.monitor} {best:.3f}"
+        return ", ".join(filter(None, (self._pace.words(), found)))
 
     def _stopped(self) -> bool:
         return self._course.stale_epochs >= self._recipe.patience
-
-    def _check_finite(self) -> None:
-        if not all(map(math.isfinite, self._course.epoch_losses)):
-            raise UserError(
-                f"The loss is no longer a finite number near step {self._done} in {self._folder}. "
-                "Lower --learning-rate or --gradient-clip and give a new --workdir."
-            )
 
     def _save(self) -> None:
         # The course may name a new best: it must not be on disk before the best itself is.
@@ -212,19 +260,23 @@ class _Run:
         course = {"course": dataclasses.asdict(self._course)}
         self._last.save(self._done, self._state, {**self._settings, **course})
 
-    def _end_epoch(self) -> None:
+    def _end_epoch(self, watching: Watching) -> None:
         epoch = self._done // self._trainer.steps_per_epoch
         variables = self._state.variables
-        probabilities = self._trainer.predict(variables, self._validation_batches)
-        figures = validation_figures(self._labels, probabilities)
+        here = parallel.on_this_host(variables)
+        mine = self._trainer.predict(here, self._validation_batches)
+        figures = validation_figures(self._labels, parallel.gather_rows(mine))
         train_loss = float(np.mean(self._course.epoch_losses))
         rate = float(self._rate(self._done - 1))
         self._history.add(self._done, epoch, "train", train_loss, math.nan, rate)
         self._history.add(self._done, epoch, "validation", figures["loss"], figures["auc"], rate)
-        self._board.write(self._done, {
+        self._board.figures(self._done, {
             "train/loss": train_loss, "validation/loss": figures["loss"],
-            "validation/auc": figures["auc"], "learning_rate": rate,
+            "validation/auc": figures["auc"], "learning_rate": rate, **self._pace.figures(),
         })  # fmt: skip
+        if watching.histograms:
+            self._board.distributions(self._done, self._state.params)
+        self._pace.restart()
         course = self._course
         course.epoch_losses = []
         if self._is_better(figures):
@@ -248,7 +300,9 @@ class _Run:
             "best_step": self._course.best_step,
             "best": self._course.best,
         }
-        write_json(self._folder / "finished.json", result)
+        if jax.process_index() == 0:
+            write_json(self._folder / "finished.json", result)
+        parallel.wait_for_all(f"finished {self._folder}")
 
 
 def validation_figures(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
@@ -275,45 +329,3 @@ def _class_weights(labels: np.ndarray, num_classes: int, balanced: bool) -> np.n
         )
     weights = len(labels) / (num_classes * counts) if balanced else np.ones(num_classes)
     return weights.astype(np.float32)
-
-
-class _History:
-    """`history.csv`, cut back to what the restored checkpoint knew."""
-
-    def __init__(self, path: Path, upto: int):
-        kept = []
-        if path.exists():
-            with path.open(newline="") as file:
-                # A kill may have left half a row; what it belongs to is trained again anyway.
-                whole = (
-                    r for r in csv.DictReader(file) if (r["step"] or "").isdigit() and r["loss"]
-                )
-                kept = [row for row in whole if int(row["step"]) <= upto]
-        self._path = path
-        temporary = path.with_name(path.name + ".partial")
-        with temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, HISTORY_COLUMNS)
-            writer.writeheader()
-            writer.writerows(kept)
-        os.replace(temporary, path)
-
-    def add(self, *values) -> None:
-        row = ["" if isinstance(v, float) and math.isnan(v) else v for v in values]
-        with self._path.open("a", newline="") as file:
-            csv.writer(file).writerow(row)
-
-
-class _Scalars:
-    """TensorBoard scalars."""
-
-    def __init__(self, folder: Path):
-        import tensorflow as tf
-
-        self._summary = tf.summary
-        self._writer = tf.summary.create_file_writer(str(folder))
-
-    def write(self, step: int, values: dict[str, float]) -> None:
-        with self._writer.as_default():
-            for name, value in values.items():
-                self._summary.scalar(name, value, step=step)
-        self._writer.flush()

@@ -1,115 +1,35 @@
-"""All parallelism: the training and prediction step over every device.
+"""All parallelism: the training and prediction step over every device of every host.
 
 The state is replicated, the batch is split along its first axis `[devices, batch / devices, ...]`.
-Losses and gradients are sums over examples divided by the weight of the whole batch, so a step
-gives the same numbers on one device and on many.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import glob
+import math
+import os
+from collections.abc import Callable, Iterable
 from typing import Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jax import lax
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from msk_jax.data.augment import Augmentation, Preprocess
+from msk_jax.data.augment import Preprocess
 from msk_jax.errors import UserError
-from msk_jax.models.layers import example_keys
-
-AXIS = "device"
-Batch = Mapping[str, jax.Array]
+from msk_jax.training.recipe import Recipe
+from msk_jax.training.step import AXIS, Batch, StepSettings, train_step
 
 
-@flax.struct.dataclass
-class TrainState:
-    """Everything a run needs to go on: it is what a checkpoint holds."""
-
-    step: jax.Array
-    params: Any
-    batch_stats: Any
-    opt_state: Any
-    key: jax.Array
-    """Data of a random key, uint32 `[2]`: a checkpoint holds plain numbers."""
-    average: Any = None
-    """Moving average of `params` and `batch_stats`; None where the recipe keeps none."""
-
-    @property
-    def variables(self) -> Any:
-        """What predictions are made with."""
-        if self.average is not None:
-            return self.average
-        return {"params": self.params, "batch_stats": self.batch_stats}
-
-
-def train_step(
-    state: TrainState,
-    batch: Batch,
-    *,
-    model: Any,
-    optimiser: optax.GradientTransformation,
-    preprocess: Preprocess,
-    augmentation: Augmentation,
-    label_smoothing: float,
-    average_decay: float | None,
-) -> tuple[TrainState, dict[str, jax.Array]]:
-    """One pure step.
-
-    `batch`: `volume` int16 `[b, height, width, slices]`, `label` int `[b]`, `weight` float `[b]`.
-    """
-    key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
-    augment_key, dropout_key = jax.random.split(key)
-    keys = example_keys(augment_key, batch["label"].shape[0], AXIS)
-    images = jax.vmap(augmentation)(keys, preprocess.window(batch["volume"]))
-    # Without the barrier the compiler draws the noise again for the backward pass.
-    images = lax.optimization_barrier(preprocess.normalise(images))
-    total = lax.psum(jnp.sum(batch["weight"]), AXIS)
-
-    def loss_fn(params):
-        (logits, _), updated = model.apply(
-            {"params": params, "batch_stats": state.batch_stats},
-            images,
-            train=True,
-            mutable=["batch_stats"],
-            rngs={"dropout": dropout_key},
-        )
-        logits = logits.astype(jnp.float32)
-        targets = optax.smooth_labels(
-            jax.nn.one_hot(batch["label"], logits.shape[-1]), label_smoothing
-        )
-        losses = optax.softmax_cross_entropy(logits, targets)
-        return jnp.sum(batch["weight"] * losses) / total, updated["batch_stats"]
-
-    (loss, batch_stats), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-    grads, loss = lax.psum((grads, loss), AXIS)
-    updates, opt_state = optimiser.update(grads, state.opt_state, state.params)
-    new_state = state.replace(
-        step=state.step + 1,
-        params=optax.apply_updates(state.params, updates),
-        batch_stats=batch_stats,
-        opt_state=opt_state,
-    )
-    if average_decay is not None:
-        # Early on the average forgets its start: Polyak's warm-up, min(decay, (1 + t) / (10 + t)).
-        decay = jnp.minimum(average_decay, (1 + state.step) / (10 + state.step))
-        latest = {"params": new_state.params, "batch_stats": batch_stats}
-        average = jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, state.average, latest)
-        new_state = new_state.replace(average=average)
-    return new_state, {"loss": loss}
-
-
-def parallel_train_step(devices: list[jax.Device] | None = None, **settings) -> Callable:
+def parallel_train_step(settings: StepSettings, devices=None) -> Callable:
     """`train_step` over all devices: replicated state, donated; compiled once."""
 
     def step(state, batch):
-        return train_step(state, batch, **settings)
+        return train_step(settings, state, batch)
 
     return jax.pmap(
         step,
-        axis_name=AXIS,
+        axis_name=settings.axis_name,
         in_axes=(None, 0),
         out_axes=(None, None),
         donate_argnums=(0,),
@@ -117,14 +37,19 @@ def parallel_train_step(devices: list[jax.Device] | None = None, **settings) -> 
     )
 
 
-def parallel_predict(model: Any, preprocess: Preprocess, devices=None) -> Callable:
-    """`(variables, volume [devices, b, h, w, slices]) -> probabilities [devices, b, classes]`."""
+def parallel_predict(model: Any, preprocess: Preprocess) -> Callable:
+    """`(variables, volume [devices, b, h, w, slices]) -> probabilities [devices, b, classes]`.
+
+    Over the devices of this host alone, so that hosts may have different numbers of batches.
+    """
 
     def predict(variables, volume):
         logits, _ = model.apply(variables, preprocess.normalise(preprocess.window(volume)))
         return jax.nn.softmax(logits.astype(jnp.float32))
 
-    return jax.pmap(predict, axis_name=AXIS, in_axes=(None, 0), out_axes=0, devices=devices)
+    return jax.pmap(
+        predict, axis_name=AXIS, in_axes=(None, 0), out_axes=0, devices=jax.local_devices()
+    )
 
 
 def replicate(tree: Any, devices: list[jax.Device] | None = None) -> Any:
@@ -136,31 +61,97 @@ def replicate(tree: Any, devices: list[jax.Device] | None = None) -> Any:
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
+def on_this_host(tree: Any) -> Any:
+    """A tree replicated over the devices of all hosts, for programs of this host alone."""
+    if jax.process_count() == 1:
+        return tree
+    return replicate(jax.device_get(tree), jax.local_devices())
+
+
+def gather_rows(rows: np.ndarray) -> np.ndarray:
+    """The rows `[n, k]` of all hosts, one host's behind the other's; each may have another n."""
+    if jax.process_count() == 1:
+        return rows
+    counts = multihost_utils.process_allgather(np.array(rows.shape))
+    padded = np.zeros(counts.max(0), np.float32)
+    padded[: rows.shape[0], : rows.shape[1]] = rows
+    everyone = multihost_utils.process_allgather(padded)
+    return np.concatenate([some[:n] for some, (n, _) in zip(everyone, counts, strict=True)])
+
+
+def wait_for_all(moment: str) -> None:
+    """Return when every host has come to this moment, named alike by all."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(moment)
+
+
 def split_over_devices(batch: Batch, num_devices: int) -> dict[str, np.ndarray]:
     """`[n, ...]` -> `[devices, n / devices, ...]` for every array of the batch."""
     return {k: v.reshape(num_devices, -1, *v.shape[1:]) for k, v in batch.items()}
 
 
-def check_batch_size(batch_size: int, num_devices: int) -> None:
+def check_batch_size(recipe: Recipe) -> None:
     """Raises UserError where a batch cannot be split evenly."""
-    if batch_size % num_devices:
+    pieces = {f"{jax.device_count()} devices": jax.device_count()}
+    if recipe.accumulate > 1:
+        pieces[f"{recipe.accumulate} parts"] = recipe.accumulate
+    if recipe.mixup:
+        pieces["pairs to mix"] = 2
+    multiple = math.prod(pieces.values())
+    if recipe.batch_size % multiple:
         raise UserError(
-            f"A batch of {batch_size} cannot be split over {num_devices} devices. Give a "
-            f"--batch-size that is a multiple of {num_devices}."
+            f"A batch of {recipe.batch_size} cannot be split evenly over {' and '.join(pieces)}. "
+            f"Give a --batch-size that is a multiple of {multiple}."
         )
 
 
 def predict_all(
     predict: Callable, variables: Any, batches: Iterable[np.ndarray], batch_size: int
 ) -> np.ndarray:
-    """Probabilities `[n, classes]` of all volumes in `batches`; a short batch is padded."""
+    """Probabilities `[n, classes]` of all volumes in `batches`; a short batch is padded.
+
+    `batch_size`: of a whole batch; filled up to a multiple of this host's devices.
+    """
     num_devices = jax.local_device_count()
-    check_batch_size(batch_size, num_devices)
-    results = []
+    batch_size = -(-batch_size // num_devices) * num_devices
+    results = [np.zeros((0, 0), np.float32)]
     for volumes in batches:
         padded = np.zeros((batch_size, *volumes.shape[1:]), volumes.dtype)
         padded[: len(volumes)] = volumes
         batch = split_over_devices({"volume": padded}, num_devices)["volume"]
         probabilities = np.asarray(predict(variables, batch))
         results.append(probabilities.reshape(batch_size, -1)[: len(volumes)])
-    return np.concatenate(results)
+    return np.concatenate(results[1:] or results)
+
+
+def join_hosts(
+    coordinator: str | None = None, num_hosts: int | None = None, host: int | None = None
+) -> None:
+    """Become one of several processes that train together, before anything touches a device.
+
+    On a TPU VM, and where Slurm has started several tasks, all is found in the environment;
+    elsewhere the three are given. A process alone needs nothing.
+
+    Args:
+        coordinator: `host:port` of the first process, which the others can reach.
+        num_hosts: how many processes there are.
+        host: which of them this is, from 0.
+
+    Raises:
+        UserError: only some of the three are given, or the others were not found.
+    """
+    given = (coordinator, num_hosts, host)
+    if any(value is not None for value in given) and None in given:
+        raise UserError("Give --coordinator, --num-hosts and --host together, or none of them.")
+    slurm = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
+    if coordinator is None and not slurm and not glob.glob("/dev/accel*"):
+        return
+    # Between processes on CPU: what jax calls gloo. Accelerators have their own.
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    try:
+        jax.distributed.initialize(coordinator, num_hosts, host)
+    except (RuntimeError, ValueError) as error:
+        raise UserError(
+            f"The other hosts were not found ({str(error).splitlines()[0][:200]}). Start the same "
+            "command on every host; --coordinator is the address of the first, as 10.0.0.2:8476."
+        ) from error

@@ -7,6 +7,7 @@ from typing import Literal
 
 from msk_jax.config import check_limits
 from msk_jax.data.augment import Augmentation
+from msk_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,16 +20,38 @@ class Recipe:
     """Passes over the training data."""
     batch_size: int = 32
     """Stacks in a step, over all devices together; must be divisible by their number."""
+    accumulate: int = 1
+    """Parts that each device cuts its share of a batch into and works off one after another, to
+    save memory; batch norm sees one part at a time."""
+    remat: bool = False
+    """Keep the stages' outputs alone and compute the rest again for the gradients: less memory,
+    about a third more work."""
+    bf16: bool = False
+    """Compute in bfloat16 (parameters and losses stay float32); for TPU and GPU."""
+    optimiser: Literal["adamw", "sgd", "lamb", "adafactor"] = "adamw"
+    """What turns gradients into steps; `sgd` has a momentum of 0.9."""
     learning_rate: float = 1e-4
-    """Peak rate of AdamW."""
-    head_learning_rate: float | None = 1e-3
-    """Peak rate of everything outside the encoder; none uses `learning_rate`."""
+    """Peak rate."""
+    rates: tuple[tuple[str, float], ...] = ((".*", 1.0),)
+    """Patterns of parameter paths and the factor of the rate for each; the first that fits the
+    whole path counts, 0 freezes. `--rates "encoder/.*" 0.1 ".*" 1` trains the encoder slowly.
+    A parameter that no pattern fits is an error."""
+    schedule: Literal["cosine", "poly", "step"] = "cosine"
+    """How the rate falls after the warm-up: along half a cosine, as a power of the part that is
+    left, or in steps."""
     final_learning_rate: float = 1e-6
-    """Rate at the end of the cosine."""
+    """Rate at the end of `cosine` and `poly`."""
+    poly_power: float = 0.9
+    """Power of `poly`."""
+    step_epochs: tuple[int, ...] = ()
+    """Epochs after which `step` lowers the rate."""
+    step_factor: float = 0.1
+    """By what `step` multiplies the rate each time."""
     warmup_epochs: float = 5.0
     """Epochs of linear warm-up."""
     weight_decay: float = 1e-4
-    """Decoupled weight decay of kernels; biases and norms are not decayed."""
+    """Weight decay of kernels, decoupled (`sgd` adds it to the gradient, as PyTorch does); biases
+    and norms are not decayed."""
     gradient_clip: float | None = 1.0
     """Largest global norm of the gradient; none leaves it as it is."""
     average_decay: float | None = None
@@ -36,15 +59,19 @@ class Recipe:
     with the parameters themselves."""
     class_weights: bool = True
     """Weigh the loss by inverse class frequency of the training patients' stacks."""
+    sampling: Literal["all", "balanced"] = "all"
+    """Which stacks an epoch draws: `all` of them once, or the classes in turn (`balanced`), the
+    rare ones again and again; balanced stacks are not weighed."""
     label_smoothing: float = 0.0
     """Share of the label given to all classes alike."""
+    mixup: float = 0.0
+    """Mix pairs of training pictures and their labels, the shares drawn from
+    Beta(mixup, mixup); 0 mixes none."""
     monitor: Literal["auc", "loss", "none"] = "auc"
     """Validation figure that picks the best epoch and stops training early; `none` keeps the last
     epoch, for validation folds of so few patients that their figures are noise."""
     patience: int = 15
     """Epochs without a better validation figure before training stops."""
-    bf16: bool = False
-    """Compute in bfloat16 (parameters and losses stay float32); for TPU and GPU."""
     checkpoint_every: int | None = None
     """Steps between checkpoints; none saves after each epoch."""
     init_from: Path | None = None
@@ -62,14 +89,21 @@ class Recipe:
             seed=(0, 2**31 - 1),
             epochs=(1, math.inf),
             batch_size=(1, math.inf),
+            accumulate=(1, math.inf),
             learning_rate=(1e-12, math.inf),
-            head_learning_rate=(1e-12, math.inf),
+            poly_power=(0, math.inf),
+            step_factor=(0, 1),
             final_learning_rate=(0, math.inf),
             warmup_epochs=(0, math.inf),
             weight_decay=(0, math.inf),
             gradient_clip=(1e-12, math.inf),
             average_decay=(0, 1),
             label_smoothing=(0, 1),
+            mixup=(0, math.inf),
             patience=(1, math.inf),
             checkpoint_every=(1, math.inf),
         )
+        if any(factor < 0 for _, factor in self.rates):
+            raise UserError("A factor of --rates is negative; 0 freezes, 1 is the full rate.")
+        if self.schedule == "step" and not self.step_epochs:
+            raise UserError("--schedule step needs --step-epochs, as `--step-epochs 30 60 90`.")

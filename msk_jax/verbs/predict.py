@@ -22,7 +22,8 @@ from msk_jax.experiment import Experiment, Stage
 from msk_jax.explain.overlay import Plane, draw_overlay
 from msk_jax.files import replacing
 from msk_jax.training.checkpoints import Checkpoints
-from msk_jax.training.parallel import AXIS, parallel_predict, predict_all
+from msk_jax.training.parallel import parallel_predict, predict_all
+from msk_jax.training.step import AXIS
 from msk_jax.verbs import console
 from msk_jax.verbs.evaluate import MODEL_NAME
 from msk_jax.verbs.heatmaps import crop_plane, explain

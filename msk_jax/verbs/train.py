@@ -4,6 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
+import jax
+
 from msk_jax.config import to_json
 from msk_jax.data.folds import load_folds, roles
 from msk_jax.data.pipeline import ShardedCohort, shuffled_labels
@@ -12,8 +14,10 @@ from msk_jax.errors import UserError
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.files import read_json, replacing, write_json
 from msk_jax.training.loop import Trainer
-from msk_jax.training.parallel import AXIS
-from msk_jax.verbs import console
+from msk_jax.training.parallel import check_batch_size, wait_for_all
+from msk_jax.training.step import AXIS
+from msk_jax.training.watch import NOTHING_MORE, Watching
+from msk_jax.verbs import console, plan
 
 SETTINGS_NAME = "settings.json"
 _SETTINGS = {"experiment": str, "stage": dict, "cohort_fingerprint": dict}
@@ -26,9 +30,12 @@ def run(
     workdir: Path,
     fold: int | None = None,
     quiet: bool = False,
+    watching: Watching = NOTHING_MORE,
+    dry_run: bool = False,
 ) -> None:
     """Train every fold (or one), going on from where an interrupted run stopped."""
     stage.recipe.check()
+    check_batch_size(stage.recipe)
     data = open_cohort(experiment, stage, data_dir)
     folds = load_folds(data_dir, data.patient_labels)
     num_folds = max(folds.values()) + 1
@@ -36,9 +43,13 @@ def run(
     if fold is not None and fold not in range(num_folds):
         raise UserError(f"There is no fold {fold}: the cohort has folds 0 to {num_folds - 1}.")
     trainer = make_trainer(data, folds, stage)
+    if dry_run:
+        return plan.show(trainer, len(wanted))
     # Before the folder is claimed for these settings, see that a network can be made of them.
     trainer.initial_state(wanted[0])
-    _claim(console.writable_folder(workdir, "--workdir"), experiment, stage, data_dir)
+    if jax.process_index() == 0:
+        _claim(console.writable_folder(workdir, "--workdir"), experiment, stage, data_dir)
+    wait_for_all("claimed")
     for k in wanted:
         with console.progress_bar(f"Training fold {k + 1} of {num_folds}") as update:
             trainer.fit(
@@ -49,6 +60,7 @@ def run(
                 members(folds, k, "validation"),
                 {"experiment": to_json(experiment), "stage": to_json(stage), "fold": k},
                 update,
+                watching,
             )
     if quiet:
         return
@@ -66,11 +78,12 @@ def open_cohort(experiment: Experiment, stage: Stage, data_dir: Path) -> Sharded
             "with --overwrite, or give the experiment that they were built with."
         )
     context = experiment.cohort.region.context_slices
-    data = ShardedCohort(data_dir, stage.model.num_slices, context)
+    host = {"host": jax.process_index(), "num_hosts": jax.process_count()}
+    data = ShardedCohort(data_dir, stage.model.num_slices, context, **host)
     if not stage.recipe.shuffle_labels:
         return data
     relabel = shuffled_labels(data.joints, stage.recipe.seed)
-    return ShardedCohort(data_dir, stage.model.num_slices, context, relabel)
+    return ShardedCohort(data_dir, stage.model.num_slices, context, relabel, **host)
 
 
 def read_settings(workdir: Path) -> dict:

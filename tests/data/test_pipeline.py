@@ -52,6 +52,43 @@ def test_order_follows_the_seed_and_resumes_anywhere(cohort):
     assert len(set(whole)) == 10, "epochs must differ in order"
 
 
+def test_classes_in_turn(cohort):
+    patients = {j["patient_id"] for j in cohort.joints}
+    table = cohort.table(patients)
+    share = table.label.mean()
+    assert 0.2 < share < 0.45, "else the test shows nothing"
+    batches = cohort.training_batches(patients, 8, 4, (0, 1), 0, balanced=True)
+    seen = list(itertools.islice(batches, 8))
+    for batch in seen:
+        np.testing.assert_array_equal(batch["label"], [0, 1] * 4)
+    units = np.concatenate([batch["unit_id"] for batch in seen]).astype(str)
+    assert len(set(units[:32])) == 32, "an epoch must not repeat what it need not"
+    labels = dict(zip(table.unit_id, table.label, strict=True))
+    assert [labels[unit] for unit in units] == [0, 1] * 32
+    again = cohort.training_batches(patients, 8, 4, (0, 1), 5, balanced=True)
+    np.testing.assert_array_equal(next(again)["unit_id"], seen[5]["unit_id"])
+
+
+def test_hosts_share_the_records(shards, cohort):
+    patients = {j["patient_id"] for j in cohort.joints}
+    parts = [ShardedCohort(shards, 3, 2, host=i, num_hosts=4) for i in range(4)]
+    units = [[s["unit_id"].decode() for s in p.stacks(patients).as_numpy_iterator()] for p in parts]
+    np.testing.assert_array_equal(np.concatenate(units), cohort.table(patients).unit_id)
+    sizes = [len({unit.rsplit("/", 1)[0] for unit in part}) for part in units]
+    assert max(sizes) - min(sizes) <= 1, "every host has its part of the joints"
+    # More steps than the share has batches: it begins again, so that no host ends before others.
+    batches = parts[0].training_batches(patients, 8, 9, (0, 1), 0)
+    drawn = np.concatenate([b["unit_id"] for b in itertools.islice(batches, 9)]).astype(str)
+    assert len(drawn) > len(units[0]) and set(drawn) == set(units[0])
+
+
+def test_a_host_without_a_class(shards, cohort):
+    healthy = {j["patient_id"] for j in cohort.joints if not j["patient_label"]}
+    few = ShardedCohort(shards, 3, 2, host=1, num_hosts=2)
+    with pytest.raises(UserError, match="host 2 of 2 lacks"):
+        next(few.training_batches(healthy, 4, 2, (0, 1), 0, balanced=True))
+
+
 def test_shuffled_labels_go_by_patient(shards, cohort):
     relabel = shuffled_labels(cohort.joints, seed=1)
     true = {j["patient_id"]: int(j["patient_label"]) for j in cohort.joints}

@@ -104,6 +104,11 @@ NOT_OPEN = {
     "allow_degenerate": "a switch of the ablation: lets through what is refused",
     "seed": "of a run, no setting of the system",
     "checkpoint_every": "of a run; changes no number",
+    "remat": "how a batch is fitted into memory; changes no number",
+    "accumulate": "how a batch is fitted into memory",
+    "poly_power": "counts only with the schedule `poly`",
+    "step_epochs": "counts only with the schedule `step`",
+    "step_factor": "counts only with the schedule `step`",
     "shuffle_labels": "a check, never a result",
 }
 """Settings that no paper would state, with the reason."""

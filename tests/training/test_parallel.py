@@ -1,15 +1,20 @@
 """One step on one device and on four is the same step."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from msk_jax.data.augment import Augmentation, Preprocess
 from msk_jax.errors import UserError
 from msk_jax.models.ms25dnet import MS25DNetConfig
 from msk_jax.training import parallel
+from msk_jax.training.recipe import Recipe
+from msk_jax.training.step import AXIS, StepSettings, first_state, train_step
 from tests.filled import filled
 
 CONFIG = MS25DNetConfig(
@@ -33,27 +38,22 @@ def _batches(count, size=8, side=32):
         }
 
 
-def _run(num_devices, steps):
-    model = CONFIG.build(axis_name=parallel.AXIS)
-    variables = jax.tree.map(jnp.asarray, filled(model, 1, 32, 32, 3))
-    optimiser = optax.sgd(1e-3, momentum=0.9)
-    state = parallel.TrainState(
-        step=jnp.zeros((), jnp.int32),
-        opt_state=optimiser.init(variables["params"]),
-        key=jax.random.key_data(jax.random.key(7)),
-        average=jax.tree.map(jnp.copy, variables),
-        **variables,
-    )
-    step = parallel.parallel_train_step(
-        jax.devices()[:num_devices],
-        model=model,
-        optimiser=optimiser,
-        preprocess=Preprocess(),
-        augmentation=Augmentation(),
-        label_smoothing=0.1,
-        average_decay=0.99,
-    )
-    state, losses, compiled = parallel.replicate(state, jax.devices()[:num_devices]), [], []
+def _settings(axis_name=AXIS, **recipe):
+    recipe = Recipe(label_smoothing=0.1, average_decay=0.99, augmentation=Augmentation(), **recipe)
+    model = CONFIG.build(axis_name=axis_name)
+    return StepSettings(model, 2, optax.sgd(1e-3, momentum=0.9), Preprocess(), recipe, axis_name)
+
+
+def _start(settings):
+    variables = jax.tree.map(jnp.asarray, filled(settings.model, 1, 32, 32, 3))
+    return first_state(settings, variables, jax.random.key(7))
+
+
+def _run(num_devices, steps, **recipe):
+    settings = _settings(**recipe)
+    devices = jax.devices()[:num_devices]
+    step = parallel.parallel_train_step(settings, devices)
+    state, losses, compiled = parallel.replicate(_start(settings), devices), [], []
     jax.monitoring.register_event_duration_secs_listener(
         lambda event, _, **facts: compiled.append(facts) if "backend_compile" in event else None
     )
@@ -65,15 +65,11 @@ def _run(num_devices, steps):
     return jax.device_get(state), losses
 
 
-def test_one_and_four_devices_agree():
-    """Losses, parameters and batch-norm statistics, with augmentation and dropout on."""
-    one, losses_one = _run(1, steps=4)
-    four, losses_four = _run(4, steps=4)
-    np.testing.assert_allclose(losses_one, losses_four, rtol=1e-5)
+def _assert_same(one, other):
     for name in ("params", "batch_stats"):
         pairs = zip(
             jax.tree_util.tree_leaves_with_path(getattr(one, name)),
-            jax.tree.leaves(getattr(four, name)),
+            jax.tree.leaves(getattr(other, name)),
             strict=True,
         )
         for (path, a), b in pairs:
@@ -81,6 +77,39 @@ def test_one_and_four_devices_agree():
             np.testing.assert_allclose(
                 a, b, rtol=1e-4, atol=1e-5, err_msg=jax.tree_util.keystr(path)
             )
+
+
+@pytest.fixture(scope="module")
+def four_devices():
+    return _run(4, steps=4, mixup=0.4)
+
+
+def test_one_and_four_devices_agree(four_devices):
+    """Losses, parameters and batch-norm statistics, with augmentation, mixup and dropout on."""
+    one, losses_one = _run(1, steps=4, mixup=0.4)
+    four, losses_four = four_devices
+    np.testing.assert_allclose(losses_one, losses_four, rtol=1e-5)
+    _assert_same(one, four)
+
+
+def test_jit_over_a_named_sharding_agrees(four_devices):
+    """One program over all devices instead of one per device: a later move is one file."""
+    settings = _settings(axis_name=None, mixup=0.4)
+    mesh = Mesh(np.array(jax.devices()[:4]), (AXIS,))
+    everywhere, split = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), (AXIS,)))
+    step = jax.jit(
+        partial(train_step, settings),
+        in_shardings=(everywhere, split),
+        out_shardings=everywhere,
+        donate_argnums=0,
+    )
+    state, losses = jax.device_put(_start(settings), everywhere), []
+    for batch in _batches(4):
+        state, metrics = step(state, jax.device_put(batch, split))
+        losses.append(float(metrics["loss"]))
+    four, losses_four = four_devices
+    np.testing.assert_allclose(losses, losses_four, rtol=1e-5)
+    _assert_same(jax.device_get(state), four)
 
 
 def test_the_average_follows_the_parameters():
@@ -96,7 +125,7 @@ def test_the_average_follows_the_parameters():
 
 
 def test_a_padded_last_batch_changes_nothing():
-    model = CONFIG.build(axis_name=parallel.AXIS)
+    model = CONFIG.build(axis_name=AXIS)
     variables = jax.tree.map(jnp.asarray, filled(model, 1, 32, 32, 3))
     predict = parallel.parallel_predict(model, Preprocess())
     volumes = next(_batches(1, size=11))["volume"]
@@ -107,6 +136,24 @@ def test_a_padded_last_batch_changes_nothing():
     np.testing.assert_allclose(whole.sum(1), 1, rtol=1e-5)
 
 
-def test_a_batch_that_cannot_be_split_is_refused():
-    with pytest.raises(UserError, match="multiple of 4"):
-        parallel.check_batch_size(6, 4)
+def test_rows_and_values_of_one_host_stay_as_they_are():
+    rows = np.ones((3, 2), np.float32)
+    assert parallel.gather_rows(rows) is rows and parallel.on_this_host(rows) is rows
+
+
+@pytest.mark.parametrize(
+    "recipe, multiple",
+    [
+        ({"batch_size": 6}, "over 4 devices. Give a --batch-size that is a multiple of 4"),
+        ({"batch_size": 12, "accumulate": 2}, "4 devices and 2 parts.* multiple of 8"),
+        ({"batch_size": 12, "mixup": 0.2}, "4 devices and pairs to mix.* multiple of 8"),
+    ],
+)
+def test_a_batch_that_cannot_be_split_is_refused(recipe, multiple):
+    with pytest.raises(UserError, match=multiple):
+        parallel.check_batch_size(Recipe(**recipe))
+
+
+def test_hosts_are_named_whole_or_not_at_all():
+    with pytest.raises(UserError, match="together"):
+        parallel.join_hosts("localhost:1234")

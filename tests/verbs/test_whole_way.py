@@ -112,7 +112,8 @@ def test_one_member_predicts_from_dicom_what_it_predicted_from_the_shards(
 
     from msk_jax.data.deidentify import load_key, pseudonym
     from msk_jax.data.dicom import read_series, scan
-    from msk_jax.training.parallel import AXIS, parallel_predict, predict_all
+    from msk_jax.training.parallel import parallel_predict, predict_all
+    from msk_jax.training.step import AXIS
     from msk_jax.verbs.predict import load_model
 
     saved = load_model(run)

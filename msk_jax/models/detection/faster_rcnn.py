@@ -24,6 +24,7 @@ from msk_jax.models.layers import (
     BatchNorm,
     Layers,
     channels_first_flat,
+    endpoint,
     example_keys,
     full_precision,
 )
@@ -132,7 +133,7 @@ class FasterRCNN(Network):
             sizes = jnp.tile(jnp.array(x.shape[1:3]), (x.shape[0], 1))
         layers = self.layers(train)
         maps, endpoints = self._pyramid(x, train), {}
-        maps = [self.perturb(f"pyramid{i}", m) for i, m in enumerate(maps)]
+        maps = [endpoint(self, f"pyramid{i}", m) for i, m in enumerate(maps)]
         endpoints |= {f"pyramid{i}": m for i, m in enumerate(maps)}
 
         per_place = len(self.anchor_sizes[0]) * len(self.anchor_ratios)

@@ -1,0 +1,77 @@
+"""What a training step costs, from the compiler, before anything is trained."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from msk_jax.training.parallel import parallel_train_step
+from msk_jax.training.step import StepSettings, TrainState, first_state
+
+
+@dataclasses.dataclass(frozen=True)
+class StepCost:
+    """One step on one device, as the compiler counts it."""
+
+    state_bytes: int
+    """The state: parameters, statistics, what the optimiser remembers."""
+    batch_bytes: int
+    """This device's share of the batch."""
+    working_bytes: int
+    """Everything else that is alive at once, activations above all."""
+
+    @property
+    def device_bytes(self) -> int:
+        """All memory that the step needs on a device; the new state takes the place of the old."""
+        return self.state_bytes + self.batch_bytes + self.working_bytes
+
+
+def abstract_state(settings: StepSettings, image_shape: tuple[int, ...]) -> TrainState:
+    """The shapes of a state; nothing is computed. `image_shape`: as stored in the shards."""
+
+    def make():
+        image = settings.preprocess.window(jnp.zeros((1, *image_shape), jnp.int16))
+        variables = settings.model.init(jax.random.key(0), image)
+        kept = {name: variables[name] for name in ("params", "batch_stats")}
+        return first_state(settings, kept, jax.random.key(0))
+
+    return jax.eval_shape(make)
+
+
+def abstract_batch(
+    image_shape: tuple[int, ...], batch_size: int, num_devices: int
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """The shapes of a batch of `batch_size` over `num_devices`, as the step takes them."""
+    each = (num_devices, batch_size // num_devices)
+    return {
+        "volume": jax.ShapeDtypeStruct((*each, *image_shape), jnp.int16),
+        "label": jax.ShapeDtypeStruct(each, jnp.int32),
+        "weight": jax.ShapeDtypeStruct(each, jnp.float32),
+    }
+
+
+def compile_step(
+    settings: StepSettings, image_shape: tuple[int, ...], batch_size: int, devices: list | None
+) -> jax.stages.Compiled:
+    """The training step for these devices (all of this machine where None is given), compiled."""
+    num_devices = len(devices or jax.devices())
+    state = abstract_state(settings, image_shape)
+    batch = abstract_batch(image_shape, batch_size, num_devices)
+    return parallel_train_step(settings, devices).lower(state, batch).compile()
+
+
+def step_cost(compiled: jax.stages.Compiled, state: Any) -> StepCost:
+    """What the compiler says of a compiled step. `state`: its state, as arrays or shapes."""
+    found = compiled.memory_analysis()
+    state_bytes = tree_bytes(state)
+    return StepCost(
+        state_bytes=state_bytes,
+        batch_bytes=max(found.argument_size_in_bytes - state_bytes, 0),
+        working_bytes=found.temp_size_in_bytes,
+    )
+
+
+def tree_bytes(tree: Any) -> int:
+    """Bytes of all arrays, or shapes of arrays, in a tree."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

@@ -1,0 +1,78 @@
+"""What a run leaves for people to look at: `history.csv` and TensorBoard."""
+
+import csv
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+HISTORY_COLUMNS = ("step", "epoch", "split", "loss", "auc", "learning_rate")
+
+
+class History:
+    """`history.csv`, cut back to what the restored checkpoint knew."""
+
+    def __init__(self, path: Path, upto: int):
+        kept = []
+        if path.exists():
+            with path.open(newline="") as file:
+                # A kill may have left half a row; what it belongs to is trained again anyway.
+                whole = (
+                    r for r in csv.DictReader(file) if (r["step"] or "").isdigit() and r["loss"]
+                )
+                kept = [row for row in whole if int(row["step"]) <= upto]
+        self._path = path
+        temporary = path.with_name(path.name + ".partial")
+        with temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, HISTORY_COLUMNS)
+            writer.writeheader()
+            writer.writerows(kept)
+        os.replace(temporary, path)
+
+    def add(self, *values) -> None:
+        """One row, in the order of `HISTORY_COLUMNS`; NaN is left out."""
+        row = ["" if isinstance(v, float) and math.isnan(v) else v for v in values]
+        with self._path.open("a", newline="") as file:
+            csv.writer(file).writerow(row)
+
+
+class Board:
+    """TensorBoard: figures, pictures and distributions by step."""
+
+    def __init__(self, folder: Path):
+        import tensorflow as tf
+
+        self._summary = tf.summary
+        self._writer = tf.summary.create_file_writer(str(folder))
+
+    def figures(self, step: int, values: Mapping[str, float]) -> None:
+        """One number per name."""
+        with self._writer.as_default():
+            for name, value in values.items():
+                self._summary.scalar(name, value, step=step)
+        self._writer.flush()
+
+    def pictures(self, step: int, name: str, images: np.ndarray, count: int = 8) -> None:
+        """The first `count` of `[n, height, width, 1]`, values 0 to 1."""
+        with self._writer.as_default():
+            self._summary.image(name, images, step=step, max_outputs=count)
+
+    def distributions(self, step: int, tree: Any) -> None:
+        """The values of every array of a nested dict, as histograms."""
+        with self._writer.as_default():
+            for name, values in flatten_dict(tree, sep="/").items():
+                self._summary.histogram(name, np.asarray(values), step=step)
+        self._writer.flush()
+
+
+class NoRecords:
+    """Takes what `History` and `Board` take and keeps nothing: for all hosts but the first."""
+
+    def add(self, *values) -> None:
+        """Nothing."""
+
+    figures = pictures = distributions = add

@@ -1,0 +1,130 @@
+"""Watching a run from inside: its pace, a trace of some steps, and the wish that it stop."""
+
+import contextlib
+import dataclasses
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+from jax.experimental import multihost_utils
+
+_TRACED = range(5, 10)
+"""Steps of a call that a trace shows: compilation is over by then."""
+
+
+class Pace:
+    """How fast the steps of one epoch go, and what they wait for.
+
+    Args:
+        batch_size: examples of a step, over all hosts.
+    """
+
+    def __init__(self, batch_size: int):
+        self._batch_size = batch_size
+        self._begin = None
+        self.restart()
+
+    def restart(self) -> None:
+        """Count afresh, from the next step on."""
+        self._steps, self._waited, self._begin = 0, 0.0, None
+
+    @contextlib.contextmanager
+    def input(self) -> Iterator[None]:
+        """Around what fetches a batch."""
+        begin = time.perf_counter()
+        yield
+        self._waited += time.perf_counter() - begin
+
+    def step(self) -> None:
+        """After each step; the first since `restart` only starts the clock, for it may compile."""
+        if self._begin is None:
+            self._begin, self._waited = time.perf_counter(), 0.0
+        else:
+            self._steps += 1
+
+    def figures(self) -> dict[str, float]:
+        """Seconds a step, examples a second, share of the time spent waiting for input, GiB."""
+        if not self._steps:
+            return {}
+        elapsed = time.perf_counter() - self._begin
+        found = {
+            "pace/step_seconds": elapsed / self._steps,
+            "pace/examples_per_second": self._steps * self._batch_size / elapsed,
+            "pace/input_share": self._waited / elapsed,
+        }
+        memory = jax.local_devices()[0].memory_stats() or {}
+        if "peak_bytes_in_use" in memory:
+            found["pace/device_gib"] = memory["peak_bytes_in_use"] / 2**30
+        return found
+
+    def words(self) -> str:
+        """The figures for a progress bar."""
+        found = self.figures()
+        if not found:
+            return ""
+        words = (
+            f"{1e3 * found['pace/step_seconds']:.0f} ms a step, "
+            f"{found['pace/examples_per_second']:.0f} a second, "
+            f"{found['pace/input_share']:.0%} waiting for input"
+        )
+        memory = found.get("pace/device_gib")
+        return words if memory is None else f"{words}, {memory:.1f} GiB"
+
+
+@dataclasses.dataclass
+class Trace:
+    """Writes a trace of five early steps into `folder`, for TensorBoard or Perfetto."""
+
+    folder: Path
+    _step: int = 0
+
+    def step(self, wait_for: Callable[[], object]) -> None:
+        """Before each step; `wait_for` blocks till the steps before are done."""
+        if self._step == _TRACED.start:
+            wait_for()
+            jax.profiler.start_trace(str(self.folder))
+        if self._step == _TRACED.stop:
+            wait_for()
+            jax.profiler.stop_trace()
+        self._step += 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Watching:
+    """What a run writes beside its results; changes no number."""
+
+    histograms: bool = False
+    """Write the distribution of every parameter to TensorBoard after each epoch."""
+    profile: Path | None = None
+    """Folder for a trace of five early steps; TensorBoard and Perfetto show it."""
+
+    def trace(self) -> Trace | None:
+        """The trace of one run, if it was asked for."""
+        return None if self.profile is None else Trace(self.profile)
+
+
+NOTHING_MORE = Watching()
+
+
+@contextlib.contextmanager
+def noting_sigterm() -> Iterator[Callable[[int], bool]]:
+    """Gives `asked(step)`: whether SIGTERM has come and all hosts have reached the same step.
+
+    A preempted machine gets the signal some 30 seconds before it is gone.
+    """
+    if jax.process_count() > 1:
+        # The coordinator notes the signal on any host and names a step that all will reach.
+        yield multihost_utils.reached_preemption_sync_point
+        return
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda step: False
+        return
+    noted = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda number, frame: noted.set())
+    try:
+        yield lambda step: noted.is_set()
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,43 @@
+"""`msk-jax train --dry-run`: what a training will be, before it is."""
+
+import jax
+
+from msk_jax.training.cost import abstract_state, compile_step, step_cost, tree_bytes
+from msk_jax.training.loop import Trainer
+from msk_jax.verbs import console
+
+_CHECKPOINTS = 2
+"""Kept of the newest, and as many of the best."""
+
+
+def show(trainer: Trainer, num_folds: int) -> None:
+    """Print devices, batch, steps, memory and disk; nothing is written."""
+    recipe, settings = trainer.recipe, trainer.step_settings
+    state = abstract_state(settings, trainer.image_shape)
+    with console.progress_bar("Compiling the step"):
+        compiled = compile_step(settings, trainer.image_shape, recipe.batch_size, None)
+    cost = step_cost(compiled, state)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    variables = tree_bytes(state.variables)
+    disk = num_folds * _CHECKPOINTS * (cost.state_bytes + variables)
+    steps = trainer.steps_per_epoch * recipe.epochs
+    parts = f", in {recipe.accumulate} parts" if recipe.accumulate > 1 else ""
+    console.say_columns(
+        [
+            ("", "plan"),
+            ("hosts", str(jax.process_count())),
+            ("devices", console.hardware()),
+            ("batch", f"{recipe.batch_size}, {recipe.batch_size // jax.device_count()} a device"
+                      f"{parts}"),
+            ("steps", f"at most {num_folds} folds x {recipe.epochs} epochs x "
+                      f"{trainer.steps_per_epoch} = {num_folds * steps:,}"),
+            ("parameters", f"{parameters:,}"),
+            ("memory", f"{_mib(cost.device_bytes)} a device: state {_mib(cost.state_bytes)}, "
+                       f"batch {_mib(cost.batch_bytes)}, the rest {_mib(cost.working_bytes)}"),
+            ("disk", f"up to {_mib(disk)} of checkpoints"),
+        ]
+    )  # fmt: skip
+
+
+def _mib(count: int) -> str:
+    return f"{count / 2**20:,.1f} MiB"
