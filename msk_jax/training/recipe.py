@@ -31,7 +31,7 @@ class Recipe:
     optimiser: Literal["adamw", "sgd", "lamb", "adafactor"] = "adamw"
     """What turns gradients into steps; `sgd` has a momentum of 0.9."""
     learning_rate: float = 1e-4
-    """Peak rate."""
+    """Rate of the optimiser after the warm-up, the highest."""
     rates: tuple[tuple[str, float], ...] = ((".*", 1.0),)
     """Patterns of parameter paths and the factor of the rate for each; the first that fits the
     whole path counts, 0 freezes. `--rates "encoder/.*" 0.1 ".*" 1` trains the encoder slowly.
@@ -42,7 +42,7 @@ class Recipe:
     final_learning_rate: float = 1e-6
     """Rate at the end of `cosine` and `poly`."""
     poly_power: float = 0.9
-    """Power of `poly`."""
+    """Power to which `poly` raises the part that is left."""
     step_epochs: tuple[int, ...] = ()
     """Epochs after which `step` lowers the rate."""
     step_factor: float = 0.1

@@ -23,7 +23,7 @@ CONFIG = MS25DNetConfig(
 )  # fmt: skip
 
 
-def _batches(count, size=8, side=32):
+def batches(count, size=8, side=32):
     """Smooth pictures that differ: pure noise would leave batch norm nothing to divide by."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:side, :side] / side
@@ -38,26 +38,26 @@ def _batches(count, size=8, side=32):
         }
 
 
-def _settings(axis_name=AXIS, **recipe):
+def settings(axis_name=AXIS, **recipe):
     recipe = Recipe(label_smoothing=0.1, average_decay=0.99, augmentation=Augmentation(), **recipe)
     model = CONFIG.build(axis_name=axis_name)
     return StepSettings(model, 2, optax.sgd(1e-3, momentum=0.9), Preprocess(), recipe, axis_name)
 
 
-def _start(settings):
-    variables = jax.tree.map(jnp.asarray, filled(settings.model, 1, 32, 32, 3))
-    return first_state(settings, variables, jax.random.key(7))
+def start(chosen):
+    variables = jax.tree.map(jnp.asarray, filled(chosen.model, 1, 32, 32, 3))
+    return first_state(chosen, variables, jax.random.key(7))
 
 
-def _run(num_devices, steps, **recipe):
-    settings = _settings(**recipe)
+def run_steps(num_devices, steps, **recipe):
+    chosen = settings(**recipe)
     devices = jax.devices()[:num_devices]
-    step = parallel.parallel_train_step(settings, devices)
-    state, losses, compiled = parallel.replicate(_start(settings), devices), [], []
+    step = parallel.parallel_train_step(chosen, devices)
+    state, losses, compiled = parallel.replicate(start(chosen), devices), [], []
     jax.monitoring.register_event_duration_secs_listener(
         lambda event, _, **facts: compiled.append(facts) if "backend_compile" in event else None
     )
-    for batch in _batches(steps):
+    for batch in batches(steps):
         state, metrics = step(state, parallel.split_over_devices(batch, num_devices))
         losses.append(float(metrics["loss"]))
     compiled = [facts for facts in compiled if facts.get("fun_name") == "jit(_fun)"]
@@ -81,12 +81,12 @@ def _assert_same(one, other):
 
 @pytest.fixture(scope="module")
 def four_devices():
-    return _run(4, steps=4, mixup=0.4)
+    return run_steps(4, steps=4, mixup=0.4)
 
 
 def test_one_and_four_devices_agree(four_devices):
     """Losses, parameters and batch-norm statistics, with augmentation, mixup and dropout on."""
-    one, losses_one = _run(1, steps=4, mixup=0.4)
+    one, losses_one = run_steps(1, steps=4, mixup=0.4)
     four, losses_four = four_devices
     np.testing.assert_allclose(losses_one, losses_four, rtol=1e-5)
     _assert_same(one, four)
@@ -94,17 +94,17 @@ def test_one_and_four_devices_agree(four_devices):
 
 def test_jit_over_a_named_sharding_agrees(four_devices):
     """One program over all devices instead of one per device: a later move is one file."""
-    settings = _settings(axis_name=None, mixup=0.4)
+    chosen = settings(axis_name=None, mixup=0.4)
     mesh = Mesh(np.array(jax.devices()[:4]), (AXIS,))
     everywhere, split = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), (AXIS,)))
     step = jax.jit(
-        partial(train_step, settings),
+        partial(train_step, chosen),
         in_shardings=(everywhere, split),
         out_shardings=everywhere,
         donate_argnums=0,
     )
-    state, losses = jax.device_put(_start(settings), everywhere), []
-    for batch in _batches(4):
+    state, losses = jax.device_put(start(chosen), everywhere), []
+    for batch in batches(4):
         state, metrics = step(state, jax.device_put(batch, split))
         losses.append(float(metrics["loss"]))
     four, losses_four = four_devices
@@ -114,8 +114,8 @@ def test_jit_over_a_named_sharding_agrees(four_devices):
 
 def test_the_average_follows_the_parameters():
     """After one step the average is old + 0.1 * (1 - 1/10 warmed up decay) by hand."""
-    start, _ = _run(1, steps=0)
-    end, _ = _run(1, steps=1)
+    start, _ = run_steps(1, steps=0)
+    end, _ = run_steps(1, steps=1)
     before = start.params["head"]["kernel"]
     after = end.params["head"]["kernel"]
     assert np.abs(after - before).max() > 1e-6
@@ -128,7 +128,7 @@ def test_a_padded_last_batch_changes_nothing():
     model = CONFIG.build(axis_name=AXIS)
     variables = jax.tree.map(jnp.asarray, filled(model, 1, 32, 32, 3))
     predict = parallel.parallel_predict(model, Preprocess())
-    volumes = next(_batches(1, size=11))["volume"]
+    volumes = next(batches(1, size=11))["volume"]
     whole = parallel.predict_all(predict, variables, [volumes], 12)
     parts = parallel.predict_all(predict, variables, [volumes[:8], volumes[8:]], 8)
     assert whole.shape == (11, 2)

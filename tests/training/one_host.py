@@ -1,0 +1,50 @@
+"""One of several processes that share the steps of `test_parallel`; see `test_hosts`."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from msk_jax.training import parallel
+from msk_jax.training.watch import noting_sigterm
+from tests.training.test_parallel import batches, settings, start
+
+STEPS = 3
+
+
+def main(coordinator: str, num_hosts: int, host: int, out: Path) -> None:
+    parallel.join_hosts(coordinator, num_hosts, host)
+    assert (jax.process_count(), jax.process_index()) == (num_hosts, host)
+    step = parallel.parallel_train_step(settings())
+    state, losses = parallel.replicate(start(settings())), []
+    for batch in batches(STEPS):
+        size = len(batch["label"]) // num_hosts
+        mine = {name: rows[host * size : (host + 1) * size] for name, rows in batch.items()}
+        state, metrics = step(state, parallel.split_over_devices(mine, jax.local_device_count()))
+        losses.append(float(metrics["loss"]))
+    rows = parallel.gather_rows(np.full((host + 1, 2), host, np.float32))
+    kept = parallel.on_this_host(state.params)["head"]["kernel"]
+    assert kept.sharding.device_set == set(jax.local_devices())
+    stopped = _stop_one_and_count(host, num_hosts)
+    state = jax.device_get(state)
+    leaves = jax.tree.leaves({"params": state.params, "batch_stats": state.batch_stats})
+    np.savez(out, *leaves, losses=losses, rows=rows, kept=kept, stopped=stopped)
+
+
+def _stop_one_and_count(host: int, num_hosts: int) -> int:
+    """At which step all hosts stop when the last of them, and no other, is told to."""
+    with noting_sigterm() as asked:
+        for step in range(1, 1000):
+            if step == 5 and host == num_hosts - 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            parallel.wait_for_all(f"step {step}")
+            if asked(step):
+                return step
+    raise AssertionError("nobody stopped")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))

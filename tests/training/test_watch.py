@@ -1,0 +1,113 @@
+"""A run is watched, asked to stop, taken up again, and stopped where its numbers end."""
+
+import os
+import signal
+
+import pytest
+
+from msk_jax.training import watch
+from tests.conftest import TINY
+from tests.verbs.conftest import verb
+
+FLAGS = [
+    "--fold", "0", "--epochs", "4", "--optimiser", "sgd", "--learning-rate", "1e-3",
+    "--rates", "encoder/.*", "0.5", ".*", "1", "--schedule", "poly", "--sampling", "balanced",
+    "--mixup", "0.3", "--accumulate", "2", "--remat",
+]  # fmt: skip
+
+
+def _written(folder):
+    """What TensorBoard shows: name -> step -> value."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.util.tensor_util import make_ndarray
+
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return {
+        name: {event.step: make_ndarray(event.tensor_proto) for event in events.Tensors(name)}
+        for name in events.Tags()["tensors"]
+    }
+
+
+def test_a_run_is_watched_and_asked_to_stop_and_goes_on(shards, tmp_path, capsys, monkeypatch):
+    command = ["train", TINY, "--data-dir", shards, "--workdir", tmp_path / "run", *FLAGS]
+    verb(*command, "--dry-run")
+    printed = capsys.readouterr().out
+    assert not (tmp_path / "run").exists(), "a dry run leaves nothing"
+    assert "16, 4 a device, in 2 parts" in printed and "1 folds x 4 epochs x 3 = 12" in printed
+
+    steps = []
+    count = watch.Pace.step
+
+    def stop_at_eleven(pace):
+        count(pace)
+        steps.append(pace)
+        if len(steps) == 11:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(watch.Pace, "step", stop_at_eleven)
+    before = signal.getsignal(signal.SIGTERM)
+    verb(*command, "--histograms", "--profile", status=143)
+    assert "Step 11 of 12 is saved" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is before
+    fold = tmp_path / "run" / "fold_0"
+    assert (fold / "last" / "11").is_dir() and not (fold / "finished.json").exists()
+    assert list((tmp_path / "run" / "profile").rglob("*.xplane.pb"))
+    verb(*command)
+    assert (fold / "finished.json").exists() and len(steps) == 12, "one step was left"
+
+    written = _written(fold / "tensorboard")
+    assert list(written["train/loss"]) == [3, 6, 9, 12]
+    assert all(speed > 0 for speed in written["pace/examples_per_second"].values())
+    assert all(0 <= share <= 1 for share in written["pace/input_share"].values())
+    assert list(written["head/kernel"]) == [3, 6, 9], "the second call was not asked for these"
+    assert list(written["train/middle_slices"]) == [0]
+
+
+def test_a_diverging_run_stops_with_a_sentence(shards, tmp_path, capsys):
+    verb("train", TINY, "--data-dir", shards, "--workdir", tmp_path / "run", "--fold", 0,
+         "--learning-rate", "1e38", "--gradient-clip", "None", status=2)  # fmt: skip
+    error = capsys.readouterr().err
+    assert "no longer a finite number at step 2" in error and "and 12 more" in error
+    fold = tmp_path / "run" / "fold_0"
+    assert list((fold / "not_finite").glob("*/_CHECKPOINT_METADATA"))
+    assert not (fold / "finished.json").exists()
+
+
+def test_pace_by_hand(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(watch.time, "perf_counter", lambda: now[0])
+    pace = watch.Pace(batch_size=8)
+    assert pace.figures() == {} and pace.words() == ""
+    for waited, worked in ((5.0, 95.0), (0.5, 1.5), (0.5, 1.5)):  # the first compiles
+        with pace.input():
+            now[0] += waited
+        now[0] += worked
+        pace.step()
+    found = pace.figures()
+    assert found["pace/step_seconds"] == pytest.approx(2.0)
+    assert found["pace/examples_per_second"] == pytest.approx(4.0)
+    assert found["pace/input_share"] == pytest.approx(0.25)
+    assert pace.words().startswith("2000 ms a step, 4 a second, 25% waiting for input")
+    pace.restart()
+    assert pace.figures() == {}
+
+
+def test_sigterm_is_noted_and_given_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with watch.noting_sigterm() as asked:
+        assert not asked(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert asked(2)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_trace_is_of_five_steps(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(watch.jax.profiler, "start_trace", lambda folder: calls.append(folder))
+    monkeypatch.setattr(watch.jax.profiler, "stop_trace", lambda: calls.append("stop"))
+    trace = watch.Watching(profile=tmp_path).trace()
+    for step in range(20):
+        trace.step(lambda step=step: calls.append(step))
+    assert calls == [5, str(tmp_path), 10, "stop"]
+    assert watch.Watching().trace() is None
