@@ -30,6 +30,7 @@ USAGE = """msk-jax: musculoskeletal imaging AI, from DICOM to the statistics of 
   msk-jax predict --workdir DIR --dicom DIR --out DIR
                                           new patients, from the checkpoint alone
   msk-jax ablate EXPERIMENT --out DIR     what each part is worth, over seeds
+  msk-jax tpu-check EXPERIMENT            whether a training step fits a TPU slice
   msk-jax pseudonym ID [ID ...]           the pseudonyms of patient IDs
 
   msk-jax models                          which networks there are

@@ -115,6 +115,27 @@ class Train:
 
 
 @dataclasses.dataclass(frozen=True)
+class TpuCheck:
+    """Compile the training step for a TPU slice, without one: memory, operations, an estimate."""
+
+    model: Flat[MS25DNetConfig]
+    preprocess: Flat[Preprocess]
+    recipe: Flat[Recipe]
+    topology: str = "v5e:16x16"
+    """Chip and sides of the slice; chips are v4, v5e, v5p and v6e."""
+    batch_per_device: int = 16
+    """Examples per chip and step; takes the place of --batch-size."""
+    small: bool = False
+    """Start from the settings that a laptop trains in minutes, instead of the full ones."""
+
+    def run(self, experiment: Experiment) -> None:
+        from msk_jax.verbs import tpu_check
+
+        stage = Stage(self.model, self.preprocess, self.recipe)
+        tpu_check.run(experiment, stage, self.topology, self.batch_per_device)
+
+
+@dataclasses.dataclass(frozen=True)
 class Evaluate:
     """Predict every patient by the network that never saw them, and draw the figures."""
 
@@ -170,5 +191,6 @@ class Demo:
 
 VERBS = {
     "phantom": Phantom, "build": Build, "train": Train, "evaluate": Evaluate, "ablate": Ablate,
+    "tpu-check": TpuCheck,
     "demo": Demo,
 }  # fmt: skip
