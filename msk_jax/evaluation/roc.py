@@ -291,14 +291,30 @@ def check_score_rows(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray
     return rows[0][0], np.stack([row for _, row in rows])
 
 
-def delong_components(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Areas [k] and their covariance [k, k] (NaN with one case of a class) of scores [k, cases]."""
+def placements(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Share of the other class that each case is on the right side of, ties counting half.
+
+    Args:
+      labels: bool, both classes present [cases].
+      scores: [scores, cases].
+
+    Returns:
+      of positives [scores, positives] and of negatives [scores, negatives]; each row's mean is the
+      area.
+    """
     m, n = int(labels.sum()), int((~labels).sum())
     pooled = rankdata(scores, axis=1)
     positive, negative = scores[:, labels], scores[:, ~labels]
     v10 = (pooled[:, labels] - rankdata(positive, axis=1)) / n
-    v01 = 1.0 - (pooled[:, ~labels] - rankdata(negative, axis=1)) / m
-    areas = (pooled[:, labels].sum(axis=1) - m * (m + 1) / 2) / (m * n)
+    return v10, 1.0 - (pooled[:, ~labels] - rankdata(negative, axis=1)) / m
+
+
+def delong_components(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Areas [k] and their covariance [k, k] (NaN with one case of a class) of scores [k, cases]."""
+    m, n = int(labels.sum()), int((~labels).sum())
+    v10, v01 = placements(labels, scores)
+    # The sum of ranks, not the mean of placements: it is exact where the classes do not overlap.
+    areas = (rankdata(scores, axis=1)[:, labels].sum(axis=1) - m * (m + 1) / 2) / (m * n)
     if min(m, n) < 2:
         return areas, np.full((len(scores), len(scores)), np.nan)
     return areas, np.atleast_2d(np.cov(v10)) / m + np.atleast_2d(np.cov(v01)) / n

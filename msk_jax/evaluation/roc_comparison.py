@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import chi2, rankdata, t
 
 from msk_jax.evaluation.figure import Figure, TestResult, missing, wald_test
-from msk_jax.evaluation.roc import auc_interval, check_score_rows, check_scores, delong_components
+from msk_jax.evaluation.roc import auc_interval, check_score_rows, check_scores, delong_components, placements
 
 _MOST_EXACT = 14
 """Up to this many clusters all exchanges are counted; beyond, a sample of them."""
@@ -89,9 +89,7 @@ def _obuchowski(
     if min(sick, well) < 2:
         raise ValueError("Comparing clustered areas needs two patients with units of each class.")
     m, n = int(labels.sum()), int((~labels).sum())
-    pooled = rankdata(scores, axis=1)
-    v10 = (pooled[:, labels] - rankdata(scores[:, labels], axis=1)) / n
-    v01 = 1.0 - (pooled[:, ~labels] - rankdata(scores[:, ~labels], axis=1)) / m
+    v10, v01 = placements(labels, scores)
     areas = v10.mean(axis=1)
     # Sums per patient of the components' distance from the area.
     a = np.stack([np.bincount(member[labels], row, total) for row in v10 - areas[:, None]])
