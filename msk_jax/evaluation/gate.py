@@ -104,11 +104,12 @@ def _needed(
             centre = (value + z2 / (2 * cases)) / (1 + z2 / cases)
             reach = half * np.sqrt(value * (1 - value) / cases + z2 / (4 * cases**2))
             reach /= 1 + z2 / cases
-            l, h = centre - reach, centre + reach
+            ends = centre - reach, centre + reach
         else:
             shrink = np.sqrt(n / cases)
-            l, h = value - (value - low) * shrink, value + (high - value) * shrink
-        return (bottom <= l and h <= top) or h < bottom or l > top
+            ends = value - (value - low) * shrink, value + (high - value) * shrink
+        inside = bottom <= ends[0] + 1e-12 and ends[1] - 1e-12 <= top
+        return inside or ends[1] < bottom or ends[0] > top
 
     if not settled(_MOST):
         return None

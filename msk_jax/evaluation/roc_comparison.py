@@ -6,7 +6,13 @@ import numpy as np
 from scipy.stats import chi2, rankdata, t
 
 from msk_jax.evaluation.figure import Figure, TestResult, missing, wald_test
-from msk_jax.evaluation.roc import auc_interval, check_score_rows, check_scores, delong_components, placements
+from msk_jax.evaluation.roc import (
+    auc_interval,
+    check_score_rows,
+    check_scores,
+    delong_components,
+    placements,
+)
 
 _MOST_EXACT = 14
 """Up to this many clusters all exchanges are counted; beyond, a sample of them."""

@@ -168,9 +168,7 @@ def _checked(
     if len(ratings) < 2:
         raise ValueError("A comparison needs two modalities.")
     if ratings.shape[1] < 2 and random != "cases":
-        raise ValueError(
-            "With one reader nothing is known of other readers; take random='cases'."
-        )
+        raise ValueError("With one reader nothing is known of other readers; take random='cases'.")
     return truth.astype(bool), ratings
 
 
