@@ -90,9 +90,9 @@ def _surface_speed(settings: Speed) -> None:
     spacing = (0.7, 0.7, 1.5)
     runs: dict[str, Callable[[], float]] = {
         "ours, surfels": lambda: surface_distances(mask, reference, spacing).hd95_mm,
-        "ours, boundary": lambda: surface_distances(
-            mask, reference, spacing, convention="boundary"
-        ).hd95_mm,
+        "ours, boundary": lambda: (
+            surface_distances(mask, reference, spacing, convention="boundary").hd95_mm
+        ),
         "surface-distance": lambda: _surface_distance(mask, reference, spacing),
         "MONAI": lambda: _monai(mask, reference, spacing),
     }
@@ -172,9 +172,7 @@ class Coverage:
             _holds(roc_areas(labels, scores).compare(), difference),
             _holds(drawn.difference, difference),
             self._clustered(size, rng, true[0], separation),
-            _holds(
-                binary_figures(labels, called, samples=2)["sensitivity"], ndtr(separation / 2)
-            ),
+            _holds(binary_figures(labels, called, samples=2)["sensitivity"], ndtr(separation / 2)),
         ]
 
     def _clustered(

@@ -238,7 +238,7 @@ def _checked(times: np.ndarray, events: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 def _scores(values: np.ndarray, times: np.ndarray) -> np.ndarray:
     values = np.asarray(values, float)
-    if values.shape != times.shape or not np.isfinite(values).all():
+    if values.shape != np.shape(times) or not np.isfinite(values).all():
         raise ValueError(f"Predictions {values.shape} must be finite, one for each of the times.")
     return values
 
