@@ -26,6 +26,8 @@ USAGE = """msk-jax: musculoskeletal imaging AI, from DICOM to the statistics of 
                                           one network per fold; run again to resume
   msk-jax evaluate EXPERIMENT --data-dir DIR --workdir DIR
                                           out-of-fold predictions and figures
+  msk-jax evaluate --predictions FILE     figures of any model from its table
+  msk-jax mrmc --ratings FILE             a reader study from its table of ratings
   msk-jax report --workdir DIR            one HTML page
   msk-jax predict --workdir DIR --dicom DIR --out DIR
                                           new patients, from the checkpoint alone
@@ -88,6 +90,10 @@ def _dispatch(args: list[str]) -> None:
     if verb in plain.VERBS:
         tyro.cli(plain.VERBS[verb], args=rest, prog=f"msk-jax {verb}").run()
         return
+    for (name, flag), cls in plain.BY_FLAG.items():
+        if verb == name and any(word.split("=")[0] == flag for word in rest):
+            tyro.cli(cls, args=rest, prog=f"msk-jax {verb}").run()
+            return
     if verb not in study.VERBS:
         known = ", ".join([*study.VERBS, *plain.VERBS])
         raise UserError(f"There is no verb {verb!r}. The verbs are: {known}.")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from msk_jax.evaluation.figure import Figure
 from msk_jax.evaluation.proportions import Proportion, clustered_proportion, proportion
 from msk_jax.evaluation.resampling import cluster_bootstrap
 
@@ -20,22 +21,6 @@ class Confusion:
     """Negative and called negative."""
     fn: int
     """Positive and called negative."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure that is no proportion, with a bootstrap interval."""
-
-    value: float | None
-    """None where a denominator is 0."""
-    low: float | None
-    """Lower bound of the two-sided interval."""
-    high: float | None
-    """Upper bound of the two-sided interval."""
-    method: str
-    """How the interval was made."""
-    why: str | None = None
-    """Why something is missing."""
 
 
 def confusion(labels: np.ndarray, called: np.ndarray) -> Confusion:
@@ -167,6 +152,25 @@ def threshold_at_sensitivity(labels: np.ndarray, probs: np.ndarray, sensitivity:
         raise ValueError(f"A sensitivity of {sensitivity} cannot be asked for; give 0 < s <= 1.")
     thresholds, reached, _ = _candidates(labels, probs)
     return float(thresholds[np.flatnonzero(reached >= sensitivity - 1e-12)[-1]])
+
+
+def threshold_at_specificity(labels: np.ndarray, probs: np.ndarray, specificity: float) -> float:
+    """The smallest threshold whose specificity is at least the one asked for.
+
+    Candidates and calls as in `youden_threshold`; above the highest probability nobody is called
+    positive, which is the answer where no candidate is specific enough.
+
+    Raises:
+      ValueError: only one class, probabilities outside 0..1, or a specificity outside 0..1 (0
+        itself excluded).
+    """
+    if not 0.0 < specificity <= 1.0:
+        raise ValueError(f"A specificity of {specificity} cannot be asked for; give 0 < s <= 1.")
+    thresholds, _, reached = _candidates(labels, probs)
+    enough = np.flatnonzero(reached >= specificity - 1e-12)
+    if not len(enough):
+        return float(np.nextafter(np.max(probs), np.inf))
+    return float(thresholds[enough[0]])
 
 
 def _candidates(labels: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

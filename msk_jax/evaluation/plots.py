@@ -62,7 +62,7 @@ def roc_figure(levels: Mapping[str, Mapping[str, Any]]) -> Figure:
       levels: entries of `evaluate_study(...)["levels"]`, as many as panels are wanted.
     """
     with house_style():
-        figure, axes = _panels(len(levels), width=3.4, height=3.7)
+        figure, axes = panels(len(levels), width=3.4, height=3.7)
         for axis, (name, level) in zip(axes, levels.items(), strict=True):
             _roc_panel(axis, name, level)
     return figure
@@ -85,7 +85,7 @@ def _roc_panel(axis: Axes, name: str, level: Mapping[str, Any]) -> None:
     axis.grid(color="#e6e6e6", linewidth=0.6)
     curve = level.get("roc")
     if not curve:
-        _say(axis, "No curve: it needs\nboth classes.")
+        say(axis, "No curve: it needs\nboth classes.")
         return
     if curve["band"]:
         band = {key: np.asarray(curve["band"][key]) for key in ("specificity", "low", "high")}
@@ -135,12 +135,12 @@ def confusion_figure(levels: Mapping[str, Mapping[str, Any]], classes: Sequence[
       classes: names of class 0 and class 1.
     """
     with house_style():
-        figure, axes = _panels(len(levels), width=2.9, height=2.8)
+        figure, axes = panels(len(levels), width=2.9, height=2.8)
         for axis, (name, level) in zip(axes, levels.items(), strict=True):
             axis.set_title(name.capitalize())
             counts = level.get("confusion")
             if not counts:
-                _say(axis, "No decisions.")
+                say(axis, "No decisions.")
                 axis.set_axis_off()
                 continue
             table = np.array([[counts["tn"], counts["fp"]], [counts["fn"], counts["tp"]]])
@@ -190,7 +190,7 @@ def training_figure(histories: Mapping[int, pd.DataFrame]) -> Figure:
     colours = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY, BLACK)
     styles = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
     with house_style():
-        figure, axes = _panels(3, width=2.9, height=2.6)
+        figure, axes = panels(3, width=2.9, height=2.6)
         drawn = [
             ("train", "loss", "Training loss"),
             ("validation", "loss", "Validation loss"),
@@ -241,7 +241,7 @@ def forest_figure(
     """
     printed = {entry["name"]: entry["value"] for entry in published}
     with house_style():
-        figure, axes = _panels(2, width=2.6, height=1.05 + 0.36 * len(levels), share_y=True)
+        figure, axes = panels(2, width=2.6, height=1.05 + 0.36 * len(levels), share_y=True)
         figure.get_layout_engine().set(wspace=0.08)
         lowest = 1.0
         for axis, measure in zip(axes, ("sensitivity", "specificity"), strict=True):
@@ -299,7 +299,7 @@ def ablation_figure(table: pd.DataFrame, levels: Sequence[str]) -> Figure:
     variants = list(dict.fromkeys(table["variant"]))
     with house_style():
         height = 1.0 + 0.32 * len(variants)
-        figure, axes = _panels(len(levels), width=2.9, height=height, share_y=True)
+        figure, axes = panels(len(levels), width=2.9, height=height, share_y=True)
         for axis, level in zip(axes, levels, strict=True):
             colour, _, marker = LEVEL_STYLE.get(level, (BLACK, "-", "o"))
             areas = pd.to_numeric(table[level], errors="coerce")
@@ -337,13 +337,13 @@ def interval_of(figures: Mapping[str, Any]) -> tuple[float | None, float | None]
     return shown["low"], shown["high"]
 
 
-def _panels(count: int, width: float, height: float, share_y: bool = False) -> tuple[Figure, list]:
+def panels(count: int, width: float, height: float, share_y: bool = False) -> tuple[Figure, list]:
     """A figure with a row of panels of this size in inches."""
     figure = Figure(figsize=(width * count, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, list(figure.subplots(1, count, squeeze=False, sharey=share_y)[0])
 
 
-def _say(axis: Axes, text: str) -> None:
+def say(axis: Axes, text: str) -> None:
     """A sentence instead of a curve."""
     axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", va="center", color=GREY)

@@ -85,15 +85,15 @@ def delong(
     Raises:
       ValueError: labels other than 0 and 1, scores that are not finite, unequal lengths.
     """
-    labels, scores = _checked(labels, scores)
+    labels, scores = check_scores(labels, scores)
     m, n = int(labels.sum()), int((~labels).sum())
     if not m or not n:
         why = f"An ROC curve needs both classes; there are {m} positive and {n} negative cases."
         return Auc(None, None, None, None, m, n, "DeLong", why)
-    areas, covariance = _delong_components(labels, scores[None])
+    areas, covariance = delong_components(labels, scores[None])
     area = float(areas[0])
     if area in (0.0, 1.0):
-        low, high = _perfect_bounds(area, min(m, n), confidence)
+        low, high = perfect_bounds(area, min(m, n), confidence)
         why = (
             f"The classes do not overlap, so the DeLong variance is 0; the bound is the exact one "
             f"of {min(m, n)} independent pairs."
@@ -106,7 +106,7 @@ def delong(
     if variance <= 0.0:
         why = "All cases of a class rank alike, so the DeLong variance is 0 and gives no interval."
         return Auc(area, 0.0, None, None, m, n, "DeLong", why)
-    low, high, method = _interval(area, np.sqrt(variance), confidence, interval)
+    low, high, method = auc_interval(area, np.sqrt(variance), confidence, interval)
     return Auc(area, variance, low, high, m, n, method)
 
 
@@ -121,11 +121,11 @@ def delong_test(labels: np.ndarray, a: np.ndarray, b: np.ndarray) -> DelongTest:
     Raises:
       ValueError: as `delong`, or fewer than two cases of a class.
     """
-    labels, a = _checked(labels, a)
-    _, b = _checked(labels, b)
+    labels, a = check_scores(labels, a)
+    _, b = check_scores(labels, b)
     if min(labels.sum(), (~labels).sum()) < 2:
         raise ValueError("The DeLong test needs at least two cases of each class.")
-    areas, covariance = _delong_components(labels, np.stack([a, b]))
+    areas, covariance = delong_components(labels, np.stack([a, b]))
     difference = float(areas[0] - areas[1])
     variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
     error = float(np.sqrt(max(variance, 0.0)))
@@ -149,7 +149,7 @@ def roc_curve(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.nd
     Raises:
       ValueError: as `delong`, or only one class.
     """
-    labels, scores = _checked(labels, scores)
+    labels, scores = check_scores(labels, scores)
     if labels.all() or not labels.any():
         raise ValueError("An ROC curve needs both classes.")
     return metrics.roc_curve(labels, scores)
@@ -175,14 +175,14 @@ def clustered_auc(
       scores: [units].
       clusters: patient of each unit [units].
     """
-    labels, scores = _checked(labels, scores)
+    labels, scores = check_scores(labels, scores)
     clusters = np.asarray(clusters)
     m, n = int(labels.sum()), int((~labels).sum())
     method = "patient-clustered bootstrap"
     if not m or not n:
         why = f"An ROC curve needs both classes; there are {m} positive and {n} negative cases."
         return Auc(None, None, None, None, m, n, method, why)
-    area = float(_delong_components(labels, scores[None])[0][0])
+    area = float(delong_components(labels, scores[None])[0][0])
     with_positive, with_negative = set(clusters[labels]), set(clusters[~labels])
     patients = len(with_positive | with_negative)
     if patients < 2:
@@ -190,20 +190,16 @@ def clustered_auc(
         return Auc(area, None, None, None, m, n, method, why)
     if area in (0.0, 1.0):
         pairs = min(len(with_positive), len(with_negative), patients // 2)
-        low, high = _perfect_bounds(area, pairs, confidence)
+        low, high = perfect_bounds(area, pairs, confidence)
         why = (
             f"The classes do not overlap, so resampling shows no spread; the bound is the exact "
             f"one of {pairs} pairs of patients."
         )
         return Auc(area, None, low, high, m, n, "exact pairs", why)
 
-    def statistic(weights: np.ndarray) -> np.ndarray:
-        fpr, tpr = _weighted_curve(labels, scores, weights)
-        return np.sum(np.diff(fpr) * (tpr[:, 1:] + tpr[:, :-1]) / 2, axis=1)
-
     bounds = cluster_bootstrap(
         clusters,
-        statistic,
+        lambda weights: weighted_areas(labels, scores, weights),
         samples=samples,
         seed=seed,
         confidence=confidence,
@@ -250,7 +246,7 @@ def roc_band(
     Raises:
       ValueError: as `delong`, or only one class.
     """
-    labels, scores = _checked(labels, scores)
+    labels, scores = check_scores(labels, scores)
     if labels.all() or not labels.any():
         raise ValueError("An ROC curve needs both classes.")
     clusters = np.asarray(clusters)
@@ -259,7 +255,7 @@ def roc_band(
     false_positive_rate = np.round(1.0 - grid, 12)
 
     def statistic(weights: np.ndarray) -> np.ndarray:
-        fpr, tpr = _weighted_curve(labels, scores, weights)
+        fpr, tpr = weighted_curve(labels, scores, weights)
         # Of several points at one rate of false positives np.interp takes the last: the top.
         return np.stack(
             [np.interp(false_positive_rate, x, y) for x, y in zip(fpr, tpr, strict=True)]
@@ -277,7 +273,7 @@ def roc_band(
     return RocBand(grid, curve, bounds.low, bounds.high)
 
 
-def _checked(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def check_scores(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Labels as bool and scores as float64, of equal length, or ValueError."""
     labels, scores = np.asarray(labels), np.asarray(scores, np.float64)
     if labels.ndim != 1 or labels.shape != scores.shape:
@@ -289,20 +285,44 @@ def _checked(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.nda
     return labels.astype(bool), scores
 
 
-def _delong_components(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Areas [k] and their covariance [k, k] (NaN with one case of a class) of scores [k, cases]."""
+def check_score_rows(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Labels as bool [cases] and scores as float64 [scores, cases], or ValueError."""
+    rows = [check_scores(labels, row) for row in np.atleast_2d(np.asarray(scores, np.float64))]
+    return rows[0][0], np.stack([row for _, row in rows])
+
+
+def placements(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Share of the other class that each case is on the right side of, ties counting half.
+
+    Args:
+      labels: bool, both classes present [cases].
+      scores: [scores, cases].
+
+    Returns:
+      of positives [scores, positives] and of negatives [scores, negatives]; each row's mean is the
+      area.
+    """
     m, n = int(labels.sum()), int((~labels).sum())
     pooled = rankdata(scores, axis=1)
     positive, negative = scores[:, labels], scores[:, ~labels]
     v10 = (pooled[:, labels] - rankdata(positive, axis=1)) / n
-    v01 = 1.0 - (pooled[:, ~labels] - rankdata(negative, axis=1)) / m
-    areas = (pooled[:, labels].sum(axis=1) - m * (m + 1) / 2) / (m * n)
+    return v10, 1.0 - (pooled[:, ~labels] - rankdata(negative, axis=1)) / m
+
+
+def delong_components(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Areas [k] and their covariance [k, k] (NaN with one case of a class) of scores [k, cases]."""
+    m, n = int(labels.sum()), int((~labels).sum())
+    v10, v01 = placements(labels, scores)
+    # The sum of ranks, not the mean of placements: it is exact where the classes do not overlap.
+    areas = (rankdata(scores, axis=1)[:, labels].sum(axis=1) - m * (m + 1) / 2) / (m * n)
     if min(m, n) < 2:
         return areas, np.full((len(scores), len(scores)), np.nan)
     return areas, np.atleast_2d(np.cov(v10)) / m + np.atleast_2d(np.cov(v01)) / n
 
 
-def _interval(area: float, error: float, confidence: float, kind: str) -> tuple[float, float, str]:
+def auc_interval(
+    area: float, error: float, confidence: float, kind: str
+) -> tuple[float, float, str]:
     """Bounds and the name of the interval; see `delong`."""
     z = norm.ppf(0.5 + confidence / 2)
     low, high = area - z * error, area + z * error
@@ -314,13 +334,19 @@ def _interval(area: float, error: float, confidence: float, kind: str) -> tuple[
     return float(max(low, 0.0)), float(min(high, 1.0)), "DeLong"
 
 
-def _perfect_bounds(area: float, pairs: int, confidence: float) -> tuple[float, float]:
+def perfect_bounds(area: float, pairs: int, confidence: float) -> tuple[float, float]:
     """Exact bounds for an area of 1 or 0 seen on this many independent pairs."""
     bound = ((1 - confidence) / 2) ** (1 / pairs)
     return (float(bound), 1.0) if area == 1.0 else (0.0, float(1 - bound))
 
 
-def _weighted_curve(
+def weighted_areas(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Trapezoid areas [b] with weights [b, units]; NaN where the weights leave out one class."""
+    fpr, tpr = weighted_curve(np.asarray(labels, bool), np.asarray(scores), weights)
+    return np.sum(np.diff(fpr) * (tpr[:, 1:] + tpr[:, :-1]) / 2, axis=1)
+
+
+def weighted_curve(
     labels: np.ndarray, scores: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """False- and true-positive rates [b, distinct scores + 1] with weights [b, units].

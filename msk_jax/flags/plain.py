@@ -7,7 +7,11 @@ from typing import Literal
 import tyro
 
 from msk_jax import experiment as catalogue
+from msk_jax.evaluation.model_study import ModelSettings
+from msk_jax.evaluation.mrmc.study import MrmcSettings
 from msk_jax.verbs import console
+
+Flat = tyro.conf.OmitArgPrefixes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +157,63 @@ class Models:
         console.say_columns(rows)
 
 
+@dataclasses.dataclass(frozen=True)
+class EvaluateTable:
+    """Judge a model by its table of predictions, whoever wrote it.
+
+    The table is a CSV with a label (0 or 1) and a prob (0 to 1) per row; unit_id and patient_id
+    where patients have several rows; any other columns, as site or sex.
+    """
+
+    predictions: Path
+    """The table."""
+    settings: Flat[ModelSettings]
+    compare: Path | None = None
+    """A second model's table of the same cases, to be held against the first."""
+    validation: Path | None = None
+    """The first model's table of other patients, on which the operating point is chosen."""
+    level: Literal["", "slice", "joint", "patient"] = ""
+    """Which rows of a table with a column level; by default the largest that is there."""
+    decision_curve: bool = False
+    """Add the net benefit over threshold probabilities."""
+    by: tuple[str, ...] = ()
+    """Columns whose groups are shown apart, as `--by site sex age`; ages in bands."""
+    out: Path | None = None
+    """Folder for figures.json and the pictures."""
+
+    def run(self) -> None:
+        from msk_jax.verbs import evaluate_table
+
+        evaluate_table.run(
+            self.predictions, self.settings, compare=self.compare, validation=self.validation,
+            level=self.level, by=self.by, decisions=self.decision_curve, out=self.out,
+        )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Mrmc:
+    """Analyse a reader study: several readers, several cases, two or more modalities.
+
+    The table is a CSV with one row per reading: reader, case, modality, truth (0 or 1), rating (a
+    number, higher for 1), and optionally group, the group of the reader.
+    """
+
+    ratings: Path
+    """The table."""
+    settings: Flat[MrmcSettings]
+    out: Path | None = None
+    """Folder for mrmc.json and the pictures."""
+
+    def run(self) -> None:
+        from msk_jax.verbs import mrmc
+
+        mrmc.run(self.ratings, self.settings, self.out)
+
+
 VERBS = {
     "predict": Predict, "report": Report, "experiments": Experiments, "pseudonym": Pseudonym,
-    "models": Models, "convert": Convert, "parity": Parity,
+    "models": Models, "convert": Convert, "parity": Parity, "mrmc": Mrmc,
 }  # fmt: skip
+
+BY_FLAG = {("evaluate", "--predictions"): EvaluateTable}
+"""Verbs of an experiment that need none where a flag names a file."""

@@ -137,7 +137,11 @@ class TpuCheck:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
-    """Predict every patient by the network that never saw them, and draw the figures."""
+    """Predict every patient by the network that never saw them, and draw the figures.
+
+    `msk-jax evaluate --predictions FILE` judges a table of predictions instead, from any model;
+    `msk-jax evaluate --predictions FILE --help` explains its flags.
+    """
 
     data_dir: Path
     """The folder that `build` wrote."""

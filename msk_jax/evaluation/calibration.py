@@ -1,0 +1,307 @@
+"""Whether probabilities mean what they say: slope, intercept, curve, Brier score, errors."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit, logit
+from scipy.stats import chi2, norm
+
+from msk_jax.evaluation.figure import Figure, bootstrap_figure, missing, wald
+from msk_jax.evaluation.logistic import fit_logistic
+from msk_jax.evaluation.resampling import cluster_bootstrap
+
+EDGE = 1e-6
+"""Probabilities are cut to EDGE .. 1 - EDGE before their logit is taken."""
+
+
+@dataclass(frozen=True)
+class BrierParts:
+    """The Brier score and its parts: score = reliability - resolution + uncertainty."""
+
+    score: float
+    """Mean of (p - y)²."""
+    reliability: float
+    """Mean squared distance of a probability from the share of positives that have it."""
+    resolution: float
+    """Variance of those shares."""
+    uncertainty: float
+    """Prevalence (1 - prevalence)."""
+
+
+@dataclass(frozen=True)
+class CalibrationCurve:
+    """Share of positives as a smooth function of the probability, with pointwise bounds."""
+
+    predicted: np.ndarray
+    """Grid of probabilities [points]."""
+    observed: np.ndarray
+    """Share of positives [points]."""
+    low: np.ndarray
+    """Pointwise lower bound [points]."""
+    high: np.ndarray
+    """Pointwise upper bound [points]."""
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Cases in groups of equal size by probability."""
+
+    predicted: np.ndarray
+    """Mean probability [groups]."""
+    observed: np.ndarray
+    """Share of positives [groups]."""
+    n: np.ndarray
+    """Cases [groups]."""
+
+
+@dataclass(frozen=True)
+class HosmerLemeshow:
+    """Goodness of fit over groups."""
+
+    chi2: float
+    """Σ (observed - expected)² / (n p (1 - p))."""
+    df: int
+    """Groups - 2."""
+    p: float
+    """p-value."""
+
+
+def calibration_figures(
+    labels: np.ndarray,
+    probs: np.ndarray,
+    clusters: np.ndarray | None = None,
+    *,
+    num_bins: int = 15,
+    samples: int = 2000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> dict[str, Figure]:
+    """Slope, intercept, calibration in the large, Brier score, log loss and expected error.
+
+    Args:
+      labels: 0 or 1 [cases].
+      probs: 0..1 [cases].
+      clusters: patient of each case; the bootstrap draws patients, and the intervals of slope and
+        intercepts use the sandwich variance over patients.
+      num_bins: groups of equal size for the expected calibration error.
+
+    Returns:
+      slope b and intercept a of logit P(y = 1) = a + b logit(p), in_the_large (a with b = 1),
+      brier, brier_scaled (1 - brier / that of the prevalence), log_loss and ece.
+
+    Raises:
+      ValueError: labels other than 0 and 1, probabilities outside 0..1, unequal lengths.
+
+    Source: D. R. Cox, Biometrika 1958;45:562; B. Van Calster et al., BMC Med 2019;17:230.
+    """
+    labels, probs = check_probabilities(labels, probs)
+    figures = _lines(labels, probs, clusters, confidence)
+    keys = ("brier", "brier_scaled", "log_loss", "ece")
+    method = "bootstrap" if clusters is None else "patient-clustered bootstrap"
+    if not len(labels):
+        return figures | {key: missing(method, "There is no case.") for key in keys}
+    squared = (probs - labels) ** 2
+    clipped = np.clip(probs, EDGE, 1 - EDGE)
+    losses = -np.where(labels, np.log(clipped), np.log1p(-clipped))
+    group = _groups(probs, num_bins)
+    member = np.eye(group.max() + 1)[group]
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        total = weights.sum(axis=1)
+        brier, prevalence = weights @ squared / total, weights @ labels / total
+        gaps = np.abs((weights * (labels - probs)) @ member).sum(axis=1) / total
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scaled = 1 - brier / (prevalence * (1 - prevalence))
+        return np.stack([brier, scaled, weights @ losses / total, gaps], axis=1)
+
+    units = np.arange(len(labels)) if clusters is None else np.asarray(clusters)
+    values = statistic(np.ones((1, len(labels))))[0]
+    options = {"samples": samples, "seed": seed, "confidence": confidence}
+    bounds = cluster_bootstrap(units, statistic, **options)
+    for i, key in enumerate(keys):
+        figures[key] = bootstrap_figure(values[i], bounds.low[i], bounds.high[i], method)
+    return figures
+
+
+def _lines(
+    labels: np.ndarray, probs: np.ndarray, clusters: np.ndarray | None, confidence: float
+) -> dict[str, Figure]:
+    """Slope, intercept and calibration in the large with their intervals."""
+    method = "Wald" if clusters is None else "Wald, clustered by patient"
+    keys = ("slope", "intercept", "in_the_large")
+    if labels.all() or not labels.any():
+        why = "Calibration lines need both classes."
+        return {key: missing(method, why) for key in keys}
+    x = logit(np.clip(probs, EDGE, 1 - EDGE))
+    ones = np.ones((len(x), 1))
+    line = _wald_line(labels, np.c_[ones, x], 0.0, clusters, confidence, method)
+    offset = _wald_line(labels, ones, x, clusters, confidence, method)
+    why = "The probabilities are all equal, or separate the classes, so no line fits best."
+    return {
+        "slope": line[1] if line else missing(method, why),
+        "intercept": line[0] if line else missing(method, why),
+        "in_the_large": offset[0] if offset else missing(method, why),
+    }
+
+
+def _wald_line(
+    labels: np.ndarray,
+    design: np.ndarray,
+    offset: np.ndarray | float,
+    clusters: np.ndarray | None,
+    confidence: float,
+    method: str,
+) -> list[Figure] | None:
+    """A figure for each coefficient; None where there is no fit."""
+    fit = fit_logistic(labels, design, offset)
+    if fit is None:
+        return None
+    covariance = fit.covariance
+    if clusters is not None:
+        residual = labels - expit(design @ fit.coefficients + offset)
+        _, member = np.unique(clusters, return_inverse=True)
+        scores = np.zeros((member.max() + 1, design.shape[1]))
+        np.add.at(scores, member, design * residual[:, None])
+        covariance = covariance @ (scores.T @ scores) @ covariance
+        covariance *= len(scores) / max(len(scores) - 1, 1)
+    errors = np.sqrt(np.diag(covariance))
+    return [wald(b, e, confidence, method) for b, e in zip(fit.coefficients, errors, strict=True)]
+
+
+def brier_parts(labels: np.ndarray, probs: np.ndarray) -> BrierParts:
+    """The Brier score of labels [cases] and probabilities [cases], and its parts.
+
+    Cases of exactly equal probability form a group, so that the parts add up to the score.
+
+    Raises:
+      ValueError: as `calibration_figures`, or no case.
+
+    Source: A. H. Murphy, J Appl Meteorol 1973;12:595.
+    """
+    labels, probs = check_probabilities(labels, probs)
+    if not len(labels):
+        raise ValueError("A Brier score needs a case.")
+    values, member = np.unique(probs, return_inverse=True)
+    share = np.bincount(member) / len(labels)
+    observed = np.bincount(member, labels) / np.bincount(member)
+    prevalence = labels.mean()
+    return BrierParts(
+        score=float(np.mean((probs - labels) ** 2)),
+        reliability=float(share @ (values - observed) ** 2),
+        resolution=float(share @ (observed - prevalence) ** 2),
+        uncertainty=float(prevalence * (1 - prevalence)),
+    )
+
+
+def calibration_bins(labels: np.ndarray, probs: np.ndarray, num_bins: int = 10) -> Bins:
+    """Groups of equal size; equal probabilities stay in one group. Raises as `brier_parts`."""
+    labels, probs = check_probabilities(labels, probs)
+    if not len(labels):
+        raise ValueError("Groups need a case.")
+    group = _groups(probs, num_bins)
+    n = np.bincount(group)
+    return Bins(np.bincount(group, probs) / n, np.bincount(group, labels) / n, n)
+
+
+def hosmer_lemeshow(labels: np.ndarray, probs: np.ndarray, num_bins: int = 10) -> HosmerLemeshow:
+    """Goodness of fit over groups of equal size.
+
+    Raises:
+      ValueError: as `brier_parts`, or fewer than three groups, or a group of probability 0 or 1.
+
+    Source: D. W. Hosmer and S. Lemeshow, Commun Stat 1980;9:1043.
+    """
+    bins = calibration_bins(labels, probs, num_bins)
+    if len(bins.n) < 3:
+        raise ValueError("Hosmer and Lemeshow's test needs three groups of unequal probability.")
+    spread = bins.n * bins.predicted * (1 - bins.predicted)
+    if not (spread > 0).all():
+        raise ValueError("A group has a mean probability of 0 or 1; its variance is 0.")
+    statistic = float(np.sum((bins.n * (bins.observed - bins.predicted)) ** 2 / spread))
+    df = len(bins.n) - 2
+    return HosmerLemeshow(statistic, df, float(chi2.sf(statistic, df)))
+
+
+def calibration_curve(
+    labels: np.ndarray,
+    probs: np.ndarray,
+    *,
+    num_knots: int = 4,
+    points: int = 101,
+    confidence: float = 0.95,
+) -> CalibrationCurve | None:
+    """Flexible curve: logistic regression on a restricted cubic spline of logit(p).
+
+    Args:
+      labels: 0 or 1 [cases].
+      probs: 0..1 [cases].
+      num_knots: 3 to 5, at Harrell's percentiles.
+      points: of the grid, from the lowest to the highest probability.
+      confidence: of the pointwise bounds, from the coefficients' covariance.
+
+    Returns:
+      The curve; None where it cannot be fitted: one class, classes that do not overlap, or too
+      few distinct probabilities.
+
+    Raises:
+      ValueError: as `calibration_figures`, or another number of knots.
+
+    Source: F. E. Harrell, Regression Modeling Strategies (2015), 2.4.5 and 10.11.
+    """
+    labels, probs = check_probabilities(labels, probs)
+    percentiles = {3: (10, 50, 90), 4: (5, 35, 65, 95), 5: (5, 27.5, 50, 72.5, 95)}
+    if num_knots not in percentiles:
+        raise ValueError(f"A curve may have 3 to 5 knots, not {num_knots}.")
+    if labels.all() or not labels.any():
+        return None
+    x = logit(np.clip(probs, EDGE, 1 - EDGE))
+    knots = np.percentile(x, percentiles[num_knots])
+    if len(np.unique(knots)) < num_knots:
+        return None
+    fit = fit_logistic(labels, _spline(x, knots))
+    if fit is None:
+        return None
+    grid = np.linspace(probs.min(), probs.max(), points)
+    design = _spline(logit(np.clip(grid, EDGE, 1 - EDGE)), knots)
+    centre = design @ fit.coefficients
+    errors = np.sqrt(np.einsum("ij,jk,ik->i", design, fit.covariance, design))
+    half = norm.ppf(0.5 + confidence / 2) * errors
+    return CalibrationCurve(grid, expit(centre), expit(centre - half), expit(centre + half))
+
+
+def _spline(x: np.ndarray, knots: np.ndarray) -> np.ndarray:
+    """1, x and the restricted cubic terms [cases, knots]."""
+
+    def cube(knot: float) -> np.ndarray:
+        return np.maximum(x - knot, 0.0) ** 3
+
+    last, before, scale = knots[-1], knots[-2], (knots[-1] - knots[0]) ** 2
+    columns = [np.ones_like(x), x]
+    for knot in knots[:-2]:
+        bent = cube(knot) - cube(before) * (last - knot) / (last - before)
+        columns.append((bent + cube(last) * (before - knot) / (last - before)) / scale)
+    return np.stack(columns, axis=1)
+
+
+def check_probabilities(labels: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Labels as bool and probabilities as float64, of equal length, or ValueError."""
+    labels, probs = np.asarray(labels), np.asarray(probs, np.float64)
+    if labels.ndim != 1 or labels.shape != probs.shape:
+        raise ValueError(f"Labels {labels.shape} and {probs.shape} must be equal vectors.")
+    if not np.isin(labels, (0, 1)).all():
+        raise ValueError("Labels must be 0 or 1.")
+    if not ((probs >= 0) & (probs <= 1)).all():
+        raise ValueError("Probabilities must lie in 0..1.")
+    return labels.astype(bool), probs
+
+
+def _groups(probs: np.ndarray, num_bins: int) -> np.ndarray:
+    """Group of each case, 0 upwards: equal sizes, equal probabilities together."""
+    order = np.argsort(probs, kind="stable")
+    place = np.empty(len(probs), int)
+    place[order] = np.arange(len(probs)) * num_bins // max(len(probs), 1)
+    # All cases of one probability go where its first one goes.
+    _, first, member = np.unique(probs, return_index=True, return_inverse=True)
+    lowest = np.full(len(first), num_bins)
+    np.minimum.at(lowest, member, place)
+    return np.unique(lowest[member], return_inverse=True)[1]

@@ -1,0 +1,93 @@
+"""The two shapes that results have: a figure with its interval, and a test."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure with its interval."""
+
+    value: float | None
+    """None where there is no answer, as where a denominator is 0."""
+    low: float | None
+    """Lower bound of the two-sided interval."""
+    high: float | None
+    """Upper bound of the two-sided interval."""
+    method: str
+    """How the interval was made."""
+    why: str | None = None
+    """Why something is missing."""
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """A statistical test, two-sided."""
+
+    difference: float | None
+    """What is tested to be 0; None where a test has no single difference."""
+    standard_error: float | None
+    """Of the difference."""
+    low: float | None
+    """Lower bound of the two-sided interval of the difference."""
+    high: float | None
+    """Upper bound."""
+    statistic: float | None
+    """Of the test; None where it has no answer."""
+    p: float | None
+    """Two-sided p-value."""
+    method: str
+    """Which test."""
+    why: str | None = None
+    """Why something is missing."""
+
+    # pytest would take a class of this name for tests.
+    __test__ = False
+
+
+def missing(method: str, why: str, value: float | None = None) -> Figure:
+    """A figure without an interval, or without an answer at all."""
+    return Figure(value, None, None, method, why)
+
+
+def wald(
+    value: float,
+    error: float,
+    confidence: float,
+    method: str,
+    limits: tuple[float, float] = (-np.inf, np.inf),
+) -> Figure:
+    """value ± z error, cut to what the figure can be."""
+    if not (np.isfinite(value) and np.isfinite(error)):
+        return missing(method, "The estimate or its standard error is not finite.")
+    z = norm.ppf(0.5 + confidence / 2)
+    low, high = max(value - z * error, limits[0]), min(value + z * error, limits[1])
+    return Figure(float(value), float(low), float(high), method)
+
+
+def wald_test(difference: float, error: float, confidence: float, method: str) -> TestResult:
+    """Tests a normal difference against 0.
+
+    A standard error of 0 gives p 1 where the difference is 0 too, and no answer elsewhere.
+    """
+    difference, error = float(difference), float(error)
+    if error > 1e-8:
+        z = difference / error
+        half = float(norm.ppf(0.5 + confidence / 2)) * error
+        p = float(2 * norm.sf(abs(z)))
+        return TestResult(difference, error, difference - half, difference + half, z, p, method)
+    if abs(difference) < 1e-12:
+        return TestResult(0.0, 0.0, 0.0, 0.0, 0.0, 1.0, method)
+    why = "The two figures differ but their difference has no variance."
+    return TestResult(difference, 0.0, None, None, None, None, method, why)
+
+
+def bootstrap_figure(value: float, low: float, high: float, method: str) -> Figure:
+    """A figure with resampled bounds, or with the reason why it has none."""
+    if not np.isfinite(value):
+        return missing(method, "A denominator is 0.")
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return missing(method, "No resample has an answer.", float(value))
+    return Figure(float(value), float(low), float(high), method)

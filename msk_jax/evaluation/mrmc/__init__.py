@@ -1,0 +1,1 @@
+"""Several readers, several cases: the analysis of a reader study."""

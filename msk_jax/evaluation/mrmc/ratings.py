@@ -1,0 +1,140 @@
+"""The table of a reader study: who rated which case how, in which modality."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from msk_jax.errors import UserError
+
+COLUMNS = ("reader", "case", "modality", "truth", "rating")
+"""Columns that must be there; `group` (of readers) may follow."""
+
+_MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """A reader study as arrays."""
+
+    truth: np.ndarray
+    """0 or 1 [cases]."""
+    ratings: np.ndarray
+    """[modalities, readers, cases], NaN where a reader did not read a case in a modality."""
+    modalities: tuple[str, ...]
+    """In the order of the file."""
+    readers: tuple[str, ...]
+    """In the order of the file."""
+    cases: tuple[str, ...]
+    """In the order of the file."""
+    groups: dict[str, str]
+    """Group of each reader; empty where the file has none."""
+
+    def of_readers(self, readers: list[str]) -> "Ratings":
+        """The same study with these readers alone."""
+        kept = [self.readers.index(name) for name in readers]
+        groups = {name: self.groups[name] for name in readers if name in self.groups}
+        return Ratings(
+            self.truth, self.ratings[:, kept], self.modalities, tuple(readers), self.cases, groups
+        )
+
+
+def read_ratings(path: Path) -> Ratings:
+    """The checked table of a ratings file.
+
+    Args:
+      path: CSV with `COLUMNS`: truth 0 or 1, rating a number that is higher for 1. A row is one
+        reading; a case that a reader did not read has no row.
+
+    Raises:
+      UserError: the file is missing or no table, or its rows are faulty; all faults are listed.
+    """
+    path = Path(path)
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"There is no file {path}. Give the table with --ratings.") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} could not be read as a CSV table: {error}") from error
+    return ratings_from_table(frame, str(path))
+
+
+def ratings_from_table(frame: pd.DataFrame, where: str) -> Ratings:
+    """Arrays from a table; see `read_ratings`. `where` names the table in an error."""
+    lacking = [name for name in COLUMNS if name not in frame.columns]
+    if lacking:
+        raise UserError(
+            f"{where} lacks the column{'s' * (len(lacking) > 1)} {', '.join(lacking)}; it has "
+            f"{', '.join(map(str, frame.columns)) or 'none'}."
+        )
+    frame = frame.reset_index(drop=True)
+    faults = _faults(frame)
+    if faults:
+        raise UserError(f"{where} cannot be used:\n" + "\n".join(f"- {f}" for f in faults))
+    axes = [pd.factorize(frame[name].astype(str)) for name in ("modality", "reader", "case")]
+    codes, names = [a[0] for a in axes], [tuple(map(str, a[1])) for a in axes]
+    ratings = np.full([len(n) for n in names], np.nan)
+    ratings[tuple(codes)] = frame["rating"].astype(float)
+    truth = np.zeros(len(names[2]), int)
+    truth[codes[2]] = frame["truth"].astype(float).astype(int)
+    groups = {}
+    if "group" in frame:
+        groups = dict(zip(frame["reader"].astype(str), frame["group"].astype(str), strict=True))
+    return Ratings(truth, ratings, *names, groups)
+
+
+def _faults(frame: pd.DataFrame) -> list[str]:
+    """What keeps the table from being a study, one sentence each."""
+    if not len(frame):
+        return ["It holds no reading, only a header."]
+    truth = pd.to_numeric(frame["truth"], errors="coerce").to_numpy(float)
+    rating = pd.to_numeric(frame["rating"], errors="coerce").to_numpy(float)
+    checks = [
+        (name, (frame[name].astype(str) == "").to_numpy(), "is empty")
+        for name in ("reader", "case", "modality")
+    ]
+    checks += [
+        ("truth", ~np.isin(truth, (0, 1)), "is neither 0 nor 1"),
+        ("rating", ~np.isfinite(rating), "is no number"),
+    ]
+    faults = []
+    for name, bad, text in checks:
+        rows = np.flatnonzero(bad)
+        if len(rows):
+            # Line 1 of the file is the header.
+            named = [f"line {row + 2}: {frame[name][row]!r}" for row in rows]
+            faults.append(f"{name} {text} in {len(rows)} row(s) ({_some(named)}).")
+    if faults:
+        return faults
+    twice = frame[frame.duplicated(["reader", "case", "modality"])]
+    if len(twice):
+        named = [f"reader {r.reader}, case {r.case}" for r in twice.itertuples()]
+        faults.append(f"{len(twice)} reading(s) are there twice ({_some(named)}).")
+    owners = frame.assign(truth=truth).groupby("case", sort=False)["truth"].nunique()
+    if (owners > 1).any():
+        faults.append(f"Cases have two truths ({_some(list(owners[owners > 1].index))}).")
+    if len(set(truth)) < 2:
+        faults.append("All cases have the same truth; a reader study needs both.")
+    if frame["modality"].nunique() < 2:
+        faults.append("There is one modality only; a comparison needs two.")
+    pairs = frame[["reader", "modality"]].drop_duplicates()
+    every = frame["reader"].nunique() * frame["modality"].nunique()
+    if len(pairs) < every:
+        counts = pairs.groupby("reader", sort=False).size()
+        named = list(counts[counts < frame["modality"].nunique()].index)
+        faults.append(
+            f"Readers lack a modality ({_some(named)}). Every reader must read in every one; to "
+            "set a model beside readers give it the same ratings in each."
+        )
+    if "group" in frame:
+        groups = frame.groupby("reader", sort=False)["group"].nunique()
+        if (groups > 1).any():
+            faults.append(f"Readers are in two groups ({_some(list(groups[groups > 1].index))}).")
+    return faults
+
+
+def _some(names: list) -> str:
+    """The first names, and that there are more."""
+    shown = ", ".join(map(str, names[:_MOST_NAMED]))
+    return shown + (", ..." if len(names) > _MOST_NAMED else "")

@@ -1,0 +1,160 @@
+"""From the table of a reader study to its figures, as a dict that goes into JSON."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from msk_jax.config import check_limits
+from msk_jax.errors import UserError
+from msk_jax.evaluation.mrmc.analysis import MrmcResult, Random, obuchowski_rockette
+from msk_jax.evaluation.mrmc.covariance import Measure, Method
+from msk_jax.evaluation.mrmc.ratings import Ratings
+from msk_jax.evaluation.mrmc.sizing import cases_needed, power
+
+
+@dataclass(frozen=True)
+class MrmcSettings:
+    """How a reader study is analysed."""
+
+    measure: Measure = "auc"
+    """What is compared. Sensitivity, specificity and accuracy need --threshold."""
+    threshold: float | None = None
+    """A rating of at least this is a call of positive."""
+    covariance: Method = "jackknife"
+    """How the accuracies' covariance over cases is estimated; delong and unbiased for auc only."""
+    random: Literal["readers and cases", "readers", "cases"] = "readers and cases"
+    """What the study speaks of: other readers and other cases, other readers with these cases, or
+    these readers with other cases."""
+    confidence: float = 0.95
+    """Of every interval."""
+    next_difference: float = 0.05
+    """The difference that a next study is to find; its size is given for a power of 0.8."""
+
+    def check(self) -> None:
+        """Raises UserError where a field cannot be what it is."""
+        check_limits(self, confidence=(0.5, 0.9999), next_difference=(0.0001, 1))
+        if self.measure != "auc" and self.threshold is None:
+            raise UserError(f"For {self.measure} give the rating that is a call: --threshold 3.")
+        if self.measure != "auc" and self.covariance != "jackknife":
+            raise UserError(
+                f"The {self.covariance} covariance is of the AUC; for {self.measure} take "
+                "--covariance jackknife."
+            )
+
+
+def analyse(study: Ratings, settings: MrmcSettings) -> dict[str, Any]:
+    """All figures of a reader study.
+
+    Args:
+      study: the ratings.
+      settings: how to analyse.
+
+    Returns:
+      A dict of plain Python values: `settings`, `n` (readers, cases, positives, negatives),
+      `design`, `overall`, `groups` (by name, where the ratings have groups) and `next_study`. What
+      has no answer is None, with the reason in a `why` beside it.
+
+    Raises:
+      UserError: a study that cannot be analysed in the way asked for.
+    """
+    settings.check()
+    try:
+        result = _result(study, settings, settings.random)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    positives = int(study.truth.sum())
+    groups = {}
+    for name in dict.fromkeys(study.groups.values()):
+        members = [reader for reader in study.readers if study.groups[reader] == name]
+        groups[name] = _group(study.of_readers(members), settings)
+    return {
+        "settings": asdict(settings),
+        "n": {
+            "readers": len(study.readers),
+            "cases": len(study.truth),
+            "positives": positives,
+            "negatives": len(study.truth) - positives,
+        },
+        "design": design(study.ratings),
+        "overall": to_plain(result),
+        "groups": groups,
+        "next_study": _next_study(result, len(study.truth), settings),
+    }
+
+
+def _result(study: Ratings, settings: MrmcSettings, random: Random) -> MrmcResult:
+    ratings = study.ratings
+    if settings.measure != "auc":
+        ratings = np.where(np.isnan(ratings), np.nan, ratings >= settings.threshold)
+    return obuchowski_rockette(
+        study.truth, ratings, modality_names=study.modalities, reader_names=study.readers,
+        measure=settings.measure, method=settings.covariance, random=random,
+        confidence=settings.confidence,
+    )  # fmt: skip
+
+
+def _group(study: Ratings, settings: MrmcSettings) -> dict[str, Any]:
+    """The figures of one group of readers; of a single reader with that reader fixed."""
+    random, why = settings.random, None
+    if len(study.readers) == 1 and random != "cases":
+        random = "cases"
+        why = "The group is one reader, so the figures speak of that reader alone."
+    try:
+        return {"readers": list(study.readers), "why": why, **to_plain(_result(study, settings,
+                random))}  # fmt: skip
+    except ValueError as error:
+        return {"readers": list(study.readers), "why": str(error)}
+
+
+def design(ratings: np.ndarray) -> str:
+    """Who read what, in words, from ratings [modalities, readers, cases]."""
+    read = np.isfinite(ratings)
+    if read.all():
+        return "factorial: every reader read every case in every modality"
+    by_reader, by_modality = read.any(axis=0), read.any(axis=1)
+    if (read == by_reader[None]).all():
+        sets = {row.tobytes() for row in by_reader}
+        if all(not (a & b).any() for i, a in enumerate(by_reader) for b in by_reader[:i]):
+            return "cases nested in readers"
+        if by_reader.sum(axis=0).max() * len(sets) == len(by_reader):
+            return "split plot: groups of readers, each with cases of its own"
+    if (read == by_modality[:, None]).all() and not (by_modality.sum(axis=0) > 1).any():
+        return "cases nested in modalities"
+    return "unbalanced: some readings are missing"
+
+
+def _next_study(result: MrmcResult, cases: int, settings: MrmcSettings) -> list[dict[str, Any]]:
+    """Cases for a power of 0.8 with several numbers of readers."""
+    found = len(result.reader_names)
+    if result.random != "cases" and found < 2:
+        return []
+    rows = []
+    options = {"difference": settings.next_difference, "random": result.random}
+    for readers in sorted({found, 5, 10, 16, 20}):
+        now = power(result.components, cases, readers=readers, cases=cases, **options).power
+        need = cases_needed(result.components, cases, readers=readers, **options)
+        row = {"readers": readers, "power_with_these_cases": now, "cases": None, "why": None}
+        if need is None:
+            row["why"] = "No number of cases up to 100,000 is enough: the readers differ too much."
+        else:
+            row["cases"] = need.cases
+        rows.append(row)
+    return rows
+
+
+def to_plain(result: MrmcResult) -> dict[str, Any]:
+    """Plain Python values of an analysis."""
+    plain = asdict(result)
+    plain["accuracy"] = result.accuracy.tolist()
+    if plain["df2"] is not None and not np.isfinite(plain["df2"]):
+        plain["df2"] = None
+    if not np.isfinite(plain["statistic"]):
+        plain["statistic"] = None
+    plain["differences"] = [
+        {"first": a, "second": b, **asdict(test)} for a, b, test in result.differences
+    ]
+    plain["by_reader"] = [
+        {"reader": r, "first": a, "second": b, **asdict(test)} for r, a, b, test in result.by_reader
+    ]
+    return plain

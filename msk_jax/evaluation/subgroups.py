@@ -1,0 +1,51 @@
+"""The same figures in parts of the cohort, and how far a part is from the rest."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from msk_jax.evaluation.figure import Figure, missing
+
+AGE_BANDS = ((0, 40), (40, 60), (60, 80), (80, 200))
+"""Years, the upper end excluded."""
+
+
+def age_band(ages: pd.Series) -> pd.Series:
+    """The band of each age in words; empty for unknown ages."""
+    years = pd.to_numeric(ages, errors="coerce")
+    bands = pd.Series("", index=ages.index, dtype=object)
+    for low, high in AGE_BANDS:
+        text = f"{low} to {high - 1}" if high < 200 else f"{low} and over"
+        bands[(years >= low) & (years < high)] = text
+    return bands
+
+
+def gap(part: Any, rest: Any) -> Figure:
+    """Figure of a part minus that of the rest, from the two intervals.
+
+    d - sqrt((a - low a)² + (high b - b)²) to d + sqrt((high a - a)² + (b - low b)²): it takes over
+    that intervals of shares and areas are not symmetric.
+
+    Args:
+      part: has value, low and high.
+      rest: the same figure of other patients, independent of `part`.
+
+    Source: G. Y. Zou and A. Donner, Stat Med 2008;27:1693; for shares R. G. Newcombe, Stat Med
+    1998;17:873.
+    """
+    method = "from two intervals"
+    if part.value is None or rest.value is None:
+        return missing(method, "One of the two has no figure.")
+    difference = float(part.value - rest.value)
+    if None in (part.low, part.high, rest.low, rest.high):
+        return missing(method, "One of the two has no interval.", difference)
+    down = np.hypot(part.value - part.low, rest.high - rest.value)
+    up = np.hypot(part.high - part.value, rest.value - rest.low)
+    return Figure(difference, float(difference - down), float(difference + up), method)
+
+
+def groups_of(table: pd.DataFrame, column: str) -> pd.Series:
+    """Group of each row by a column; ages in bands, empty cells as "unknown"."""
+    values = age_band(table[column]) if column == "age" else table[column].astype(str)
+    return values.replace({"": "unknown", "nan": "unknown"})

@@ -1,0 +1,62 @@
+"""`msk-jax mrmc`: the analysis of a reader study from its table of ratings."""
+
+from pathlib import Path
+from typing import Any
+
+from msk_jax.evaluation.mrmc.ratings import read_ratings
+from msk_jax.evaluation.mrmc.study import MrmcSettings, analyse
+from msk_jax.evaluation.reader_plots import difference_figure, reader_figure
+from msk_jax.files import write_json
+from msk_jax.verbs import console
+
+
+def run(ratings: Path, settings: MrmcSettings, out: Path | None) -> dict[str, Any]:
+    """Analyse a reader study; gives what `mrmc.json` holds."""
+    settings.check()
+    study = analyse(read_ratings(ratings), settings)
+    _print(study)
+    if out is not None:
+        console.writable_folder(out, "--out")
+        write_json(out / "mrmc.json", study)
+        reader_figure(study["overall"]).savefig(out / "readers.png", dpi=200)
+        difference_figure(study).savefig(out / "differences.png", dpi=200)
+        console.say(f"Everything is in {out}.")
+    return study
+
+
+def _print(study: dict[str, Any]) -> None:
+    n, overall = study["n"], study["overall"]
+    console.say(
+        f"{n['readers']} readers, {n['cases']} cases ({n['positives']} positive); "
+        f"{study['design']}. Random: {overall['random']}; covariance: {overall['method']}."
+    )
+    rows = [("modality", overall["measure"], "interval")]
+    rows += [
+        (m["name"], f"{m['value']:.4f}", f"{m['low']:.4f} to {m['high']:.4f}")
+        for m in overall["modalities"]
+    ]
+    console.say_columns(rows)
+    rows = [("readers", "comparison", "difference", "interval", "p")]
+    rows += _differences("all", overall)
+    for name, group in study["groups"].items():
+        rows += _differences(f"{name} ({len(group['readers'])})", group)
+    console.say_columns(rows)
+    for name, group in study["groups"].items():
+        if group["why"]:
+            console.say(f"{name}: {group['why']}")
+    for row in study["next_study"]:
+        need = row["why"] if row["cases"] is None else f"{row['cases']} cases"
+        wanted = study["settings"]["next_difference"]
+        console.say(f"Next study, {row['readers']} readers, difference {wanted:g}: {need}")
+
+
+def _differences(who: str, result: dict[str, Any]) -> list[tuple[str, ...]]:
+    rows = []
+    for test in result.get("differences", []):
+        pair = f"{test['first']} - {test['second']}"
+        interval = "none"
+        if test["low"] is not None:
+            interval = f"{test['low']:+.4f} to {test['high']:+.4f}"
+        p = "none" if test["p"] is None else f"{test['p']:.4f}"
+        rows.append((who, pair, f"{test['difference']:+.4f}", interval, p))
+    return rows

@@ -1,0 +1,198 @@
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+from sklearn import metrics
+
+from msk_jax.evaluation.calibration import (
+    brier_parts,
+    calibration_bins,
+    calibration_curve,
+    calibration_figures,
+    hosmer_lemeshow,
+)
+from msk_jax.evaluation.decision_curve import decision_curve
+from msk_jax.evaluation.recalibration import recalibrate
+from msk_jax.evaluation.reclassification import reclassification
+from tests.evaluation.test_roc import A, B, Y
+
+
+@pytest.fixture(scope="module")
+def cases():
+    """Labels, and probabilities that are too extreme by half."""
+    rng = np.random.default_rng(0)
+    truth = rng.normal(0, 1.2, 500)
+    return (rng.random(500) < expit(truth)).astype(int), expit(1.5 * truth + 0.3)
+
+
+def test_lines_as_r_fits_them():
+    # R 4.2.2: glm(y ~ qlogis(p), binomial) and glm(y ~ offset(qlogis(p)), binomial).
+    result = calibration_figures(Y, A, samples=50)
+    z = 1.959963984540054
+    for name, value, error in (
+        ("intercept", 0.0683727120422, 0.717977385915),
+        ("slope", 0.8902676843233, 0.668394511243),
+        ("in_the_large", 0.0804295711742, 0.731854068436),
+    ):
+        assert result[name].value == pytest.approx(value, abs=1e-9)
+        # R stops where the deviance is still, which leaves 1e-5 in the standard errors.
+        assert result[name].high == pytest.approx(value + z * error, abs=3e-5)
+
+
+def test_lines_beside_statsmodels_with_clusters(cases, need):
+    need("statsmodels")
+    import statsmodels.api as sm
+
+    labels, probs = cases
+    patients = np.arange(500) // 2
+    ours = calibration_figures(labels, probs, patients, samples=20)
+    model = sm.GLM(labels, sm.add_constant(logit(probs)), family=sm.families.Binomial())
+    options = {"groups": patients, "use_correction": False}
+    fit = model.fit(cov_type="cluster", cov_kwds=options)
+    factor = np.sqrt(250 / 249)  # patients / (patients - 1), which ours has
+    for i, name in enumerate(("intercept", "slope")):
+        assert ours[name].value == pytest.approx(fit.params[i], abs=1e-8)
+        half = 1.959963984540054 * fit.bse[i] * factor
+        assert ours[name].high - ours[name].value == pytest.approx(half, rel=1e-6)
+
+
+def test_scores_beside_scikit_learn(cases):
+    labels, probs = cases
+    result = calibration_figures(labels, probs, samples=100)
+    assert result["brier"].value == pytest.approx(metrics.brier_score_loss(labels, probs))
+    assert result["log_loss"].value == pytest.approx(metrics.log_loss(labels, probs))
+    share = labels.mean()
+    scaled = 1 - result["brier"].value / (share * (1 - share))
+    assert result["brier_scaled"].value == pytest.approx(scaled)
+    chunks = np.array_split(np.argsort(probs), 5)
+    ece = sum(abs((labels - probs)[c].sum()) for c in chunks) / 500
+    assert calibration_figures(labels, probs, num_bins=5, samples=2)["ece"].value == pytest.approx(
+        ece
+    )
+
+
+def test_brier_parts_add_up():
+    labels = np.array([0, 1, 1, 0, 1, 1])
+    probs = np.array([0.2, 0.2, 0.6, 0.6, 0.6, 0.9])
+    parts = brier_parts(labels, probs)
+    assert parts.score == pytest.approx(parts.reliability - parts.resolution + parts.uncertainty)
+    hand = (2 * 0.3**2 + 3 * (2 / 3 - 0.6) ** 2 + 0.1**2) / 6
+    assert parts.reliability == pytest.approx(hand)
+    assert parts.uncertainty == pytest.approx(2 / 9)
+
+
+def test_hosmer_lemeshow_by_hand(cases):
+    labels, probs = cases
+    bins = calibration_bins(labels, probs, 10)
+    assert bins.n.tolist() == [50] * 10
+    expected = bins.n * bins.predicted
+    classes = (bins.n * bins.observed - expected) ** 2 * (1 / expected + 1 / (bins.n - expected))
+    result = hosmer_lemeshow(labels, probs)
+    assert result.chi2 == pytest.approx(classes.sum()) and result.df == 8
+    with pytest.raises(ValueError, match="three groups"):
+        hosmer_lemeshow([0, 1], [0.5, 0.5])
+
+
+def test_equal_probabilities_stay_together():
+    assert calibration_bins([0, 1, 0, 1], [0.3, 0.3, 0.3, 0.8], 4).n.tolist() == [3, 1]
+
+
+def test_curve_beside_statsmodels(cases, need):
+    need("statsmodels")
+    import statsmodels.api as sm
+
+    labels, probs = cases
+    curve = calibration_curve(labels, probs, points=21)
+    x, grid = logit(probs), logit(curve.predicted)
+    knots = np.percentile(x, (5, 35, 65, 95))
+    columns = np.c_[np.ones(500), x, *(_harrell(x, knots, j) for j in (0, 1))]
+    fit = sm.GLM(labels, columns, family=sm.families.Binomial()).fit()
+    there = np.c_[np.ones(21), grid, *(_harrell(grid, knots, j) for j in (0, 1))]
+    theirs = fit.get_prediction(there).summary_frame()
+    np.testing.assert_allclose(curve.observed, theirs["mean"], atol=1e-8)
+    np.testing.assert_allclose(curve.low, theirs["mean_ci_lower"], atol=1e-6)
+
+
+def _harrell(x, knots, j):
+    a, y, z = knots[j], knots[-2], knots[-1]
+    value = np.where(x > a, x - a, 0) ** 3
+    value = value - np.where(x > y, x - y, 0) ** 3 * (z - a) / (z - y)
+    return value + np.where(x > z, x - z, 0) ** 3 * (y - a) / (z - y)
+
+
+def test_recalibration_mends_what_it_is_for(cases):
+    labels, probs = cases
+    platt = recalibrate(labels, probs)
+    after = calibration_figures(labels, platt(probs), samples=2)
+    assert after["slope"].value == pytest.approx(1.0, abs=1e-8)
+    assert after["intercept"].value == pytest.approx(0.0, abs=1e-8)
+    temperature = recalibrate(labels, probs, "temperature")
+    grid = np.linspace(0.2, 5, 4801)
+    losses = [metrics.log_loss(labels, expit(logit(probs) / t)) for t in grid[::20]]
+    assert temperature.x[0] == pytest.approx(grid[::20][np.argmin(losses)], abs=0.02)
+    isotonic = recalibrate(labels, probs, "isotonic")(probs)
+    assert (np.diff(isotonic[np.argsort(probs)]) >= 0).all()
+    assert isotonic.mean() == pytest.approx(labels.mean())
+    with pytest.raises(ValueError, match="both classes"):
+        recalibrate([1, 1], [0.2, 0.3])
+    with pytest.raises(ValueError, match="no temperature"):
+        recalibrate(labels, 1 - probs, "temperature")
+
+
+def test_calibration_without_an_answer():
+    assert calibration_figures([1, 1], [0.2, 0.3], samples=2)["slope"].value is None
+    assert calibration_figures([0, 1], [0.5, 0.5], samples=2)["slope"].why
+    assert calibration_figures([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9], samples=2)["slope"].why
+    assert calibration_curve([0, 1], [0.5, 0.5]) is None
+    with pytest.raises(ValueError, match=r"0\.\.1"):
+        calibration_figures([0, 1], [0.5, np.nan])
+
+
+def test_net_benefit_anchor():
+    result = decision_curve(Y, A, thresholds=[0.3], samples=50)
+    assert result.model[0] == pytest.approx(0.371429, abs=1e-6)
+    assert result.treat_all[0] == pytest.approx(0.285714, abs=1e-6)
+    assert result.standardised[0] == pytest.approx(0.742857, abs=1e-6)
+    # Of the 5 negatives 2 are spared, and no positive is missed.
+    assert result.avoided[0] == pytest.approx(0.2)
+
+
+def test_decision_curve_beside_dcurves(cases, need):
+    need("dcurves")
+    import pandas as pd
+    from dcurves import dca
+
+    labels, probs = cases
+    grid = np.array([0.05, 0.2, 0.4, 0.75])
+    ours = decision_curve(labels, probs, thresholds=grid, samples=200)
+    table = pd.DataFrame({"y": labels, "p": probs})
+    theirs = dca(table, "y", ["p"], thresholds=grid)
+    for model, values in (("p", ours.model), ("all", ours.treat_all)):
+        rows = theirs[theirs["model"] == model].sort_values("threshold")
+        np.testing.assert_allclose(values, rows["net_benefit"], atol=1e-12)
+    rows = theirs[theirs["model"] == "p"].sort_values("threshold")
+    np.testing.assert_allclose(ours.avoided, rows["net_intervention_avoided"], atol=1e-12)
+    assert ((ours.low < ours.model) & (ours.model < ours.high)).all()
+
+
+def test_difference_of_two_curves():
+    both = decision_curve(Y, A, other=B, thresholds=[0.3, 0.5], samples=100)
+    alone = decision_curve(Y, B, thresholds=[0.3, 0.5], samples=2)
+    np.testing.assert_allclose(both.difference, both.model - alone.model)
+    assert (both.difference_low <= both.difference).all()
+    with pytest.raises(ValueError, match="ends excluded"):
+        decision_curve(Y, A, thresholds=[0.0])
+
+
+def test_reclassification_by_hand():
+    # Events 4-7 and 9 move from A to B: down, down, down, up, up; the others up, down, up, down,
+    # down. A cut at 0.5 moves event 6 nowhere, 9 up, and the others 2 up and 3 nowhere.
+    result = reclassification(Y, A, B, samples=200)
+    assert result["nri_events"].value == pytest.approx(-1 / 5)
+    assert result["nri_nonevents"].value == pytest.approx(1 / 5)
+    assert result["idi"].value == pytest.approx((B - A)[Y == 1].mean() - (B - A)[Y == 0].mean())
+    cut = reclassification(Y, A, B, [0.5], samples=200)
+    assert cut["nri_events"].value == pytest.approx(1 / 5)
+    assert cut["nri_nonevents"].value == pytest.approx(-1 / 5)
+    assert cut["nri"].low <= cut["nri"].value <= cut["nri"].high
+    with pytest.raises(ValueError, match="must rise"):
+        reclassification(Y, A, B, [0.5, 0.4])

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+
+from msk_jax.evaluation.survival import (
+    brier_at,
+    censoring_survival,
+    harrell_c,
+    integrated_brier,
+    kaplan_meier,
+    time_auc,
+    uno_c,
+)
+
+
+@pytest.fixture(scope="module")
+def cases():
+    """Times in whole months, so with ties, events, risks and survival at two horizons."""
+    rng = np.random.default_rng(0)
+    risks = rng.normal(size=150)
+    truth, lost = rng.exponential(30 * np.exp(-risks)), rng.uniform(5, 60, 150)
+    times = np.ceil(np.minimum(truth, lost))
+    survival = np.exp(-np.array([[12.0, 24.0, 36.0]]) / (30 * np.exp(-risks))[:, None])
+    return times, truth <= lost, risks, survival
+
+
+def test_freireich_survival_as_published(need):
+    need("lifelines")
+    # Freireich et al., Blood 1963;21:699, 6-mercaptopurine; the curve as in many textbooks.
+    times = [6, 6, 6, 6, 7, 9, 10, 10, 11, 13, 16, 17, 19, 20, 22, 23, 25, 32, 32, 34, 35]
+    events = [1, 1, 1, 0, 1, 0, 1, 0, 0, 1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0]
+    result = kaplan_meier(times, events, risk_times=[0, 10, 20, 30])
+    at = dict(zip(result.times, result.survival, strict=True))
+    published = {6: 0.8571, 7: 0.8067, 10: 0.7529, 13: 0.6902, 16: 0.6275, 22: 0.5378, 23: 0.4482}
+    assert {t: round(float(at[t]), 4) for t in published} == published
+    assert result.at_risk.tolist() == [21, 15, 8, 4]
+    assert (result.low <= result.survival).all() and (result.survival <= result.high).all()
+
+
+def test_everything_beside_scikit_survival(cases, need):
+    need("sksurv", "lifelines")
+    from sksurv import metrics
+    from sksurv.util import Surv
+
+    times, events, risks, survival = cases
+    outcome = Surv.from_arrays(events, times)
+    ours = harrell_c(times, events, risks, samples=20)
+    theirs = metrics.concordance_index_censored(events, times, risks)[0]
+    assert ours.value == pytest.approx(theirs, abs=1e-12)
+    assert ours.low < ours.value < ours.high
+    theirs = metrics.concordance_index_ipcw(outcome, outcome, risks, tau=36)[0]
+    assert uno_c(times, events, risks, 36, samples=5).value == pytest.approx(theirs, abs=1e-12)
+    for horizon in (12.0, 24.0):
+        theirs = metrics.cumulative_dynamic_auc(outcome, outcome, risks, [horizon])[0][0]
+        assert time_auc(times, events, risks, horizon) == pytest.approx(theirs, abs=1e-12)
+    horizons = np.array([12.0, 24.0, 36.0])
+    theirs = metrics.brier_score(outcome, outcome, survival, horizons)[1]
+    ours = [brier_at(times, events, s, h) for s, h in zip(survival.T, horizons, strict=True)]
+    np.testing.assert_allclose(ours, theirs, atol=1e-12)
+    theirs = metrics.integrated_brier_score(outcome, outcome, survival, horizons)
+    ours = integrated_brier(times, events, survival, horizons)
+    assert ours == pytest.approx(theirs, abs=1e-12)
+
+
+def test_without_censoring_the_figures_are_the_plain_ones(cases):
+    from sklearn.metrics import roc_auc_score
+
+    times, _, risks, survival = cases
+    everyone = np.ones(len(times), bool)
+    assert (censoring_survival(times, everyone, times) == 1).all()
+    expected = roc_auc_score(times <= 24, risks)
+    assert time_auc(times, everyone, risks, 24) == pytest.approx(expected)
+    expected = np.mean(((times > 24) - survival[:, 1]) ** 2)
+    assert brier_at(times, everyone, survival[:, 1], 24) == pytest.approx(expected)
+
+
+def test_what_has_no_answer():
+    assert time_auc([5, 6, 7], [0, 0, 1], [1, 2, 3], 5.5) is None
+    assert uno_c([5, 6, 7], [0, 0, 1], [1, 2, 3], 5.5, samples=2).value is None
+    with pytest.raises(ValueError, match="Nobody is observed"):
+        time_auc([5, 6], [1, 1], [1, 2], 9)
+    with pytest.raises(ValueError, match="finite and at least 0"):
+        censored = [1, 0]
+        brier_at([-1, 2], censored, [0.5, 0.5], 1)
+    with pytest.raises(ValueError, match="0 to 1"):
+        brier_at([1, 2], [1, 0], [0.5, 1.5], 1)

@@ -1,0 +1,143 @@
+"""`evaluate --predictions` and `mrmc --ratings` on other people's tables."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from msk_jax.evaluation.mrmc.simulation import RoeMetz
+from tests.verbs.conftest import verb
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """Two models' predictions of 120 cases, and of 60 other patients for the threshold."""
+    folder = tmp_path_factory.mktemp("tables")
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 120)
+    base = pd.DataFrame(
+        {
+            "case": [f"c{i}" for i in range(120)],
+            "truth": labels,
+            "site": np.where(np.arange(120) < 70, "north", "south"),
+            "age": rng.integers(20, 90, 120),
+        }
+    )
+    for name, shift in (("ours", 1.6), ("theirs", 0.9)):
+        score = 1 / (1 + np.exp(-rng.normal(shift * (2 * labels - 1), 1.2)))
+        base.assign(score=score).to_csv(folder / f"{name}.csv", index=False)
+    first = pd.read_csv(folder / "ours.csv")
+    other = first.iloc[:60].assign(case=[f"v{i}" for i in range(60)])
+    other.to_csv(folder / "validation.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ratings(tmp_path_factory):
+    truth, drawn = RoeMetz(effect=0.8).draw(4, 25, 25, seed=3)
+    rows = [
+        (f"r{j}", f"c{k}", ("aided", "unaided")[i], truth[k], drawn[i, j, k],
+         "junior" if j < 2 else "senior")
+        for i in range(2) for j in range(4) for k in range(50)
+    ]  # fmt: skip
+    path = tmp_path_factory.mktemp("ratings") / "ratings.csv"
+    columns = ["reader", "case", "modality", "truth", "rating", "group"]
+    pd.DataFrame(rows, columns=columns).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def faults(capsys):
+    """Runs a command that must be refused with a list of faults; gives the message."""
+
+    def run(*args) -> str:
+        verb(*args, status=2)
+        error = capsys.readouterr().err
+        assert error.startswith("msk-jax: ") and "Traceback" not in error
+        return error
+
+    return run
+
+
+def test_a_foreign_table_whole(tables, tmp_path, capsys):
+    verb(
+        "evaluate", "--predictions", tables / "ours.csv", "--compare", tables / "theirs.csv",
+        "--validation", tables / "validation.csv", "--decision-curve", "--by", "site", "age",
+        "--gate", "staging", "--bootstrap-samples", 100, "--out", tmp_path,
+    )  # fmt: skip
+    result = json.loads((tmp_path / "figures.json").read_text())
+    first, second = (pd.read_csv(tables / f"{n}.csv") for n in ("ours", "theirs"))
+    areas = [roc_auc_score(t["truth"], t["score"]) for t in (first, second)]
+    assert result["figures"]["auc"]["value"] == pytest.approx(areas[0])
+    difference = result["comparison"]["auc_difference"]
+    assert difference["difference"] == pytest.approx(areas[0] - areas[1])
+    assert result["threshold"]["chosen_on"] == "validation"
+    sites = {row["group"]: row for row in result["subgroups"]["site"]}
+    north = first[first["site"] == "north"]
+    expected = roc_auc_score(north["truth"], north["score"])
+    assert sites["north"]["figures"]["auc"]["value"] == pytest.approx(expected)
+    gaps = [sites[name]["gaps"]["auc"]["value"] for name in ("north", "south")]
+    assert gaps[0] == pytest.approx(-gaps[1])
+    assert {row["name"] for row in result["gate"]} == {"specificity", "slope"}
+    pictures = {"roc.png", "calibration.png", "decision_curve.png", "by_site.png", "by_age.png"}
+    assert pictures == {path.name for path in tmp_path.glob("*.png")}
+    printed = capsys.readouterr().out
+    assert "120 cases of 120 patients" in printed and "first minus second" in printed
+
+
+def test_faulty_tables_say_what_is_wrong(tables, tmp_path, refused, faults):
+    given = ("evaluate", "--predictions")
+    assert "no file" in refused(*given, tmp_path / "none.csv")
+    bad = tmp_path / "bad.csv"
+    bad.write_text("case,truth,score\na,0,0.5\na,2,1.5\n")
+    message = faults(*given, bad)
+    assert all(word in message for word in ("neither 0 nor 1", "from 0 to 1", "there twice"))
+    bad.write_text("case,score\na,0.5\n")
+    assert "no column label or truth" in refused(*given, bad)
+    good = tables / "ours.csv"
+    assert "same cases" in refused(*given, good, "--compare", tables / "validation.csv")
+    assert "other patients" in refused(*given, good, "--validation", good)
+    assert "no column scanner" in refused(*given, good, "--by", "scanner")
+
+
+def test_one_class_has_answers_where_there_are_some(tmp_path):
+    table = tmp_path / "one.csv"
+    table.write_text("truth,score\n1,0.2\n1,0.9\n1,0.7\n")
+    verb("evaluate", "--predictions", table, "--out", tmp_path / "out", "--decision-curve")
+    result = json.loads((tmp_path / "out" / "figures.json").read_text())
+    assert result["figures"]["auc"]["value"] is None and result["figures"]["auc"]["why"]
+    assert result["figures"]["sensitivity"]["value"] == pytest.approx(2 / 3)
+
+
+def test_a_reader_study_whole(ratings, tmp_path, capsys):
+    verb("mrmc", "--ratings", ratings, "--covariance", "delong", "--out", tmp_path)
+    result = json.loads((tmp_path / "mrmc.json").read_text())
+    table = pd.read_csv(ratings)
+    one = table[(table["reader"] == "r0") & (table["modality"] == "aided")]
+    expected = roc_auc_score(one["truth"], one["rating"])
+    assert result["overall"]["accuracy"][0][0] == pytest.approx(expected)
+    assert set(result["groups"]) == {"junior", "senior"}
+    assert result["design"].startswith("factorial")
+    assert {path.name for path in tmp_path.glob("*.png")} == {"readers.png", "differences.png"}
+    assert "aided - unaided" in capsys.readouterr().out
+
+
+def test_decisions_of_readers_need_a_threshold(ratings, refused, tmp_path):
+    assert "--threshold" in refused("mrmc", "--ratings", ratings, "--measure", "sensitivity")
+    verb("mrmc", "--ratings", ratings, "--measure", "accuracy", "--threshold", 0.7)
+
+
+def test_faulty_ratings_say_what_is_wrong(ratings, tmp_path, refused, faults):
+    bad = tmp_path / "bad.csv"
+    bad.write_text("reader,case,modality,truth,rating\nr,a,x,0,high\nr,,x,3,1\n")
+    message = faults("mrmc", "--ratings", bad)
+    assert all(word in message for word in ("is no number", "case is empty", "neither 0 nor 1"))
+    table = pd.read_csv(ratings)
+    half = table[~((table["reader"] == "r1") & (table["modality"] == "aided"))]
+    pd.concat([half, half.iloc[:1]]).to_csv(bad, index=False)
+    message = faults("mrmc", "--ratings", bad)
+    assert "there twice" in message and "lack a modality (r1)" in message
+    table[table["reader"] == "r0"].to_csv(bad, index=False)
+    assert "random='cases'" in refused("mrmc", "--ratings", bad)
