@@ -30,6 +30,7 @@ from msk_jax.data.records import (
     summarise,
 )
 from msk_jax.data.shards import VERSION, write_shards
+from msk_jax.data.sources import opened
 from msk_jax.data.table import cohort_table
 from msk_jax.errors import UserError
 
@@ -71,7 +72,7 @@ class _Collected:
 
 def build_cohort(
     cohort: Cohort,
-    dicom: Path,
+    dicom: str | Path,
     manifest: Path,
     data_dir: Path,
     key: Path | None = None,
@@ -84,7 +85,7 @@ def build_cohort(
 
     Args:
       cohort: what to build.
-      dicom: folder with the DICOM files.
+      dicom: folder with the DICOM files, or another source, see `sources.opened`.
       manifest: CSV, see `cohort.read_manifest`.
       data_dir: where the shards go; made if it is missing.
       key: pseudonym key; by default the one beside the manifest or the user's own, which is made
@@ -108,8 +109,14 @@ def build_cohort(
     if previous is not None:
         return BuildSummary(data_dir=data_dir, built=False, **previous)
     needed = _room_needed(cohort, checked)
-    with target.staging(data_dir, cohort.name, needed) as staged:
-        found = scan(Path(dicom), progress=lambda i, n, _: progress(i, n, "reading headers"))
+    with (
+        target.staging(data_dir, cohort.name, needed) as staged,
+        opened(dicom, _filters(checked), lambda i, n, _: progress(i, n, "fetching")) as source,
+    ):
+        found = scan(
+            source.folder, lambda i, n, _: progress(i, n, "reading headers"),
+            source.files, source.unpacked,
+        )  # fmt: skip
         studies, collected = _assign(cohort, checked, found, secret)
         records = _read(studies, cohort, checked, collected, progress)
         write_shards(cohort, records, staged)
@@ -128,6 +135,15 @@ def build_cohort(
         }
         (staged / target.COHORT_NAME).write_text(json.dumps(content, indent=1) + "\n")
     return BuildSummary(data_dir=data_dir, built=True, **build)
+
+
+def _filters(manifest: Manifest) -> list[dict[str, str]]:
+    """What to ask a server for: the series of the manifest, or else all of its patients."""
+    asked = {
+        ("SeriesInstanceUID", row.series_uid) if row.series_uid else ("PatientID", row.patient_id)
+        for row in manifest.rows
+    }
+    return [{keyword: value} for keyword, value in sorted(asked)]
 
 
 def _fingerprint(cohort: Cohort, manifest: Manifest, key: bytes, num_folds: int, seed: int) -> dict:

@@ -17,9 +17,11 @@ import SimpleITK as sitk
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
+from msk_jax.data.archives import is_zip, unpack
 from msk_jax.data.frames import choose_part
 from msk_jax.data.geometry import SeriesError, stack_slices
 from msk_jax.data.headers import is_capture, is_localizer, quiet, text
+from msk_jax.data.pictures import is_picture
 from msk_jax.data.pixels import AIR_HU, MAX_HU, read_frames
 from msk_jax.data.volume import read_frames_of_series
 from msk_jax.errors import UserError
@@ -69,6 +71,18 @@ class Scan:
     skipped: tuple[tuple[Path, str], ...]
     """Files that belong to no image series, with the reason."""
 
+    unpacked: Path | None = None
+    """Where archives below the folder were unpacked, if there are any."""
+
+    pictures: tuple[Path, ...] = ()
+    """PNG, JPEG, TIFF and NIfTI files."""
+
+    def place(self, file: Path) -> Path:
+        """Where a file lies below `folder`, an archive counted as a folder of its own name."""
+        if self.unpacked is not None and file.is_relative_to(self.unpacked):
+            return self.folder / file.relative_to(self.unpacked)
+        return file
+
 
 @dataclass(frozen=True)
 class Series:
@@ -99,32 +113,51 @@ class Series:
 
 
 @quiet
-def scan(folder: Path, progress: Callable[[int, int, str], None] | None = None) -> Scan:
+def scan(
+    folder: Path,
+    progress: Callable[[int, int, str], None] | None = None,
+    files: Iterable[Path] | None = None,
+    unpacked: Path | None = None,
+) -> Scan:
     """Find every image series below a folder from the headers of its files.
 
     Args:
-      folder: searched to any depth; file names carry no meaning; a DICOMDIR is ignored.
+      folder: searched to any depth; file names carry no meaning; a DICOMDIR is ignored, and a link
+        that leaves the folder is not followed.
       progress: called as `progress(files read, files, "")`.
+      files: read these instead of all; those that are missing are listed as skipped.
+      unpacked: an empty folder that zip archives are unpacked to; without it they are skipped.
 
     Raises:
-      UserError: the folder is missing, or holds no DICOM image.
+      UserError: the folder is missing, or holds no image.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}. Give the folder with the DICOM files.")
-    files = sorted(Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
+    given = sorted(_below(folder) if files is None else files)
+    skipped: list[tuple[Path, str]] = []
+    if unpacked is not None:
+        for archive in [file for file in given if is_zip(file)]:
+            given.remove(archive)
+            skipped += unpack(archive, unpacked / archive.relative_to(folder))
+        given += sorted(_below(unpacked))
     found: dict[str, list[tuple[Path, Dataset]]] = defaultdict(list)
-    skipped = []
-    for i, file in enumerate(files):
-        header, reason = _scan_file(file)
+    pictures = []
+    roots = [folder.resolve(), *([unpacked.resolve()] if unpacked is not None else [])]
+    for i, file in enumerate(given):
+        header, reason = None, _reason_to_pass(file, roots)
+        if reason is None and is_picture(file):
+            pictures.append(file)
+        elif reason is None:
+            header, reason = _scan_file(file)
         if reason:
             skipped.append((file, reason))
         elif header is not None:
             found[str(header.SeriesInstanceUID)].append((file, header))
         if progress:
-            progress(i + 1, len(files), "")
-    if not found:
-        what = f"{len(files)} files but no DICOM image" if files else "no files"
+            progress(i + 1, len(given), "")
+    if not found and not pictures:
+        what = f"{len(given)} files but no DICOM image" if given else "no files"
         first = f" (first of them: {skipped[0][0].name}: {skipped[0][1]})" if skipped else ""
         raise UserError(
             f"The folder {folder} holds {what}{first}. Give the folder with the DICOM files."
@@ -134,7 +167,23 @@ def scan(folder: Path, progress: Callable[[int, int, str], None] | None = None) 
         series={uid: tuple(file for file, _ in items) for uid, items in sorted(found.items())},
         headers={uid: _summarise([h for _, h in items]) for uid, items in sorted(found.items())},
         skipped=tuple(skipped),
+        unpacked=unpacked,
+        pictures=tuple(pictures),
     )
+
+
+def _below(folder: Path) -> list[Path]:
+    return [Path(parent, name) for parent, _, names in os.walk(folder) for name in names]
+
+
+def _reason_to_pass(file: Path, roots: list[Path]) -> str | None:
+    """Why a file is not even opened."""
+    # A named pipe or a socket would block the read for ever.
+    if not file.is_file():
+        return "not a regular file" if os.path.lexists(file) else "named but missing"
+    if file.is_symlink() and not any(file.resolve().is_relative_to(root) for root in roots):
+        return "a link that leaves the folder"
+    return None
 
 
 @quiet
@@ -202,9 +251,6 @@ def parse_age(value: str) -> float | None:
 def _scan_file(file: Path) -> tuple[Dataset | None, str | None]:
     """(header, None) of an image, (None, reason) if skipped, (None, None) if ignored."""
     try:
-        # A named pipe or a socket would block the read for ever.
-        if not file.is_file():
-            return None, "not a regular file"
         header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_HEADER_TAGS)
         sop_class = UID(header.file_meta.get("MediaStorageSOPClassUID", ""))
         if file.name.upper() == "DICOMDIR" or sop_class.name.startswith("Media Storage Directory"):

@@ -192,7 +192,7 @@ class _Index:
         for uid, files in found.series.items():
             self._by_patient[found.headers[uid].patient_id].append(uid)
             for file in files:
-                self._by_folder[file.parent].add(uid)
+                self._by_folder[found.place(file).parent].add(uid)
 
     def resolve(self, row: ManifestRow) -> tuple[tuple[str, ...], tuple[Path, ...]]:
         """Series identifiers and files of a row; raises SeriesError where there are none."""
@@ -212,7 +212,8 @@ class _Index:
         parents = [p for p in self._by_folder if p.is_relative_to(place) or p == place.parent]
         uids = sorted(set().union(*(self._by_folder[parent] for parent in parents)))
         files = {
-            uid: [f for f in self._found.series[uid] if f.is_relative_to(place)] for uid in uids
+            uid: [f for f in self._found.series[uid] if self._found.place(f).is_relative_to(place)]
+            for uid in uids
         }
         here = tuple(file for uid in uids for file in files[uid])
         if not here:

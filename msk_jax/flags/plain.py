@@ -16,8 +16,9 @@ class Predict:
 
     workdir: Path
     """The folder that `evaluate` completed, or its `model` folder alone."""
-    dicom: Path
-    """Folder with the DICOM files of new patients."""
+    dicom: str
+    """Folder with the DICOM files of new patients, a zip archive, a DICOMDIR, or the http(s)
+    address of a DICOMweb service, as `https://host/dicom-web?PatientID=4711`."""
     out: Path
     """New or empty folder for predictions.csv, rejected.csv and pictures."""
     key: Path | None = None
@@ -27,6 +28,26 @@ class Predict:
         from msk_jax.verbs import predict
 
         predict.run(self.workdir, self.dicom, self.out, self.key)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fetch:
+    """Bring series from a DICOMweb server into a folder; run again to go on where it stopped."""
+
+    address: tyro.conf.Positional[str]
+    """Of the service, filters behind it: `https://host/dicom-web?PatientID=4711&Modality=CT`. A
+    token is taken from the environment variable MSK_JAX_DICOMWEB_TOKEN."""
+    out: Path
+    """Gets one folder a series."""
+
+    def run(self) -> None:
+        from msk_jax.data.dicomweb import Server, fetch
+
+        server = Server.at(self.address)
+        console.writable_folder(self.out, "--out")
+        with console.progress_bar("Fetching series") as update:
+            count = fetch(server, self.out, progress=update)
+        console.say(f"{count} series are in {self.out}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,6 +175,6 @@ class Models:
 
 
 VERBS = {
-    "predict": Predict, "report": Report, "experiments": Experiments, "pseudonym": Pseudonym,
-    "models": Models, "convert": Convert, "parity": Parity,
+    "predict": Predict, "fetch": Fetch, "report": Report, "experiments": Experiments,
+    "pseudonym": Pseudonym, "models": Models, "convert": Convert, "parity": Parity,
 }  # fmt: skip

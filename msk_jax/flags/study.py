@@ -39,8 +39,10 @@ class Build:
     lesion_z_mm, joint_top_mm and joint_bottom_mm, site, age, sex.
     """
 
-    dicom: Path
-    """Folder with the DICOM files, any depth, any names."""
+    dicom: str
+    """Folder with the DICOM files (any depth, any names, zip archives too), a zip archive, a
+    DICOMDIR, or the http(s) address of a DICOMweb service; a token for it is taken from the
+    environment variable MSK_JAX_DICOMWEB_TOKEN."""
     manifest: Path
     """CSV with one row per joint."""
     data_dir: Path

@@ -10,7 +10,7 @@ from msk_jax.verbs.console import note_command, progress_bar, read_commands, say
 
 def run(
     experiment: Experiment,
-    dicom: Path,
+    dicom: str,
     manifest: Path,
     data_dir: Path,
     key: Path | None,

@@ -13,9 +13,10 @@ import pandas as pd
 
 from msk_jax.config import from_json
 from msk_jax.data.deidentify import default_key_path, load_key, load_or_create_key, pseudonym
-from msk_jax.data.dicom import Series, read_series, scan
+from msk_jax.data.dicom import Scan, Series, read_series, scan
 from msk_jax.data.records import clean_reason
 from msk_jax.data.regions import JointVolume
+from msk_jax.data.sources import opened
 from msk_jax.errors import UserError
 from msk_jax.evaluation.predictions import LEVELS, pool
 from msk_jax.experiment import Experiment, Stage
@@ -47,14 +48,19 @@ class SavedModel:
     members: list[Any]
 
 
-def run(workdir: Path, dicom: Path, out: Path, key: Path | None) -> None:
-    """Predict every CT series below `dicom`; what cannot be read is listed, not fatal."""
+def run(workdir: Path, dicom: str | Path, out: Path, key: Path | None) -> None:
+    """Predict every CT series of a source; what cannot be read is listed, not fatal."""
     saved = load_model(workdir)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(
             f"{out} is not an empty folder and nothing is written over. Give another --out."
         )
-    found = scan(dicom)
+    with opened(dicom) as source:
+        found = scan(source.folder, files=source.files, unpacked=source.unpacked)
+        _predict_all(saved, found, out, key)
+
+
+def _predict_all(saved: SavedModel, found: Scan, out: Path, key: Path | None) -> None:
     secret = load_key(key) if key else load_or_create_key(default_key_path(None))
     console.writable_folder(out, "--out")
     predict = parallel_predict(saved.stage.network(AXIS), saved.stage.preprocess)
