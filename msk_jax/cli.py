@@ -29,6 +29,9 @@ USAGE = """msk-jax: musculoskeletal imaging AI, from DICOM to the statistics of 
   msk-jax report --workdir DIR            one HTML page
   msk-jax predict --workdir DIR --dicom DIR --out DIR
                                           new patients, from the checkpoint alone
+  msk-jax manifest DIR                    a draft of the manifest, from DICOM headers
+  msk-jax deidentify DIR --out DIR        copies that name nobody
+  msk-jax audit DIR --dicom DIR           whether anything built names a patient
   msk-jax fetch ADDRESS --out DIR         series from a DICOMweb server
   msk-jax ablate EXPERIMENT --out DIR     what each part is worth, over seeds
   msk-jax pseudonym ID [ID ...]           the pseudonyms of patient IDs

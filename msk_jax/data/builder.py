@@ -33,6 +33,7 @@ from msk_jax.data.shards import VERSION, write_shards
 from msk_jax.data.sources import opened
 from msk_jax.data.table import cohort_table
 from msk_jax.errors import UserError
+from msk_jax.files import csv_text
 
 Progress = Callable[[int, int, str], None]
 
@@ -101,7 +102,7 @@ def build_cohort(
     """
     data_dir = Path(data_dir)
     progress = progress or (lambda done, total, note: None)
-    checked = read_manifest(Path(manifest), cohort.classes)
+    checked = read_manifest(Path(manifest), cohort.classes, cohort.clinical)
     check_enough(checked.patient_labels(), num_folds)
     secret = load_key(key) if key else load_or_create_key(default_key_path(Path(manifest)))
     fingerprint = _fingerprint(cohort, checked, secret, num_folds, seed)
@@ -222,7 +223,7 @@ def _write_rejected(path: Path, rejected: list[Rejection]) -> None:
         writer = csv.writer(file)
         writer.writerow(["row", "patient_id", "side", "reason"])
         for item in sorted(rejected, key=lambda item: item.row):
-            writer.writerow([item.row, item.patient_id, item.side, item.reason])
+            writer.writerow([item.row, item.patient_id, item.side, csv_text(item.reason)])
 
 
 def _room_needed(cohort: Cohort, manifest: Manifest) -> int:

@@ -31,6 +31,59 @@ class Predict:
 
 
 @dataclasses.dataclass(frozen=True)
+class Manifest:
+    """Draft a manifest from the headers of a DICOM folder: one row per series, labels empty."""
+
+    dicom: tyro.conf.Positional[str]
+    """Folder, zip archive, DICOMDIR or DICOMweb service."""
+    out: Path = Path("manifest.csv")
+    """The draft; it names patients and belongs beside the DICOM files."""
+
+    def run(self) -> None:
+        from msk_jax.verbs import cohort
+
+        cohort.draft(self.dicom, self.out)
+
+
+@dataclasses.dataclass(frozen=True)
+class Deidentify:
+    """Copy DICOM files without what names a patient (PS3.15 Annex E, basic profile)."""
+
+    dicom: tyro.conf.Positional[str]
+    """Folder, zip archive, DICOMDIR or DICOMweb service."""
+    out: Path
+    """New or empty folder for the copies."""
+    key: Path | None = None
+    """File with the key of the pseudonyms; by default your own in ~/.config/msk_jax."""
+    keep_characteristics: bool = False
+    """Keep age, sex, size and weight."""
+    allow_burned_in: bool = False
+    """Copy images that may show text too; look at them first."""
+
+    def run(self) -> None:
+        from msk_jax.verbs import cohort
+
+        cohort.deidentify(
+            self.dicom, self.out, self.key, self.keep_characteristics, self.allow_burned_in
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Audit:
+    """Look for identifiers of the source headers in shards, runs or reports; exit 1 on a hit."""
+
+    folder: tyro.conf.Positional[Path]
+    """What is to be searched: the data folder of `build`, the workdir of `train`."""
+    dicom: str
+    """The DICOM files it was made from."""
+
+    def run(self) -> None:
+        from msk_jax.verbs import cohort
+
+        cohort.audit_folder(self.folder, self.dicom)
+
+
+@dataclasses.dataclass(frozen=True)
 class Fetch:
     """Bring series from a DICOMweb server into a folder; run again to go on where it stopped."""
 
@@ -175,6 +228,7 @@ class Models:
 
 
 VERBS = {
-    "predict": Predict, "fetch": Fetch, "report": Report, "experiments": Experiments,
+    "predict": Predict, "manifest": Manifest, "deidentify": Deidentify, "audit": Audit,
+    "fetch": Fetch, "report": Report, "experiments": Experiments,
     "pseudonym": Pseudonym, "models": Models, "convert": Convert, "parity": Parity,
 }  # fmt: skip

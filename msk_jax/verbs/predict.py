@@ -21,7 +21,7 @@ from msk_jax.errors import UserError
 from msk_jax.evaluation.predictions import LEVELS, pool
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.explain.overlay import Plane, draw_overlay
-from msk_jax.files import replacing
+from msk_jax.files import csv_text, replacing
 from msk_jax.training.checkpoints import Checkpoints
 from msk_jax.training.parallel import AXIS, parallel_predict, predict_all
 from msk_jax.verbs import console
@@ -209,4 +209,4 @@ def _write(saved: SavedModel, out: Path, tables, rejected) -> None:
     with replacing(out / "rejected.csv") as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("series", "modality", "reason"))
-        writer.writerows(rejected)
+        writer.writerows([tuple(map(csv_text, row)) for row in rejected])
