@@ -23,11 +23,16 @@ class Predict:
     """New or empty folder for predictions.csv, rejected.csv and pictures."""
     key: Path | None = None
     """File with the key of the pseudonyms; by default your own in ~/.config/msk_jax."""
+    dicom_results: bool = False
+    """Write a DICOM report and heat map for each series into OUT/dicom, unverified until a
+    physician signs. Unlike all else there they name the patient, as the images do."""
+    store: str = ""
+    """Address of a DICOMweb service to send these to."""
 
     def run(self) -> None:
         from msk_jax.verbs import predict
 
-        predict.run(self.workdir, self.dicom, self.out, self.key)
+        predict.run(self.workdir, self.dicom, self.out, self.key, self.dicom_results, self.store)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import dataclasses
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from msk_jax.training.parallel import AXIS, parallel_predict, predict_all
 from msk_jax.verbs import console
 from msk_jax.verbs.evaluate import MODEL_NAME
 from msk_jax.verbs.heatmaps import crop_plane, explain
+from msk_jax.verbs.results import DicomResults
 
 _BATCH_PER_DEVICE = 16
 # What `evaluate` puts beside the networks.
@@ -48,7 +50,14 @@ class SavedModel:
     members: list[Any]
 
 
-def run(workdir: Path, dicom: str | Path, out: Path, key: Path | None) -> None:
+def run(
+    workdir: Path,
+    dicom: str | Path,
+    out: Path,
+    key: Path | None,
+    dicom_results: bool = False,
+    server: str = "",
+) -> None:
     """Predict every CT series of a source; what cannot be read is listed, not fatal."""
     saved = load_model(workdir)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -57,10 +66,15 @@ def run(workdir: Path, dicom: str | Path, out: Path, key: Path | None) -> None:
         )
     with opened(dicom) as source:
         found = scan(source.folder, files=source.files, unpacked=source.unpacked)
-        _predict_all(saved, found, out, key)
+        results = None
+        if dicom_results or server:
+            results = DicomResults.of(out, saved.experiment.name, model_folder(workdir), server)
+        _predict_all(saved, found, out, key, results)
 
 
-def _predict_all(saved: SavedModel, found: Scan, out: Path, key: Path | None) -> None:
+def _predict_all(
+    saved: SavedModel, found: Scan, out: Path, key: Path | None, results: DicomResults | None
+) -> None:
     secret = load_key(key) if key else load_or_create_key(default_key_path(None))
     console.writable_folder(out, "--out")
     predict = parallel_predict(saved.stage.network(AXIS), saved.stage.preprocess)
@@ -80,7 +94,11 @@ def _predict_all(saved: SavedModel, found: Scan, out: Path, key: Path | None) ->
             else:
                 table, stacks = _predict_series(saved, predict, joints, name)
                 tables.append(table)
-                _draw(saved, series, joints, table, stacks, out / f"{name}.png")
+                picture = out / f"{name}.png"
+                _draw(saved, series, joints, table, stacks, picture)
+                if results is not None:
+                    finding = saved.experiment.cohort.classes[1]
+                    results.write(files, table, finding, picture, name)
             update(done + 1, len(found.series), "")
         _write(saved, out, tables, rejected)
     if not tables:
@@ -105,13 +123,18 @@ def _all_or_nothing(out: Path) -> Iterator[None]:
     except BaseException:
         with contextlib.suppress(OSError):
             for entry in out.iterdir():
-                entry.unlink()
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         raise
 
 
+def model_folder(workdir: Path) -> Path:
+    """`workdir/model`, or `workdir` itself when it is such a folder."""
+    return workdir / MODEL_NAME if (workdir / MODEL_NAME).is_dir() else workdir
+
+
 def load_model(workdir: Path) -> SavedModel:
-    """The ensemble in `workdir/model`, or in `workdir` itself when it is such a folder."""
-    folder = workdir / MODEL_NAME if (workdir / MODEL_NAME).is_dir() else workdir
+    """The ensemble that `evaluate` left in a run's folder, or in this very folder."""
+    folder = model_folder(workdir)
     if not (folder / "0").is_dir():
         raise UserError(
             f"There is no trained model in {workdir}. Give the --workdir of `msk-jax evaluate`, "
@@ -206,6 +229,8 @@ def _write(saved: SavedModel, out: Path, tables, rejected) -> None:
         table = table.assign(threshold=limits, positive=positive)
         with replacing(out / "predictions.csv") as temporary:
             table.drop(columns=["label", "fold"]).to_csv(temporary, index=False)
+        with replacing(out / "predictions.json") as temporary:
+            table.drop(columns=["label", "fold"]).to_json(temporary, orient="records", indent=1)
     with replacing(out / "rejected.csv") as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("series", "modality", "reason"))
