@@ -18,15 +18,23 @@ import numpy as np
 from msk_jax.config import to_json
 from msk_jax.data import target
 from msk_jax.data.cohort import Cohort, Manifest, read_manifest
+from msk_jax.data.conversion import Converted, convert
 from msk_jax.data.deidentify import default_key_path, load_key, load_or_create_key, pseudonym
 from msk_jax.data.dicom import Scan, scan
-from msk_jax.data.folds import check_enough, cohort_digest, make_folds, write_folds
+from msk_jax.data.folds import (
+    SplitKind,
+    check_split,
+    cohort_digest,
+    folds_by_group,
+    make_folds,
+    split_column,
+    write_folds,
+)
 from msk_jax.data.records import (
     Rejection,
     ScanFacts,
     Study,
     assign_series,
-    read_study,
     summarise,
 )
 from msk_jax.data.shards import VERSION, write_shards
@@ -81,6 +89,9 @@ def build_cohort(
     seed: int = 0,
     overwrite: bool = False,
     progress: Progress | None = None,
+    split: SplitKind = "patient",
+    workers: int = 1,
+    cache: Path | None = None,
 ) -> BuildSummary:
     """Build the shards of a cohort, unless `data_dir` already holds them.
 
@@ -95,6 +106,10 @@ def build_cohort(
       seed: of the folds.
       overwrite: replace another build in `data_dir`.
       progress: called as `progress(done, total, note)`, first over files, then over series.
+      split: `patient`, folds of patients; `site`, each site a fold (leave one site out);
+        `manifest`, test, validation and training patients as its column `split` says.
+      workers: processes that read DICOM files; the shards are the same for any number.
+      cache: folder for converted studies; a later build converts only what is not in it.
 
     Raises:
       UserError: a faulty manifest, a folder without DICOM, nothing usable, too few patients for
@@ -103,9 +118,9 @@ def build_cohort(
     data_dir = Path(data_dir)
     progress = progress or (lambda done, total, note: None)
     checked = read_manifest(Path(manifest), cohort.classes, cohort.clinical)
-    check_enough(checked.patient_labels(), num_folds)
+    num_folds = check_split(checked.rows, checked.patient_labels(), split, num_folds)
     secret = load_key(key) if key else load_or_create_key(default_key_path(Path(manifest)))
-    fingerprint = _fingerprint(cohort, checked, secret, num_folds, seed)
+    fingerprint = _fingerprint(cohort, checked, secret, num_folds, seed, split)
     previous = target.existing_build(data_dir, cohort.name, fingerprint, overwrite)
     if previous is not None:
         return BuildSummary(data_dir=data_dir, built=False, **previous)
@@ -119,9 +134,10 @@ def build_cohort(
             source.files, source.unpacked,
         )  # fmt: skip
         studies, collected = _assign(cohort, checked, found, secret)
-        records = _read(studies, cohort, checked, collected, progress)
+        converted = convert(studies, cohort, checked, workers, cache)
+        records = _read(studies, converted, collected, progress)
         write_shards(cohort, records, staged)
-        folds, digest = _folds(collected, num_folds, seed)
+        folds, digest = _folds(collected, studies, num_folds, seed, split)
         write_folds(staged / target.SPLITS_NAME, folds, seed, digest)
         build = _counts(collected, found)
         _write_rejected(staged / target.REJECTED_NAME, collected.rejected)
@@ -147,13 +163,16 @@ def _filters(manifest: Manifest) -> list[dict[str, str]]:
     return [{keyword: value} for keyword, value in sorted(asked)]
 
 
-def _fingerprint(cohort: Cohort, manifest: Manifest, key: bytes, num_folds: int, seed: int) -> dict:
+def _fingerprint(
+    cohort: Cohort, manifest: Manifest, key: bytes, num_folds: int, seed: int, split: SplitKind
+) -> dict:
     """What tells one build from another."""
     return {
         "manifest_sha256": manifest.sha256,
         "config": to_json(cohort),
         "num_folds": num_folds,
         "seed": seed,
+        "split": split,
         "version": VERSION,
         # Tells another key from this one without giving anything away.
         "key_check": hmac.new(key, b"msk_jax key check", hashlib.sha256).hexdigest()[:16],
@@ -176,15 +195,14 @@ def _assign(
 
 def _read(
     studies: list[Study],
-    cohort: Cohort,
-    manifest: Manifest,
+    converted: Iterator[Converted],
     collected: _Collected,
     progress: Progress,
 ) -> Iterator[dict]:
     """Stream the records of one study after the other, and remember what the summary needs."""
     for i, study in enumerate(studies):
         progress(i, len(studies), study.pseudonym)
-        records, rejected, facts = read_study(study, cohort, manifest)
+        records, rejected, facts = next(converted)
         collected.rejected += rejected
         collected.facts += [facts] if facts else []
         for record in records:
@@ -198,11 +216,19 @@ def _read(
         )
 
 
-def _folds(collected: _Collected, num_folds: int, seed: int) -> tuple[dict[str, int], str]:
+def _folds(
+    collected: _Collected, studies: list[Study], num_folds: int, seed: int, split: SplitKind
+) -> tuple[dict[str, int], str]:
     """Folds of the usable patients, and the digest of these."""
     labels = collected.patient_labels()
+    rows = {study.pseudonym: study.rows[0] for study in studies}
     try:
-        return make_folds(labels, num_folds, seed), cohort_digest(labels)
+        if split == "patient":
+            folds = make_folds(labels, num_folds, seed)
+        else:
+            groups = {name: getattr(rows[name], split_column(split)) for name in labels}
+            folds = folds_by_group(groups, labels, split, num_folds)
+        return folds, cohort_digest(labels)
     except UserError as error:
         raise UserError(f"{error} {summarise(collected.rejected)}".strip()) from None
 

@@ -173,6 +173,7 @@ def _difference(data_dir: Path, content: dict | None, fingerprint: dict) -> str:
         "config": "other settings of the cohort",
         "num_folds": "another number of folds",
         "seed": "another seed",
+        "split": "another kind of split",
         "version": "another version of the data set",
         "key_check": "another pseudonym key",
     }
