@@ -1,8 +1,8 @@
 """Build a cohort: DICOM folder and manifest in; shards, folds, cohort facts and rejections out.
 
-`data_dir` holds afterwards `<name>/<version>/` (TFRecord shards), `splits.json`, `cohort.json` and
-`rejected.csv`. All of it is written to a temporary sibling folder and moved into place at the end,
-so that an interrupted build leaves nothing that looks whole.
+`data_dir` holds afterwards `<name>/<version>/` (TFRecord shards), `splits.json`, `cohort.json`,
+`quality.csv` and `rejected.csv`. All of it is written to a temporary sibling folder and moved into
+place at the end, so that an interrupted build leaves nothing that looks whole.
 """
 
 import csv
@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +141,7 @@ def build_cohort(
         write_folds(staged / target.SPLITS_NAME, folds, seed, digest)
         build = _counts(collected, found)
         _write_rejected(staged / target.REJECTED_NAME, collected.rejected)
+        _write_quality(staged / target.QUALITY_NAME, collected.facts)
         content = {
             **cohort_table(cohort, collected.joints, collected.facts),
             # Written by the phantom generator: a report must not pass these off as patients.
@@ -250,6 +251,13 @@ def _write_rejected(path: Path, rejected: list[Rejection]) -> None:
         writer.writerow(["row", "patient_id", "side", "reason"])
         for item in sorted(rejected, key=lambda item: item.row):
             writer.writerow([item.row, item.patient_id, item.side, csv_text(item.reason)])
+
+
+def _write_quality(path: Path, facts: list[ScanFacts]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [entry.name for entry in fields(ScanFacts)])
+        writer.writeheader()
+        writer.writerows(asdict(fact) for fact in facts)
 
 
 def _room_needed(cohort: Cohort, manifest: Manifest) -> int:

@@ -89,6 +89,21 @@ class Audit:
 
 
 @dataclasses.dataclass(frozen=True)
+class Inspect:
+    """Draw a page of contact sheets and distributions of built shards."""
+
+    data_dir: tyro.conf.Positional[Path]
+    """The folder that `build` wrote."""
+    out: Path | None = None
+    """The page; by default inspect.html in the data folder."""
+
+    def run(self) -> None:
+        from msk_jax.verbs import cohort
+
+        cohort.inspect(self.data_dir, self.out)
+
+
+@dataclasses.dataclass(frozen=True)
 class Fetch:
     """Bring series from a DICOMweb server into a folder; run again to go on where it stopped."""
 
@@ -234,6 +249,7 @@ class Models:
 
 VERBS = {
     "predict": Predict, "manifest": Manifest, "deidentify": Deidentify, "audit": Audit,
+    "inspect": Inspect,
     "fetch": Fetch, "report": Report, "experiments": Experiments,
     "pseudonym": Pseudonym, "models": Models, "convert": Convert, "parity": Parity,
 }  # fmt: skip

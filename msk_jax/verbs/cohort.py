@@ -1,7 +1,9 @@
-"""`msk-jax manifest`, `deidentify` and `audit`: a cohort before and after it is built."""
+"""`msk-jax manifest`, `deidentify`, `inspect`, `audit`: a cohort before and after it is built."""
 
 import sys
 from pathlib import Path
+
+import pandas as pd
 
 from msk_jax.data.anonymise import basic_profile, deidentify_file
 from msk_jax.data.audit import audit, identifiers
@@ -10,8 +12,13 @@ from msk_jax.data.dicom import scan
 from msk_jax.data.draft import draft_rows, write_draft
 from msk_jax.data.geometry import SeriesError
 from msk_jax.data.sources import opened
+from msk_jax.data.target import QUALITY_NAME, read_cohort
 from msk_jax.errors import UserError
+from msk_jax.files import replacing
+from msk_jax.reports.inspection import draw_page
 from msk_jax.verbs import console
+
+_WINDOW = (400.0, 1500.0)  # bone; the shards hold Hounsfield units
 
 
 def draft(dicom: str, out: Path) -> None:
@@ -73,3 +80,29 @@ def audit_folder(folder: Path, dicom: str) -> None:
         console.say(f"{len(result.hits)} hit(s): do not pass this folder on.")
         sys.exit(1)
     console.say("No identifier was found.")
+
+
+def inspect(data_dir: Path, out: Path | None) -> None:
+    """Draw what is in the shards on one page."""
+    import tensorflow_datasets as tfds
+
+    facts = read_cohort(data_dir)
+    config = facts["fingerprint"]["config"]
+    (folder, *others) = [p.parent for p in data_dir.glob("*/*/dataset_info.json")] or [None]
+    if folder is None or others:
+        raise UserError(f"There is no built cohort in {data_dir}. Give the folder of `build`.")
+    data = tfds.builder_from_directory(folder).as_dataset(split="all")
+    records = ({**r, "joint_id": r["joint_id"].decode()} for r in tfds.as_numpy(data))
+    try:
+        quality = pd.read_csv(data_dir / QUALITY_NAME)
+    except (OSError, ValueError):
+        raise UserError(
+            f"There is no {data_dir / QUALITY_NAME}. Build the cohort again with --overwrite."
+        ) from None
+    page = draw_page(
+        f"Cohort {config['name']}", records, quality, tuple(config["classes"]), _WINDOW
+    )
+    out = out or data_dir / "inspect.html"
+    with replacing(out) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    console.say(f"What will be trained on is shown in {out}.")
