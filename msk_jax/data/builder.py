@@ -140,18 +140,9 @@ def build_cohort(
         folds, digest = _folds(collected, studies, num_folds, seed, split)
         write_folds(staged / target.SPLITS_NAME, folds, seed, digest)
         build = _counts(collected, found)
-        _write_rejected(staged / target.REJECTED_NAME, collected.rejected)
-        _write_quality(staged / target.QUALITY_NAME, collected.facts)
-        content = {
-            **cohort_table(cohort, collected.joints, collected.facts),
-            # Written by the phantom generator: a report must not pass these off as patients.
-            "is_phantom": (Path(manifest).parent / "phantom.json").is_file(),
-            "num_folds": num_folds,
-            "rejected": len(collected.rejected),
-            "build": build,
-            "fingerprint": fingerprint,
-        }
-        (staged / target.COHORT_NAME).write_text(json.dumps(content, indent=1) + "\n")
+        # Written by the phantom generator: a report must not pass these off as patients.
+        is_phantom = (Path(manifest).parent / "phantom.json").is_file()
+        _write_tables(staged, cohort, collected, build, fingerprint, is_phantom)
     return BuildSummary(data_dir=data_dir, built=True, **build)
 
 
@@ -162,6 +153,28 @@ def _filters(manifest: Manifest) -> list[dict[str, str]]:
         for row in manifest.rows
     }
     return [{keyword: value} for keyword, value in sorted(asked)]
+
+
+def _write_tables(
+    folder: Path,
+    cohort: Cohort,
+    collected: _Collected,
+    build: dict,
+    fingerprint: dict,
+    is_phantom: bool,
+) -> None:
+    """What is known of the cohort beside its shards and folds."""
+    _write_rejected(folder / target.REJECTED_NAME, collected.rejected)
+    _write_quality(folder / target.QUALITY_NAME, collected.facts)
+    content = {
+        **cohort_table(cohort, collected.joints, collected.facts),
+        "is_phantom": is_phantom,
+        "num_folds": fingerprint["num_folds"],
+        "rejected": len(collected.rejected),
+        "build": build,
+        "fingerprint": fingerprint,
+    }
+    (folder / target.COHORT_NAME).write_text(json.dumps(content, indent=1) + "\n")
 
 
 def _fingerprint(

@@ -37,6 +37,7 @@ _HEADER_TAGS = [
     "ImageType",
     "Rows",
 ]
+_NOT_DICOM = "not a DICOM file (no DICM mark)"
 
 
 @dataclass(frozen=True)
@@ -146,11 +147,11 @@ def scan(
     roots = [folder.resolve(), *([unpacked.resolve()] if unpacked is not None else [])]
     for i, file in enumerate(given):
         header, reason = None, _reason_to_pass(file, roots)
-        if reason is None and is_picture(file):
-            pictures.append(file)
-        elif reason is None:
+        if reason is None:
             header, reason = _scan_file(file)
-        if reason:
+        if reason == _NOT_DICOM and is_picture(file):
+            pictures.append(file)
+        elif reason:
             skipped.append((file, reason))
         elif header is not None:
             found[str(header.SeriesInstanceUID)].append((file, header))
@@ -262,7 +263,7 @@ def _scan_file(file: Path) -> tuple[Dataset | None, str | None]:
             return None, f"not an image ({text(header, 'Modality') or 'unknown modality'})"
         return header, None
     except pydicom.errors.InvalidDicomError:
-        return None, "not a DICOM file (no DICM mark)"
+        return None, _NOT_DICOM
     except OSError as error:
         return None, f"cannot be read ({error.strerror or type(error).__name__})"
     except Exception as error:

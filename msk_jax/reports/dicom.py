@@ -86,24 +86,7 @@ def measurement_report(
     algorithm = sr.AlgorithmIdentification(
         name=model.name, version=model.version, parameters=[f"SHA-256 {model.sha256}"]
     )
-    images = sr.SourceImageForMeasurementGroup.from_source_image
-    groups = [
-        sr.MeasurementsAndQualitativeEvaluations(
-            tracking_identifier=sr.TrackingIdentifier(uid=generate_uid(), identifier=f"{k + 1}"),
-            finding_type=_code(finding.name),
-            algorithm_id=algorithm,
-            finding_sites=_site(sr, finding),
-            measurements=[
-                sr.Measurement(
-                    name=_code("probability"),
-                    value=round(float(finding.probability), 6),
-                    unit=codes.UCUM.NoUnits,
-                )
-            ],
-            source_images=[images(source) for source in sources],
-        )
-        for k, finding in enumerate(findings)
-    ]
+    groups = [_group(sr, k + 1, finding, algorithm, sources) for k, finding in enumerate(findings)]
     observer = sr.ObserverContext(
         observer_type=codes.DCM.Device,
         observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
@@ -129,6 +112,24 @@ def measurement_report(
             **_common("sr"),
         ),
         "a measurement report",
+    )
+
+
+def _group(sr, number: int, finding: Finding, algorithm, sources: Sequence[Dataset]):
+    """One finding with its probability (TID 1501)."""
+    images = sr.SourceImageForMeasurementGroup.from_source_image
+    probability = sr.Measurement(
+        name=_code("probability"),
+        value=round(float(finding.probability), 6),
+        unit=codes.UCUM.NoUnits,
+    )
+    return sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=sr.TrackingIdentifier(uid=generate_uid(), identifier=f"{number}"),
+        finding_type=_code(finding.name),
+        algorithm_id=algorithm,
+        finding_sites=_site(sr, finding),
+        measurements=[probability],
+        source_images=[images(source) for source in sources],
     )
 
 
