@@ -31,6 +31,11 @@ USAGE = """msk-jax: musculoskeletal imaging AI, from DICOM to the statistics of 
   msk-jax report --workdir DIR            one HTML page
   msk-jax predict --workdir DIR --dicom DIR --out DIR
                                           new patients, from the checkpoint alone
+  msk-jax manifest DIR                    a draft of the manifest, from DICOM headers
+  msk-jax deidentify DIR --out DIR        copies that name nobody
+  msk-jax inspect DIR                     a page of what will be trained on
+  msk-jax audit DIR --dicom DIR           whether anything built names a patient
+  msk-jax fetch ADDRESS --out DIR         series from a DICOMweb server
   msk-jax ablate EXPERIMENT --out DIR     what each part is worth, over seeds
   msk-jax tpu-check EXPERIMENT            whether a training step fits a TPU slice
   msk-jax pseudonym ID [ID ...]           the pseudonyms of patient IDs

@@ -16,6 +16,7 @@ from typing import Any
 
 from msk_jax.errors import UserError
 
+_FORMULA_STARTS = tuple("=+-@\t\r\n|")
 _IN_WORDS = {
     bool: "true or false",
     int: "a whole number",
@@ -46,6 +47,20 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def csv_text(value: str) -> str:
+    """Text from a foreign header as a CSV cell that no spreadsheet takes for a formula.
+
+    An apostrophe goes before what would start one (OWASP, CSV injection); `plain_text` takes it
+    away again.
+    """
+    return f"'{value}" if value[:1] in _FORMULA_STARTS and value else value
+
+
+def plain_text(cell: str) -> str:
+    """The inverse of `csv_text`."""
+    return cell[1:] if cell[:1] == "'" and cell[1:2] in _FORMULA_STARTS and cell[1:] else cell
 
 
 @contextlib.contextmanager

@@ -1,8 +1,8 @@
 """Build a cohort: DICOM folder and manifest in; shards, folds, cohort facts and rejections out.
 
-`data_dir` holds afterwards `<name>/<version>/` (TFRecord shards), `splits.json`, `cohort.json` and
-`rejected.csv`. All of it is written to a temporary sibling folder and moved into place at the end,
-so that an interrupted build leaves nothing that looks whole.
+`data_dir` holds afterwards `<name>/<version>/` (TFRecord shards), `splits.json`, `cohort.json`,
+`quality.csv` and `rejected.csv`. All of it is written to a temporary sibling folder and moved into
+place at the end, so that an interrupted build leaves nothing that looks whole.
 """
 
 import csv
@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -18,20 +18,30 @@ import numpy as np
 from msk_jax.config import to_json
 from msk_jax.data import target
 from msk_jax.data.cohort import Cohort, Manifest, read_manifest
+from msk_jax.data.conversion import Converted, convert
 from msk_jax.data.deidentify import default_key_path, load_key, load_or_create_key, pseudonym
 from msk_jax.data.dicom import Scan, scan
-from msk_jax.data.folds import check_enough, cohort_digest, make_folds, write_folds
+from msk_jax.data.folds import (
+    SplitKind,
+    check_split,
+    cohort_digest,
+    folds_by_group,
+    make_folds,
+    split_column,
+    write_folds,
+)
 from msk_jax.data.records import (
     Rejection,
     ScanFacts,
     Study,
     assign_series,
-    read_study,
     summarise,
 )
 from msk_jax.data.shards import VERSION, write_shards
+from msk_jax.data.sources import opened
 from msk_jax.data.table import cohort_table
 from msk_jax.errors import UserError
+from msk_jax.files import csv_text
 
 Progress = Callable[[int, int, str], None]
 
@@ -71,7 +81,7 @@ class _Collected:
 
 def build_cohort(
     cohort: Cohort,
-    dicom: Path,
+    dicom: str | Path,
     manifest: Path,
     data_dir: Path,
     key: Path | None = None,
@@ -79,12 +89,15 @@ def build_cohort(
     seed: int = 0,
     overwrite: bool = False,
     progress: Progress | None = None,
+    split: SplitKind = "patient",
+    workers: int = 1,
+    cache: Path | None = None,
 ) -> BuildSummary:
     """Build the shards of a cohort, unless `data_dir` already holds them.
 
     Args:
       cohort: what to build.
-      dicom: folder with the DICOM files.
+      dicom: folder with the DICOM files, or another source, see `sources.opened`.
       manifest: CSV, see `cohort.read_manifest`.
       data_dir: where the shards go; made if it is missing.
       key: pseudonym key; by default the one beside the manifest or the user's own, which is made
@@ -93,6 +106,10 @@ def build_cohort(
       seed: of the folds.
       overwrite: replace another build in `data_dir`.
       progress: called as `progress(done, total, note)`, first over files, then over series.
+      split: `patient`, folds of patients; `site`, each site a fold (leave one site out);
+        `manifest`, test, validation and training patients as its column `split` says.
+      workers: processes that read DICOM files; the shards are the same for any number.
+      cache: folder for converted studies; a later build converts only what is not in it.
 
     Raises:
       UserError: a faulty manifest, a folder without DICOM, nothing usable, too few patients for
@@ -100,43 +117,76 @@ def build_cohort(
     """
     data_dir = Path(data_dir)
     progress = progress or (lambda done, total, note: None)
-    checked = read_manifest(Path(manifest), cohort.classes)
-    check_enough(checked.patient_labels(), num_folds)
+    checked = read_manifest(Path(manifest), cohort.classes, cohort.clinical)
+    num_folds = check_split(checked.rows, checked.patient_labels(), split, num_folds)
     secret = load_key(key) if key else load_or_create_key(default_key_path(Path(manifest)))
-    fingerprint = _fingerprint(cohort, checked, secret, num_folds, seed)
+    fingerprint = _fingerprint(cohort, checked, secret, num_folds, seed, split)
     previous = target.existing_build(data_dir, cohort.name, fingerprint, overwrite)
     if previous is not None:
         return BuildSummary(data_dir=data_dir, built=False, **previous)
     needed = _room_needed(cohort, checked)
-    with target.staging(data_dir, cohort.name, needed) as staged:
-        found = scan(Path(dicom), progress=lambda i, n, _: progress(i, n, "reading headers"))
+    with (
+        target.staging(data_dir, cohort.name, needed) as staged,
+        opened(dicom, _filters(checked), lambda i, n, _: progress(i, n, "fetching")) as source,
+    ):
+        found = scan(
+            source.folder, lambda i, n, _: progress(i, n, "reading headers"),
+            source.files, source.unpacked,
+        )  # fmt: skip
         studies, collected = _assign(cohort, checked, found, secret)
-        records = _read(studies, cohort, checked, collected, progress)
+        converted = convert(studies, cohort, checked, workers, cache)
+        records = _read(studies, converted, collected, progress)
         write_shards(cohort, records, staged)
-        folds, digest = _folds(collected, num_folds, seed)
+        folds, digest = _folds(collected, studies, num_folds, seed, split)
         write_folds(staged / target.SPLITS_NAME, folds, seed, digest)
         build = _counts(collected, found)
-        _write_rejected(staged / target.REJECTED_NAME, collected.rejected)
-        content = {
-            **cohort_table(cohort, collected.joints, collected.facts),
-            # Written by the phantom generator: a report must not pass these off as patients.
-            "is_phantom": (Path(manifest).parent / "phantom.json").is_file(),
-            "num_folds": num_folds,
-            "rejected": len(collected.rejected),
-            "build": build,
-            "fingerprint": fingerprint,
-        }
-        (staged / target.COHORT_NAME).write_text(json.dumps(content, indent=1) + "\n")
+        # Written by the phantom generator: a report must not pass these off as patients.
+        is_phantom = (Path(manifest).parent / "phantom.json").is_file()
+        _write_tables(staged, cohort, collected, build, fingerprint, is_phantom)
     return BuildSummary(data_dir=data_dir, built=True, **build)
 
 
-def _fingerprint(cohort: Cohort, manifest: Manifest, key: bytes, num_folds: int, seed: int) -> dict:
+def _filters(manifest: Manifest) -> list[dict[str, str]]:
+    """What to ask a server for: the series of the manifest, or else all of its patients."""
+    asked = {
+        ("SeriesInstanceUID", row.series_uid) if row.series_uid else ("PatientID", row.patient_id)
+        for row in manifest.rows
+    }
+    return [{keyword: value} for keyword, value in sorted(asked)]
+
+
+def _write_tables(
+    folder: Path,
+    cohort: Cohort,
+    collected: _Collected,
+    build: dict,
+    fingerprint: dict,
+    is_phantom: bool,
+) -> None:
+    """What is known of the cohort beside its shards and folds."""
+    _write_rejected(folder / target.REJECTED_NAME, collected.rejected)
+    _write_quality(folder / target.QUALITY_NAME, collected.facts)
+    content = {
+        **cohort_table(cohort, collected.joints, collected.facts),
+        "is_phantom": is_phantom,
+        "num_folds": fingerprint["num_folds"],
+        "rejected": len(collected.rejected),
+        "build": build,
+        "fingerprint": fingerprint,
+    }
+    (folder / target.COHORT_NAME).write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _fingerprint(
+    cohort: Cohort, manifest: Manifest, key: bytes, num_folds: int, seed: int, split: SplitKind
+) -> dict:
     """What tells one build from another."""
     return {
         "manifest_sha256": manifest.sha256,
         "config": to_json(cohort),
         "num_folds": num_folds,
         "seed": seed,
+        "split": split,
         "version": VERSION,
         # Tells another key from this one without giving anything away.
         "key_check": hmac.new(key, b"msk_jax key check", hashlib.sha256).hexdigest()[:16],
@@ -159,15 +209,14 @@ def _assign(
 
 def _read(
     studies: list[Study],
-    cohort: Cohort,
-    manifest: Manifest,
+    converted: Iterator[Converted],
     collected: _Collected,
     progress: Progress,
 ) -> Iterator[dict]:
     """Stream the records of one study after the other, and remember what the summary needs."""
     for i, study in enumerate(studies):
         progress(i, len(studies), study.pseudonym)
-        records, rejected, facts = read_study(study, cohort, manifest)
+        records, rejected, facts = next(converted)
         collected.rejected += rejected
         collected.facts += [facts] if facts else []
         for record in records:
@@ -181,11 +230,19 @@ def _read(
         )
 
 
-def _folds(collected: _Collected, num_folds: int, seed: int) -> tuple[dict[str, int], str]:
+def _folds(
+    collected: _Collected, studies: list[Study], num_folds: int, seed: int, split: SplitKind
+) -> tuple[dict[str, int], str]:
     """Folds of the usable patients, and the digest of these."""
     labels = collected.patient_labels()
+    rows = {study.pseudonym: study.rows[0] for study in studies}
     try:
-        return make_folds(labels, num_folds, seed), cohort_digest(labels)
+        if split == "patient":
+            folds = make_folds(labels, num_folds, seed)
+        else:
+            groups = {name: getattr(rows[name], split_column(split)) for name in labels}
+            folds = folds_by_group(groups, labels, split, num_folds)
+        return folds, cohort_digest(labels)
     except UserError as error:
         raise UserError(f"{error} {summarise(collected.rejected)}".strip()) from None
 
@@ -206,7 +263,14 @@ def _write_rejected(path: Path, rejected: list[Rejection]) -> None:
         writer = csv.writer(file)
         writer.writerow(["row", "patient_id", "side", "reason"])
         for item in sorted(rejected, key=lambda item: item.row):
-            writer.writerow([item.row, item.patient_id, item.side, item.reason])
+            writer.writerow([item.row, item.patient_id, item.side, csv_text(item.reason)])
+
+
+def _write_quality(path: Path, facts: list[ScanFacts]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [entry.name for entry in fields(ScanFacts)])
+        writer.writeheader()
+        writer.writerows(asdict(fact) for fact in facts)
 
 
 def _room_needed(cohort: Cohort, manifest: Manifest) -> int:

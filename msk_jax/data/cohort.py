@@ -1,19 +1,45 @@
 """A cohort: what its manifest may say, checked as a whole before any pixel is read."""
 
 import hashlib
+import io
 import math
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 
 import pandas as pd
 
 from msk_jax.data.regions import SacroiliacRegion
 from msk_jax.errors import UserError
+from msk_jax.files import plain_text
 
 SIDES = ("left", "right")
+SPLITS = ("train", "validation", "test")
 _REQUIRED = ("patient_id", "side", "label")
+COLUMNS = (
+    *_REQUIRED, "patient_label", "grade", "lesion_z_mm", "joint_top_mm", "joint_bottom_mm",
+    "study_uid", "series_uid", "path", "split", "site", "age", "sex",
+)  # fmt: skip
+"""What a manifest may have beside clinical variables and columns of its owner's (`x_...`)."""
+
+OWN_PREFIX = "x_"
 _MAX_LISTED = 20
+
+
+@dataclass(frozen=True)
+class ClinicalVariable:
+    """A number about a patient that a system takes beside the image."""
+
+    name: str
+    """Its column."""
+
+    unit: str = ""
+    low: float = -math.inf
+    high: float = math.inf
+    """What lies outside is a fault of the manifest."""
+
+    required: bool = False
 
 
 @dataclass(frozen=True)
@@ -30,6 +56,9 @@ class Cohort:
     region: SacroiliacRegion = field(default_factory=SacroiliacRegion)
     keep: tuple[str, ...] = ("site", "age", "sex")
     """What is kept about a patient beside the label, of `site`, `age`, `sex`."""
+
+    clinical: tuple[ClinicalVariable, ...] = ()
+    """Further columns of the manifest that are kept."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +84,10 @@ class ManifestRow:
     site: str = ""
     age: float | None = None
     sex: str = ""
+    study_uid: str = ""
+    split: str = ""
+    clinical: tuple[float, ...] = ()
+    """In the order of the cohort's variables; NaN where a cell is empty."""
 
 
 @dataclass(frozen=True)
@@ -72,24 +105,28 @@ class Manifest:
         return {row.patient_id: row.patient_label for row in self.rows}
 
 
-def read_manifest(path: Path, classes: tuple[str, ...]) -> Manifest:
-    """Read and check a manifest CSV, one row per joint.
+def read_manifest(
+    path: Path, classes: tuple[str, ...], clinical: tuple[ClinicalVariable, ...] = ()
+) -> Manifest:
+    """Read and check a manifest, CSV or Parquet, one row per joint.
 
     Columns: `patient_id`, `side` (left, right), `label` (one of `classes`); and where the images
     are: `series_uid`, or `path` relative to the DICOM folder, or neither (the one CT series of
     that PatientID). Optional: `patient_label` (default: positive if any joint of the patient is),
     `grade` (0 to 4), `lesion_z_mm` (closed intervals of patient z, `-112.5:-97.5;-90:-85`),
-    `joint_top_mm` with `joint_bottom_mm`, `site`, `age` (years), `sex`.
+    `joint_top_mm` with `joint_bottom_mm`, `study_uid`, `split` (one of `SPLITS`, of a whole
+    patient), `site`, `age` (years), `sex`, the `clinical` variables, and columns of your own that
+    begin with `x_`. Any other column is a fault.
 
     Raises:
       UserError: every fault found, with its row, in one message.
     """
     path = Path(path)
     table, digest = _read_table(path)
-    faults: list[str] = []
+    faults = _unknown_columns(table.columns, clinical)
     rows = []
     for index, record in zip(table.index, table.to_dict("records"), strict=True):
-        rows.append(_parse_row(_Cells(int(index) + 2, record, faults), classes))
+        rows.append(_parse_row(_Cells(int(index) + 2, record, faults), classes, clinical))
     faults += _contradictions(rows) if rows else ["it has no rows"]
     if faults:
         raise UserError(_list_faults(path, faults))
@@ -107,14 +144,7 @@ def _read_table(path: Path) -> tuple[pd.DataFrame, str]:
     """The cells as stripped text, indexed by data row from 0, and the file's SHA-256."""
     try:
         content = path.read_bytes()
-        table = pd.read_csv(
-            path,
-            dtype=str,
-            keep_default_na=False,
-            encoding="utf-8-sig",
-            skip_blank_lines=False,
-            index_col=False,
-        )
+        table = _table_of(path, content)
     except FileNotFoundError:
         raise UserError(
             f"There is no manifest {path}. Give the CSV with one row per joint."
@@ -125,7 +155,8 @@ def _read_table(path: Path) -> tuple[pd.DataFrame, str]:
         ) from error
     except ValueError as error:  # what pandas and the decoder raise
         raise UserError(
-            f"The manifest {path} is not a CSV file in UTF-8 ({error}). Save it as CSV (UTF-8)."
+            f"The manifest {path} is not a CSV file in UTF-8 ({error}). Save it as CSV (UTF-8) or "
+            "Parquet."
         ) from error
     table.columns = [str(column).strip() for column in table.columns]
     missing = [column for column in _REQUIRED if column not in table.columns]
@@ -134,8 +165,41 @@ def _read_table(path: Path) -> tuple[pd.DataFrame, str]:
             f"The manifest {path} lacks the column(s) {', '.join(missing)}; it has "
             f"{', '.join(table.columns)}. Columns are separated by commas and named in row 1."
         )
-    table = table.fillna("").apply(lambda column: column.str.strip())
+    table = table.fillna("").apply(lambda column: column.str.strip().map(plain_text))
     return table[(table != "").any(axis=1)], hashlib.sha256(content).hexdigest()
+
+
+def _table_of(path: Path, content: bytes) -> pd.DataFrame:
+    if content[:4] == b"PAR1":
+        table = pd.read_parquet(io.BytesIO(content))
+        # 7 as a spreadsheet shows it, not 7.0, where a column of whole numbers has gaps.
+        return table.map(lambda v: "" if pd.isna(v) else f"{v:.15g}" if isinstance(v, float)
+                         else str(v)).reset_index(drop=True)  # fmt: skip
+    return pd.read_csv(
+        io.BytesIO(content),
+        dtype=str,
+        keep_default_na=False,
+        encoding="utf-8-sig",
+        skip_blank_lines=False,
+        index_col=False,
+    )
+
+
+def _unknown_columns(columns, clinical: tuple[ClinicalVariable, ...]) -> list[str]:
+    known = [*COLUMNS, *(variable.name for variable in clinical)]
+    faults = [
+        f"column {column} is given twice" for column in sorted(set(columns))
+        if list(columns).count(column) > 1
+    ]  # fmt: skip
+    for column in columns:
+        if column not in known and not column.startswith((OWN_PREFIX, "Unnamed:")):
+            near = get_close_matches(column, known, n=1)
+            hint = f"; is {near[0]} meant?" if near else ""
+            faults.append(
+                f"column {column!r} is unknown{hint} (columns of your own begin with {OWN_PREFIX})"
+            )
+    missing = [v.name for v in clinical if v.required and v.name not in columns]
+    return faults + [f"column {name} is missing" for name in missing]
 
 
 @dataclass
@@ -173,7 +237,9 @@ class _Cells:
         return 0
 
 
-def _parse_row(cells: _Cells, classes: tuple[str, ...]) -> ManifestRow:
+def _parse_row(
+    cells: _Cells, classes: tuple[str, ...], clinical: tuple[ClinicalVariable, ...]
+) -> ManifestRow:
     if not cells.text("patient_id"):
         cells.fault("patient_id is empty")
     if cells.text("series_uid") and cells.text("path"):
@@ -186,6 +252,8 @@ def _parse_row(cells: _Cells, classes: tuple[str, ...]) -> ManifestRow:
     grade = cells.number("grade")
     if grade is not None and grade not in range(5):
         cells.fault(f"grade {grade:g} is not one of 0, 1, 2, 3, 4")
+    if cells.text("split") and cells.text("split") not in SPLITS:
+        cells.fault(f"split {cells.text('split')!r} is not one of {', '.join(SPLITS)}")
     has_patient_label = bool(cells.text("patient_label"))
     return ManifestRow(
         row=cells.row,
@@ -201,7 +269,24 @@ def _parse_row(cells: _Cells, classes: tuple[str, ...]) -> ManifestRow:
         site=cells.text("site"),
         age=age,
         sex=cells.text("sex"),
+        study_uid=cells.text("study_uid"),
+        split=cells.text("split"),
+        clinical=tuple(_clinical(cells, variable) for variable in clinical),
     )
+
+
+def _clinical(cells: _Cells, variable: ClinicalVariable) -> float:
+    value = cells.number(variable.name)
+    if value is None:
+        if variable.required and not cells.text(variable.name):
+            cells.fault(f"{variable.name} is empty")
+        return math.nan
+    if not variable.low <= value <= variable.high:
+        unit = f" {variable.unit}" if variable.unit else ""
+        cells.fault(
+            f"{variable.name} {value:g} is not between {variable.low:g} and {variable.high:g}{unit}"
+        )
+    return value
 
 
 def _is_below(path: str) -> bool:
@@ -240,7 +325,11 @@ def _contradictions(rows: list[ManifestRow]) -> list[str]:
     """Faults that only several rows together show."""
     faults = []
     joints, sources = defaultdict(list), defaultdict(set)
-    stated = {name: defaultdict(dict) for name in ("sex", "age", "site", "patient_label")}
+    given = {bool(row.split) for row in rows}
+    if len(given) > 1:
+        empty = [row.row for row in rows if not row.split]
+        faults.append(f"row(s) {_join(empty[:10])}: split is empty though others have one")
+    stated = {name: defaultdict(dict) for name in ("sex", "age", "site", "patient_label", "split")}
     for row in rows:
         joints[row.patient_id, row.side].append(row.row)
         for column in ("series_uid", "path"):

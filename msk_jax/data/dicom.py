@@ -5,9 +5,7 @@ and localizers filed with the slices. `scan` reads headers only and never raises
 `read_series` either gives a volume whose geometry holds or refuses with the reason.
 """
 
-import functools
 import os
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,8 +17,13 @@ import SimpleITK as sitk
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from msk_jax.data import pixels
-from msk_jax.data.geometry import SeriesError, SlicePlane, stack_slices
+from msk_jax.data.archives import is_zip, unpack
+from msk_jax.data.frames import choose_part
+from msk_jax.data.geometry import SeriesError, stack_slices
+from msk_jax.data.headers import is_capture, is_localizer, quiet, text
+from msk_jax.data.pictures import is_picture
+from msk_jax.data.pixels import AIR_HU, MAX_HU, read_frames
+from msk_jax.data.volume import read_frames_of_series
 from msk_jax.errors import UserError
 
 __all__ = ["Scan", "Series", "SeriesError", "SeriesHeader", "read_series", "scan"]
@@ -34,8 +37,7 @@ _HEADER_TAGS = [
     "ImageType",
     "Rows",
 ]
-_LOCALIZER_TYPES = {"LOCALIZER", "SCOUT", "REF_SURVIEW", "TOPOGRAM"}
-_UNITS_ARE_HU = {"", "HU", "US"}  # US: unspecified, which older scanners write for HU
+_NOT_DICOM = "not a DICOM file (no DICM mark)"
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,18 @@ class Scan:
     skipped: tuple[tuple[Path, str], ...]
     """Files that belong to no image series, with the reason."""
 
+    unpacked: Path | None = None
+    """Where archives below the folder were unpacked, if there are any."""
+
+    pictures: tuple[Path, ...] = ()
+    """PNG, JPEG, TIFF and NIfTI files."""
+
+    def place(self, file: Path) -> Path:
+        """Where a file lies below `folder`, an archive counted as a folder of its own name."""
+        if self.unpacked is not None and file.is_relative_to(self.unpacked):
+            return self.folder / file.relative_to(self.unpacked)
+        return file
+
 
 @dataclass(frozen=True)
 class Series:
@@ -99,48 +113,52 @@ class Series:
         return image
 
 
-def _quiet(function: Callable) -> Callable:
-    """Without pydicom's warnings about odd values: what matters is checked and refused by name.
-
-    A value is decoded when it is asked for, so reading alone cannot be made quiet.
-    """
-
-    @functools.wraps(function)
-    def call(*args, **kwargs):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return function(*args, **kwargs)
-
-    return call
-
-
-@_quiet
-def scan(folder: Path, progress: Callable[[int, int, str], None] | None = None) -> Scan:
+@quiet
+def scan(
+    folder: Path,
+    progress: Callable[[int, int, str], None] | None = None,
+    files: Iterable[Path] | None = None,
+    unpacked: Path | None = None,
+) -> Scan:
     """Find every image series below a folder from the headers of its files.
 
     Args:
-      folder: searched to any depth; file names carry no meaning; a DICOMDIR is ignored.
+      folder: searched to any depth; file names carry no meaning; a DICOMDIR is ignored, and a link
+        that leaves the folder is not followed.
       progress: called as `progress(files read, files, "")`.
+      files: read these instead of all; those that are missing are listed as skipped.
+      unpacked: an empty folder that zip archives are unpacked to; without it they are skipped.
 
     Raises:
-      UserError: the folder is missing, or holds no DICOM image.
+      UserError: the folder is missing, or holds no image.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}. Give the folder with the DICOM files.")
-    files = sorted(Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
+    given = sorted(_below(folder) if files is None else files)
+    skipped: list[tuple[Path, str]] = []
+    if unpacked is not None:
+        for archive in [file for file in given if is_zip(file)]:
+            given.remove(archive)
+            skipped += unpack(archive, unpacked / archive.relative_to(folder))
+        given += sorted(_below(unpacked))
     found: dict[str, list[tuple[Path, Dataset]]] = defaultdict(list)
-    skipped = []
-    for i, file in enumerate(files):
-        header, reason = _scan_file(file)
-        if reason:
+    pictures = []
+    roots = [folder.resolve(), *([unpacked.resolve()] if unpacked is not None else [])]
+    for i, file in enumerate(given):
+        header, reason = None, _reason_to_pass(file, roots)
+        if reason is None:
+            header, reason = _scan_file(file)
+        if reason == _NOT_DICOM and is_picture(file):
+            pictures.append(file)
+        elif reason:
             skipped.append((file, reason))
         elif header is not None:
             found[str(header.SeriesInstanceUID)].append((file, header))
         if progress:
-            progress(i + 1, len(files), "")
-    if not found:
-        what = f"{len(files)} files but no DICOM image" if files else "no files"
+            progress(i + 1, len(given), "")
+    if not found and not pictures:
+        what = f"{len(given)} files but no DICOM image" if given else "no files"
         first = f" (first of them: {skipped[0][0].name}: {skipped[0][1]})" if skipped else ""
         raise UserError(
             f"The folder {folder} holds {what}{first}. Give the folder with the DICOM files."
@@ -150,54 +168,76 @@ def scan(folder: Path, progress: Callable[[int, int, str], None] | None = None) 
         series={uid: tuple(file for file, _ in items) for uid, items in sorted(found.items())},
         headers={uid: _summarise([h for _, h in items]) for uid, items in sorted(found.items())},
         skipped=tuple(skipped),
+        unpacked=unpacked,
+        pictures=tuple(pictures),
     )
 
 
-@_quiet
+def _below(folder: Path) -> list[Path]:
+    return [Path(parent, name) for parent, _, names in os.walk(folder) for name in names]
+
+
+def _reason_to_pass(file: Path, roots: list[Path]) -> str | None:
+    """Why a file is not even opened."""
+    # A named pipe or a socket would block the read for ever.
+    if not file.is_file():
+        return "not a regular file" if os.path.lexists(file) else "named but missing"
+    if file.is_symlink() and not any(file.resolve().is_relative_to(root) for root in roots):
+        return "a link that leaves the folder"
+    return None
+
+
+@quiet
 def read_series(paths: Iterable[Path], modality: str = "CT") -> Series:
-    """Read the files of one series into a volume of Hounsfield units.
+    """Read the files of one axial series into a volume of Hounsfield units in canonical order.
 
     Slices are ordered by their position along the slice normal; file order, file names and
     instance numbers play no part.
 
     Args:
-      paths: the files of the series, in any order.
+      paths: the files of the series, in any order; classic or enhanced multi-frame.
       modality: what every file must say (DICOM PS3.3 C.7.3.1.1.1).
 
     Raises:
       SeriesError: anything that keeps the files from being one straight, complete, axial volume
-        of one patient with known units; see `geometry.stack_slices` and `pixels.read_hounsfield`
+        of one patient in Hounsfield units; see `geometry.stack_slices` and `pixels.read_frames`
         as well.
     """
-    paths = sorted(Path(path) for path in paths)
-    if not paths:
-        raise SeriesError("The series has no files. Give the folder with its DICOM files.")
-    headers = [_read_header(path) for path in paths]
-    _check_one_series(headers)
-    _check_one_patient([_text(header, "PatientID") for header in headers])
-    _check_kind(paths, headers, modality)
-    planes = [_plane(path, header) for path, header in zip(paths, headers, strict=True)]
-    stack = stack_slices(planes)
-    slices = (
-        stack.orient(pixels.read_hounsfield(paths[i], expected_shape=planes[i].shape))
-        for i in stack.order
-    )
-    first = next(slices)
-    voxels = np.empty((len(paths), *first.shape), np.int16)
-    voxels[0] = first
-    for i, values in enumerate(slices, start=1):
-        voxels[i] = values
+    paths, headers, frames = read_frames_of_series(paths, modality)
+    frames = choose_part(frames, None)
+    stack = stack_slices([frame.plane for frame in frames])
+    voxels, decoded = None, {}
+    for k, i in enumerate(stack.order):
+        frame = frames[i]
+        if frame.file not in decoded:
+            decoded = {frame.file: _hounsfield(paths[frame.file], headers[frame.file])}
+        values = stack.orient(decoded[frame.file][frame.index])
+        voxels = np.empty((len(frames), *values.shape), np.int16) if voxels is None else voxels
+        voxels[k] = values
     header = headers[0]
     return Series(
         voxels=voxels,
         spacing_mm=stack.spacing_mm,
         origin_mm=stack.origin_mm,
         modality=modality,
-        patient_id=_text(header, "PatientID"),
-        series_uid=_text(header, "SeriesInstanceUID"),
-        age_years=parse_age(_text(header, "PatientAge")),
-        sex=_text(header, "PatientSex").upper() or None,
+        patient_id=text(header, "PatientID"),
+        series_uid=text(header, "SeriesInstanceUID"),
+        age_years=parse_age(text(header, "PatientAge")),
+        sex=text(header, "PatientSex").upper() or None,
     )
+
+
+def _hounsfield(path: Path, header: Dataset) -> np.ndarray:
+    """int16 [frames, rows, columns], HU clipped to [-1024, 32767], padding as air."""
+    units = text(header, "RescaleType").upper()
+    found = read_frames(path, header)
+    if found.units != "HU":
+        raise SeriesError(
+            f"The values of {path.name} are {units or found.units}, not Hounsfield units. Use the "
+            "original series."
+        )
+    found.values[found.padding] = AIR_HU
+    return np.rint(np.clip(found.values, AIR_HU, MAX_HU)).astype(np.int16)
 
 
 def parse_age(value: str) -> float | None:
@@ -212,21 +252,18 @@ def parse_age(value: str) -> float | None:
 def _scan_file(file: Path) -> tuple[Dataset | None, str | None]:
     """(header, None) of an image, (None, reason) if skipped, (None, None) if ignored."""
     try:
-        # A named pipe or a socket would block the read for ever.
-        if not file.is_file():
-            return None, "not a regular file"
         header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_HEADER_TAGS)
         sop_class = UID(header.file_meta.get("MediaStorageSOPClassUID", ""))
         if file.name.upper() == "DICOMDIR" or sop_class.name.startswith("Media Storage Directory"):
             return None, None
-        if not _text(header, "SeriesInstanceUID"):
+        if not text(header, "SeriesInstanceUID"):
             return None, "no SeriesInstanceUID (truncated, or not an image)"
-        is_image = header.get("Rows") or "Image Storage" in UID(_text(header, "SOPClassUID")).name
+        is_image = header.get("Rows") or "Image Storage" in UID(text(header, "SOPClassUID")).name
         if not is_image:
-            return None, f"not an image ({_text(header, 'Modality') or 'unknown modality'})"
+            return None, f"not an image ({text(header, 'Modality') or 'unknown modality'})"
         return header, None
     except pydicom.errors.InvalidDicomError:
-        return None, "not a DICOM file (no DICM mark)"
+        return None, _NOT_DICOM
     except OSError as error:
         return None, f"cannot be read ({error.strerror or type(error).__name__})"
     except Exception as error:
@@ -235,138 +272,10 @@ def _scan_file(file: Path) -> tuple[Dataset | None, str | None]:
 
 def _summarise(headers: list[Dataset]) -> SeriesHeader:
     return SeriesHeader(
-        patient_id=_text(headers[0], "PatientID"),
-        modality=_text(headers[0], "Modality").upper(),
-        description=_text(headers[0], "SeriesDescription"),
+        patient_id=text(headers[0], "PatientID"),
+        modality=text(headers[0], "Modality").upper(),
+        description=text(headers[0], "SeriesDescription"),
         num_files=len(headers),
-        num_localizers=sum(_is_localizer(header) for header in headers),
-        num_captures=sum(not _is_localizer(h) and _is_capture(h) for h in headers),
+        num_localizers=sum(is_localizer(header) for header in headers),
+        num_captures=sum(not is_localizer(h) and is_capture(h) for h in headers),
     )
-
-
-def _read_header(path: Path) -> Dataset:
-    try:
-        return pydicom.dcmread(path, stop_before_pixels=True)
-    except pydicom.errors.InvalidDicomError:
-        raise SeriesError(f"{path.name} is not a DICOM file. Remove it from the series.") from None
-    except Exception as error:
-        raise SeriesError(
-            f"The header of {path.name} cannot be read ({type(error).__name__}): the file is "
-            "truncated or damaged. Copy it again."
-        ) from error
-
-
-def _text(header: Dataset, keyword: str) -> str:
-    """A header value as plain text; '' where it is missing or cannot be decoded."""
-    try:
-        value = header.get(keyword)
-        return "" if value is None else str(value).strip().strip("\0").strip()
-    except Exception:
-        return ""
-
-
-def _numbers(header: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
-    """`count` finite numbers, or None where the value is missing or is something else."""
-    try:
-        values = tuple(float(v) for v in header.get(keyword) or ())
-    except Exception:
-        return None
-    return values if len(values) == count and np.isfinite(values).all() else None
-
-
-def _image_type(header: Dataset) -> set[str]:
-    try:
-        value = header.get("ImageType") or ()
-        return {str(v).strip().upper() for v in ([value] if isinstance(value, str) else value)}
-    except Exception:
-        return set()
-
-
-def _is_localizer(header: Dataset) -> bool:
-    return bool(_image_type(header) & _LOCALIZER_TYPES)
-
-
-def _is_capture(header: Dataset) -> bool:
-    return "Secondary Capture" in UID(_text(header, "SOPClassUID")).name
-
-
-def _check_one_series(headers: list[Dataset]) -> None:
-    modalities = defaultdict(set)
-    for header in headers:
-        uid = _text(header, "SeriesInstanceUID")
-        modalities[_text(header, "Modality") or "unknown modality"].add(uid)
-    num_series = len(set().union(*modalities.values()))
-    if num_series > 1:
-        listed = ", ".join(f"{len(uids)} {name}" for name, uids in sorted(modalities.items()))
-        raise SeriesError(
-            f"The files belong to {num_series} different series ({listed}). Name one by its "
-            "series_uid in the manifest, or keep one series per folder."
-        )
-
-
-def _check_one_patient(names: list[str]) -> None:
-    """The identifiers themselves stay out of the reason, which is written to `rejected.csv`."""
-    if len(set(names)) < 2:
-        return
-    num_ids, nameless = len(set(names) - {""}), names.count("")
-    found = f"{num_ids} PatientID{'s' * (num_ids > 1)} in {len(names)} files"
-    if nameless:
-        found += f", {nameless} of them without one"
-    raise SeriesError(
-        f"The files of this series do not all name the same patient ({found}). Keep the files of "
-        "one patient, or export the series again."
-    )
-
-
-def _check_kind(paths: list[Path], headers: list[Dataset], modality: str) -> None:
-    for path, header in zip(paths, headers, strict=True):
-        found = _text(header, "Modality")
-        if found.upper() != modality:
-            raise SeriesError(
-                f"The series is {found or 'of unknown modality'} where {modality} is due "
-                f"({path.name}). Name the {modality} series of this patient."
-            )
-    localizers = [p for p, h in zip(paths, headers, strict=True) if _is_localizer(h)]
-    if len(localizers) == len(paths):
-        raise SeriesError("The series holds only localizers. Name the axial series.")
-    if localizers:
-        raise SeriesError(
-            f"{len(localizers)} of {len(paths)} files are localizers among the slices "
-            f"({localizers[0].name}). Remove them from the series."
-        )
-
-
-def _plane(path: Path, header: Dataset) -> SlicePlane:
-    if "PerFrameFunctionalGroupsSequence" in header or _frames(header) > 1:
-        raise SeriesError(
-            f"{path.name} is a multi-frame object, which is not read yet. Export the series as "
-            "one file per slice."
-        )
-    position = _numbers(header, "ImagePositionPatient", 3)
-    orientation = _numbers(header, "ImageOrientationPatient", 6)
-    pixel_mm = _numbers(header, "PixelSpacing", 2)
-    rows, columns = (_numbers_scalar(header, name) for name in ("Rows", "Columns"))
-    if not rows or not columns:
-        raise SeriesError(f"{path.name} has no image size: it is truncated. Copy it again.")
-    if _is_capture(header) or position is None or orientation is None or pixel_mm is None:
-        raise SeriesError(
-            f"{path.name} does not state where it lies in the patient (a screen capture, or a "
-            "header without position, orientation or pixel spacing). Use the original slices."
-        )
-    units = _text(header, "RescaleType").upper()
-    if units not in _UNITS_ARE_HU:
-        raise SeriesError(
-            f"The values of {path.name} are {units}, not Hounsfield units. Use the original series."
-        )
-    return SlicePlane(path.name, position, orientation, pixel_mm, (rows, columns))
-
-
-def _frames(header: Dataset) -> int:
-    return _numbers_scalar(header, "NumberOfFrames") or 1
-
-
-def _numbers_scalar(header: Dataset, keyword: str) -> int | None:
-    try:
-        return int(header.get(keyword))
-    except Exception:
-        return None

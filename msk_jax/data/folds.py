@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
@@ -14,6 +15,8 @@ from msk_jax.errors import UserError
 from msk_jax.files import read_json
 
 _SPLITS = {"num_folds": int, "seed": int, "cohort_digest": str, "folds": [[str]]}
+_PARTS = ("test", "validation", "train")
+SplitKind = Literal["patient", "site", "manifest"]
 MIN_FOLDS = 3  # one to test, one to choose the operating point on, one or more to train on
 
 
@@ -39,6 +42,86 @@ def make_folds(labels: Mapping[str, int], num_folds: int, seed: int) -> dict[str
         [patients[i] for i in test] for _, test in splitter.split(np.zeros(len(classes)), classes)
     ]
     return _check_folds(folds, patients, "The new split")
+
+
+def split_column(split: SplitKind) -> str:
+    """The column of the manifest that a kind of split goes by."""
+    return "site" if split == "site" else "split"
+
+
+def check_split(rows, labels: Mapping[str, int], split: SplitKind, num_folds: int) -> int:
+    """The number of folds that a kind of split leads to, before anything is read.
+
+    Args:
+      rows: of the manifest.
+      labels: class of each patient.
+      split: see `builder.build_cohort`.
+      num_folds: counts for folds of patients.
+
+    Raises:
+      UserError: a patient of two sites, too few sites, a part of the split without patients, or
+        too few patients of a class; a patient without a site.
+    """
+    if split == "patient":
+        check_enough(labels, num_folds)
+        return num_folds
+    column = split_column(split)
+    groups: dict[str, str] = {}
+    for row in rows:
+        value = getattr(row, column)
+        if not value or groups.setdefault(row.patient_id, value) != value:
+            raise UserError(
+                f"Row {row.row} of the manifest gives no {column}, or another than before for this "
+                f"patient. A split by {split} needs one for each patient."
+            )
+    values = set(groups.values())
+    if split == "manifest" and values != set(_PARTS):
+        raise UserError(
+            f"The column split has {', '.join(sorted(values))}; {', '.join(_PARTS)} are needed."
+        )
+    if len(values) < MIN_FOLDS:
+        raise UserError(
+            f"The manifest has {len(values)} site(s); leaving one out needs at least {MIN_FOLDS}: "
+            "one to test, one to choose the operating point on, and one to train on."
+        )
+    return len(values)
+
+
+def folds_by_group(
+    groups: Mapping[str, str], labels: Mapping[str, int], split: SplitKind, num_folds: int
+) -> dict[str, int]:
+    """Each site, or each part of a split that the manifest gives, as a fold.
+
+    Args:
+      groups: site, or part, of each patient.
+      labels: class of each patient.
+      split: `site` or `manifest`.
+      num_folds: sites or parts of the manifest.
+
+    Returns:
+      Fold of each patient. Of a manifest's parts, test is fold 0, validation 1 and train 2, so
+      that model 0 is the one that was meant.
+
+    Raises:
+      UserError: a site or part has lost all its patients, or the training part has one class.
+    """
+    order = _PARTS if split == "manifest" else tuple(sorted(set(groups.values())))
+    folds = {patient: order.index(group) for patient, group in groups.items()}
+    if len(set(folds.values())) < num_folds:
+        raise UserError(
+            f"After rejections, {num_folds - len(set(folds.values()))} of {num_folds} sites or "
+            "parts of the split have no patient left. Repair their studies or the manifest."
+        )
+    models = [0] if split == "manifest" else range(num_folds)
+    for k in models:
+        parts = roles(folds, k)
+        classes = {labels[patient] for patient, role in parts.items() if role == "train"}
+        if len(classes) < 2:
+            raise UserError(
+                f"The training patients of model {k} ({split}: test on {order[k]}) are all of one "
+                "class. Change the split."
+            )
+    return folds
 
 
 def check_enough(labels: Mapping[str, int], num_folds: int) -> None:

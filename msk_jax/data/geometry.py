@@ -91,6 +91,77 @@ class Stack:
         return pixels[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
 
 
+@dataclass(frozen=True)
+class Arrangement:
+    """How to lay slices into an array [slices, rows, columns] along their own normal."""
+
+    order: tuple[int, ...]
+    """Indices into the slices given, in the direction of the slice normal."""
+
+    spacing_mm: tuple[float, float, float]
+    """Distance between columns, between rows, between slices (along the normal)."""
+
+    origin_mm: tuple[float, float, float]
+    """Centre of voxel [0, 0, 0] in patient coordinates (LPS)."""
+
+    direction: tuple[float, ...]
+    """Nine cosines, row by row, of the matrix whose columns are the directions of rising column,
+    row and slice index: what SimpleITK calls the direction."""
+
+    shear_mm: tuple[float, float]
+    """How far each slice lies beside the one before, along rising column and rising row index."""
+
+
+def arrange_slices(
+    planes: list[SlicePlane] | tuple[SlicePlane, ...],
+    tolerance: Tolerance = DEFAULT_TOLERANCE,
+    thickness_mm: float | None = None,
+    allow_shear: bool = False,
+) -> Arrangement:
+    """Check that slices of any orientation form one evenly spaced volume, and order them.
+
+    Args:
+      planes: the slices in any order.
+      tolerance: see `Tolerance`.
+      thickness_mm: the distance to state for a single slice.
+      allow_shear: accept slices that are tilted against the direction in which they are stacked
+        (gantry tilt), all by the same angle.
+
+    Raises:
+      SeriesError: as `stack_slices`, but for the direction of the slices, which may be any.
+    """
+    if len(planes) < tolerance.min_slices:
+        raise _too_few(planes, tolerance)
+    row, column, normal, order, positions = _ordered(planes, tolerance)
+    shear = (0.0, 0.0)
+    if len(planes) == 1:
+        if not thickness_mm or thickness_mm <= 0:
+            raise SeriesError(
+                f"{planes[0].name} is a single slice and states no thickness, so that it is no "
+                "volume. Export the whole series."
+            )
+        distance = float(thickness_mm)
+    else:
+        names = [planes[i].name for i in order]
+        along = positions @ normal
+        axis = int(np.abs(normal).argmax())
+        _check_duplicates(along, positions, names, axis)
+        _check_straight(along, positions, normal, tolerance, axis, allow_shear)
+        _check_even(along, positions[:, axis], tolerance, axis)
+        step = (positions[-1] - positions[0]) / (len(positions) - 1)
+        distance = float(step @ normal)
+        if angle_deg(step, normal) > tolerance.angle_deg:
+            shear = (float(step @ row), float(step @ column))
+    row_mm, column_mm = planes[0].pixel_mm
+    return Arrangement(
+        order=tuple(int(i) for i in order),
+        spacing_mm=(float(column_mm), float(row_mm), distance),
+        origin_mm=tuple(float(v) for v in positions[0]),
+        direction=tuple(float(v) for v in np.stack([row, column, normal], axis=1).ravel()),
+        shear_mm=shear,
+    )
+
+
 def stack_slices(
     planes: list[SlicePlane] | tuple[SlicePlane, ...], tolerance: Tolerance = DEFAULT_TOLERANCE
 ) -> Stack:
@@ -106,19 +177,10 @@ def stack_slices(
         acquisition.
     """
     if len(planes) < tolerance.min_slices:
-        raise SeriesError(
-            f"The series has {len(planes)} slice(s); at least {tolerance.min_slices} are needed "
-            "for a volume. Export the whole series."
-        )
-    _check_alike(planes, tolerance)
-    row, column = (np.asarray(part) for part in np.split(np.asarray(planes[0].orientation), 2))
-    normal = np.cross(row, column)
-    positions = np.asarray([plane.position_mm for plane in planes])
+        raise _too_few(planes, tolerance)
+    row, column, normal, order, positions = _ordered(planes, tolerance)
     along = positions @ normal
-    order = np.argsort(along, kind="stable")
-    names = [planes[i].name for i in order]
-    along, positions = along[order], positions[order]
-    _check_duplicates(along, positions, names)
+    _check_duplicates(along, positions, [planes[i].name for i in order])
     _check_straight(along, positions, normal, tolerance)
     _check_axial(row, column, normal, tolerance)
     _check_even(along, positions[:, 2], tolerance)
@@ -131,6 +193,27 @@ def angle_deg(a: np.ndarray, b: np.ndarray) -> float:
     """Angle between two lines (not arrows), in degrees, 0 to 90."""
     sine, cosine = np.linalg.norm(np.cross(a, b)), abs(float(np.dot(a, b)))
     return float(np.degrees(np.arctan2(sine, cosine)))
+
+
+def _too_few(planes, tolerance: Tolerance) -> SeriesError:
+    return SeriesError(
+        f"The series has {len(planes)} slice(s); at least {tolerance.min_slices} are needed "
+        "for a volume. Export the whole series."
+    )
+
+
+def _ordered(planes, tolerance: Tolerance):
+    """Row, column and normal directions; indices and positions along the normal."""
+    _check_alike(planes, tolerance)
+    row, column = (np.asarray(part) for part in np.split(np.asarray(planes[0].orientation), 2))
+    # Headers round the cosines; a frame that is not orthonormal would skew what is made of it.
+    row = row / np.linalg.norm(row)
+    column = column - (column @ row) * row
+    column = column / np.linalg.norm(column)
+    normal = np.cross(row, column)
+    positions = np.asarray([plane.position_mm for plane in planes])
+    order = np.argsort(positions @ normal, kind="stable")
+    return row, column, normal, order, positions[order]
 
 
 def _check_alike(planes, tolerance: Tolerance) -> None:
@@ -168,18 +251,21 @@ def _check_alike(planes, tolerance: Tolerance) -> None:
             )
 
 
-def _check_duplicates(along, positions, names) -> None:
+def _check_duplicates(along, positions, names, axis: int = 2) -> None:
     for i in np.flatnonzero(np.diff(along) < 0.01):
         raise SeriesError(
-            f"Two slices share the position z = {positions[i, 2]:.1f} mm ({names[i]} and "
+            f"Two slices share the position {'xyz'[axis]} = {positions[i, axis]:.1f} mm "
+            f"({names[i]} and "
             f"{names[i + 1]}). Remove the copy, or keep one acquisition per series."
         )
 
 
-def _check_straight(along, positions, normal, tolerance: Tolerance) -> None:
+def _check_straight(
+    along, positions, normal, tolerance: Tolerance, axis: int = 2, allow_shear: bool = False
+) -> None:
     step = positions[-1] - positions[0]
     tilt = angle_deg(step, normal)
-    if tilt > tolerance.angle_deg:
+    if tilt > tolerance.angle_deg and not allow_shear:
         raise SeriesError(
             f"The slices are tilted by {tilt:.1f} degrees against the direction in which they are "
             f"stacked (gantry tilt; at most {tolerance.angle_deg:g} are accepted). Use a series "
@@ -190,8 +276,8 @@ def _check_straight(along, positions, normal, tolerance: Tolerance) -> None:
     worst = int(off_line.argmax())
     if off_line[worst] > tolerance.lateral_mm:
         raise SeriesError(
-            f"The slice at z = {positions[worst, 2]:.1f} mm lies {off_line[worst]:.1f} mm beside "
-            "the others. Keep one reconstruction per series."
+            f"The slice at {'xyz'[axis]} = {positions[worst, axis]:.1f} mm lies "
+            f"{off_line[worst]:.1f} mm beside the others. Keep one reconstruction per series."
         )
 
 
@@ -210,7 +296,7 @@ def _check_axial(row, column, normal, tolerance: Tolerance) -> None:
         )
 
 
-def _check_even(along, z, tolerance: Tolerance) -> None:
+def _check_even(along, z, tolerance: Tolerance, axis: int = 2) -> None:
     steps = np.diff(along)
     usual = float(np.median(steps))
     slack = 2 * tolerance.position_mm
@@ -219,9 +305,10 @@ def _check_even(along, z, tolerance: Tolerance) -> None:
     is_usual = np.abs(steps - usual) <= slack
     # A gap is a hole in an otherwise even stack; anything else is a stack that is not even.
     if is_gap.any() and np.all(is_gap | is_usual) and is_gap.sum() < is_usual.sum():
+        name = "xyz"[axis]
         holes = [
-            f"between z = {min(z[i], z[i + 1]):.1f} and z = {max(z[i], z[i + 1]):.1f} mm "
-            f"({missing[i]} missing)"
+            f"between {name} = {min(z[i], z[i + 1]):.1f} and {name} = "
+            f"{max(z[i], z[i + 1]):.1f} mm ({missing[i]} missing)"
             for i in np.flatnonzero(is_gap)
         ]
         more = f" and in {len(holes) - 3} more places" if len(holes) > 3 else ""

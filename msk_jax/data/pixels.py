@@ -1,36 +1,92 @@
-"""Stored pixels of one CT slice to Hounsfield units (DICOM PS3.3 C.7.6.3 and C.8.2.1)."""
+"""Stored pixels to values with units (DICOM PS3.3 C.7.6.3, C.7.6.16.2.9, C.8.2.1, C.11.1)."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from pydicom.dataset import Dataset
-from pydicom.pixels import get_decoder
+from pydicom.pixels import apply_modality_lut, get_decoder
 
+from msk_jax.data.codestream import check_size
+from msk_jax.data.frames import group_item, groups_of
 from msk_jax.data.geometry import SeriesError
+from msk_jax.data.headers import integer, items, max_bytes, num_frames, number, text
 
 AIR_HU = -1024
 """What stands for 'nothing scanned here' and the lowest value kept."""
 
 MAX_HU = np.iinfo(np.int16).max
 
+ARBITRARY = "arbitrary"
+"""Units of values that the header gives no meaning to, as of most MR."""
 
-def read_hounsfield(path: Path, expected_shape: tuple[int, int]) -> np.ndarray:
-    """Read one slice as stored, int16 [rows, columns], HU clipped to [-1024, 32767].
+_UNITS_ARE_HU = {"", "HU", "US"}  # US: unspecified, which older scanners write for HU
+
+
+@dataclass(frozen=True)
+class Frames:
+    """All frames of one file."""
+
+    values: np.ndarray
+    """float32 (float64 where more than 24 bits are stored) [frames, rows, columns], in units."""
+
+    padding: np.ndarray
+    """bool, of the same shape: marked as outside the image by the scanner."""
+
+    units: str
+    """`HU`, a UCUM code of a real-world-value map, what RescaleType says, or `arbitrary`."""
+
+
+def read_frames(path: Path, dataset: Dataset, real_world: bool = False) -> Frames:
+    """Decode every frame of a file and give its values units.
 
     Args:
-      path: a single-frame CT file.
-      expected_shape: rows and columns that the header promised.
+      path: of the file, for messages and its size.
+      dataset: as `headers.read_header` opened it.
+      real_world: use the real-world-value map instead of the modality transformation.
 
     Raises:
-      SeriesError: truncated or damaged pixel data, a compression without its codec, colour,
-        missing or impossible rescale slope and intercept, an inverted image that cannot be told
-        from a plain one.
+      SeriesError: truncated or damaged pixel data, pixel data out of proportion to the file, a
+        compression without its codec, colour, CT without a usable rescale slope and intercept, an
+        inverted CT image that cannot be told from a plain one, no real-world-value map.
     """
+    stored, raw = read_stored(path, dataset)
+    padding = _is_padding(raw, dataset)
+    values = np.empty(stored.shape, np.float64 if _is_deep(dataset) else np.float32)
+    units = set()
+    for k, frame in enumerate(stored):
+        groups = groups_of(dataset, k)
+        if real_world:
+            values[k], outside, unit = _real_world(path, frame, groups)
+            padding[k] |= outside
+        else:
+            values[k], unit = _modality_values(path, frame, groups, dataset)
+        units.add(unit)
+        if text(dataset, "PhotometricInterpretation") == "MONOCHROME1" and unit == "HU":
+            values[k] = _uninvert(path, dataset, groups, values[k], padding[k])
+    if len(units) > 1:
+        raise SeriesError(
+            f"The frames of {path.name} have different units ({', '.join(sorted(units))}). Export "
+            "them as series of their own."
+        )
+    return Frames(values, padding, units.pop())
+
+
+def read_stored(path: Path, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Stored values [frames, rows, columns], and the same before unused bits were cleared.
+
+    Raises:
+      SeriesError: see `read_frames`.
+    """
+    rows, columns = (integer(dataset, name) or 0 for name in ("Rows", "Columns"))
+    count = num_frames(dataset)
     try:
-        dataset = pydicom.dcmread(path)
-        _check_decodable(path, dataset)
-        stored = np.asarray(dataset.pixel_array)
+        _check_decodable(path, dataset, rows * columns * count)
+        syntax = dataset.file_meta.TransferSyntaxUID
+        # pydicom takes the lowest bits for the pixel, whatever HighBit says: see `_used_bits`.
+        raw, _ = get_decoder(syntax).as_array(
+            dataset, raw=True, correct_unused_bits=syntax.is_encapsulated
+        )
     except SeriesError:
         raise
     except Exception as error:
@@ -38,25 +94,21 @@ def read_hounsfield(path: Path, expected_shape: tuple[int, int]) -> np.ndarray:
             f"The pixel data of {path.name} cannot be read: the file is truncated or damaged "
             f"({type(error).__name__}). Copy it again."
         ) from error
-    if stored.shape != expected_shape:
+    expected = (rows, columns) if count == 1 else (count, rows, columns)
+    if raw.shape != expected:
         raise SeriesError(
-            f"{path.name} holds an image of shape {stored.shape} where {expected_shape} was "
+            f"{path.name} holds an image of shape {raw.shape} where {expected} was "
             "promised. Copy it again."
         )
-    slope, intercept = _rescale(path, dataset)
-    padding = _is_padding(stored, dataset)
-    stored = stored.astype(np.float64)
-    hu = slope * stored + intercept
-    if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
-        hu = _uninvert(path, dataset, stored, hu, slope, intercept, padding)
-    hu = np.where(padding, AIR_HU, hu)
-    return np.rint(np.clip(hu, AIR_HU, MAX_HU)).astype(np.int16)
+    raw = raw.reshape(count, rows, columns)
+    return _used_bits(raw, dataset), raw
 
 
-def _check_decodable(path: Path, dataset: Dataset) -> None:
-    if dataset.get("SamplesPerPixel", 1) != 1:
+def _check_decodable(path: Path, dataset: Dataset, num_pixels: int) -> None:
+    palette = text(dataset, "PhotometricInterpretation") == "PALETTE COLOR"
+    if palette or (integer(dataset, "SamplesPerPixel") or 1) != 1:
         raise SeriesError(
-            f"{path.name} is a colour image, not a CT slice. Remove it from the series."
+            f"{path.name} is a colour image, not a slice of grey values. Remove it from the series."
         )
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     if syntax is None:
@@ -64,8 +116,15 @@ def _check_decodable(path: Path, dataset: Dataset) -> None:
             f"{path.name} does not say how its pixels are encoded (no transfer syntax). Export "
             "the series again."
         )
-    if "PixelData" not in dataset:
+    if not any(k in dataset for k in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         raise SeriesError(f"{path.name} has no pixel data: it is truncated. Copy it again.")
+    needed = num_pixels * max(2, (integer(dataset, "BitsAllocated") or 16) // 8)
+    limit = max_bytes(path)
+    if needed > limit:
+        raise SeriesError(
+            f"{path.name} promises {needed / 2**20:,.0f} MB of pixels, too much for a file of its "
+            "size: its header is damaged or made to harm. Copy it again."
+        )
     if syntax.is_encapsulated:
         try:
             available = get_decoder(syntax).is_available
@@ -79,25 +138,104 @@ def _check_decodable(path: Path, dataset: Dataset) -> None:
                 f"{path.name} is compressed ({syntax.name}) and the codec is not installed. "
                 'Install it with: pip install "msk_jax[codecs]"'
             )
+        check_size(path, dataset)
 
 
-def _rescale(path: Path, dataset: Dataset) -> tuple[float, float]:
-    try:
-        slope, intercept = float(dataset.RescaleSlope), float(dataset.RescaleIntercept)
-    except (AttributeError, TypeError, ValueError):
-        slope = intercept = float("nan")
-    if not np.isfinite([slope, intercept]).all() or slope == 0:
+def _is_deep(dataset: Dataset) -> bool:
+    return "DoubleFloatPixelData" in dataset or (integer(dataset, "BitsStored") or 16) > 24
+
+
+def _used_bits(raw: np.ndarray, dataset: Dataset) -> np.ndarray:
+    """Clear what old files keep beside the pixel (overlays), and spread the sign (PS3.5 8.1.1)."""
+    bits, allocated = integer(dataset, "BitsStored"), raw.dtype.itemsize * 8
+    if raw.dtype.kind not in "iu" or not bits or bits >= allocated or bits < 1:
+        return raw
+    if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        return raw  # a codec gives the value, not its container
+    low = max(0, (integer(dataset, "HighBit") or bits - 1) + 1 - bits)
+    up = allocated - bits - low
+    if up < 0:
+        return raw
+    return np.right_shift(np.left_shift(raw, raw.dtype.type(up)), raw.dtype.type(up + low))
+
+
+def _modality_values(
+    path: Path, stored: np.ndarray, groups: list[Dataset], dataset: Dataset
+) -> tuple[np.ndarray, str]:
+    modality = text(dataset, "Modality").upper()
+    for source in groups:
+        lut = items(source, "ModalityLUTSequence")
+        if lut:
+            units = text(lut[0], "ModalityLUTType").upper()
+            return _apply_lut(path, stored, source), units or ARBITRARY
+    source = group_item(groups, "PixelValueTransformationSequence") or groups[-1]
+    slope, intercept = number(source, "RescaleSlope"), number(source, "RescaleIntercept")
+    units = text(source, "RescaleType").upper()
+    if modality == "CT" and units in _UNITS_ARE_HU:
+        units = "HU"
+    if slope is None and intercept is None and modality != "CT":
+        return stored, ARBITRARY
+    if slope is None or intercept is None or slope == 0:
+        meaning = "not Hounsfield units" if modality == "CT" else "without a meaning"
         raise SeriesError(
-            f"{path.name} has no usable rescale slope and intercept, so that its values are not "
-            "Hounsfield units. Export the original series."
+            f"{path.name} has no usable rescale slope and intercept, so that its values are "
+            f"{meaning}. Export the original series."
         )
-    return slope, intercept
+    values = stored.astype(np.float64 if _is_deep(dataset) else np.float32)
+    if slope != 1:
+        values *= slope
+    if intercept != 0:
+        values += intercept
+    return values, units if units not in ("", "US") else ARBITRARY
+
+
+def _apply_lut(path: Path, stored: np.ndarray, source: Dataset) -> np.ndarray:
+    try:
+        return apply_modality_lut(stored, source)
+    except Exception as error:
+        raise SeriesError(
+            f"The modality look-up table of {path.name} cannot be used ({type(error).__name__}). "
+            "Export the original series."
+        ) from error
+
+
+def _real_world(
+    path: Path, stored: np.ndarray, groups: list[Dataset]
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Values, what the map does not cover, and units (PS3.3 C.7.6.16.2.11)."""
+    item = group_item(groups, "RealWorldValueMappingSequence")
+    codes = items(item, "MeasurementUnitsCodeSequence") if item is not None else []
+    if not codes:
+        raise SeriesError(
+            f"{path.name} has no real-world-value map. Read its rescaled values instead."
+        )
+    low, high = (
+        next(filter(lambda v: v is not None, (number(item, f"{kind}RealWorldValue{end}ValueMapped")
+             for kind in ("", "DoubleFloat"))), None)
+        for end in ("First", "Last")
+    )  # fmt: skip
+    slope, intercept = number(item, "RealWorldValueSlope"), number(item, "RealWorldValueIntercept")
+    table = item.get("RealWorldValueLUTData")
+    stored = stored.astype(np.float64)
+    low, high = (stored.min() if low is None else low), (stored.max() if high is None else high)
+    outside = (stored < low) | (stored > high)
+    units = text(codes[0], "CodeValue") or ARBITRARY
+    if slope is not None and intercept is not None:
+        return slope * stored + intercept, outside, units
+    table = np.atleast_1d(np.asarray([] if table is None else table, np.float64))
+    if len(table) != int(high - low) + 1:
+        raise SeriesError(
+            f"The real-world-value map of {path.name} has neither a slope nor a whole table. "
+            "Read its rescaled values instead."
+        )
+    index = np.clip(stored - low, 0, len(table) - 1).astype(int)
+    return table[index], outside, units
 
 
 def _is_padding(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """Pixels that the scanner marked as outside the reconstructed circle, bool [rows, columns]."""
+    """Pixels that the scanner marked as outside the reconstructed circle, bool, as `stored`."""
     value, limit = dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")
-    if not isinstance(value, int):
+    if not isinstance(value, int) or stored.dtype.kind not in "iu" or stored.itemsize > 2:
         return np.zeros(stored.shape, bool)
     if not isinstance(limit, int):
         limit = value
@@ -108,18 +246,15 @@ def _is_padding(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
     return (stored >= low) & (stored <= high)
 
 
-def _uninvert(path, dataset, stored, hu, slope, intercept, padding) -> np.ndarray:
+def _uninvert(path, dataset, groups, hu, padding) -> np.ndarray:
     """Settle whether a MONOCHROME1 slice holds Hounsfield units or their negative.
 
     By the standard MONOCHROME1 concerns the display only, and rescaled values are Hounsfield
     units all the same; exporters exist that turn the stored values round as well. The rim of a
     CT image is air, so the rim decides.
     """
-    bits = int(dataset.BitsStored)
-    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-    if not dataset.get("PixelRepresentation", 0):
-        low, high = 0, 2**bits - 1
-    inverted = slope * (low + high - stored) + intercept
+    source = group_item(groups, "PixelValueTransformationSequence") or groups[-1]
+    inverted = mirror_sum(dataset, source) - hu.astype(np.float64)
     rim = np.ones(hu.shape, bool)
     rim[2:-2, 2:-2] = False
     rim &= ~padding
@@ -133,3 +268,19 @@ def _uninvert(path, dataset, stored, hu, slope, intercept, padding) -> np.ndarra
         f"{path.name} is stored as MONOCHROME1 and it cannot be told whether its values are "
         "Hounsfield units or inverted ones. Export the series as MONOCHROME2."
     )
+
+
+def mirror_sum(dataset: Dataset, source: Dataset) -> float:
+    """What a value and the value of the stored bits turned round add up to.
+
+    Turned round, the lowest value that the bits can hold becomes the highest.
+
+    Args:
+      dataset: says what the bits can hold.
+      source: has the rescale slope and intercept; without them values are the stored ones.
+    """
+    bits = integer(dataset, "BitsStored") or 16
+    # -2^(bits - 1) and 2^(bits - 1) - 1, or 0 and 2^bits - 1
+    total = -1 if integer(dataset, "PixelRepresentation") else 2**bits - 1
+    slope, intercept = number(source, "RescaleSlope"), number(source, "RescaleIntercept")
+    return (1.0 if slope is None else slope) * total + 2 * (intercept or 0.0)

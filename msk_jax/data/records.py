@@ -11,6 +11,8 @@ import numpy as np
 from msk_jax.data.cohort import Cohort, Manifest, ManifestRow
 from msk_jax.data.dicom import Scan, Series, read_series
 from msk_jax.data.geometry import SeriesError
+from msk_jax.data.headers import quiet, read_header
+from msk_jax.data.quality import measure, missing_tags
 from msk_jax.data.regions import JointVolume
 from msk_jax.errors import UserError
 
@@ -46,6 +48,19 @@ class ScanFacts:
     pixel_mm: float
     slice_spacing_mm: float
     num_slices: int
+    patient_id: str = ""
+    """Pseudonym."""
+
+    noise: float = 0.0
+    """See `quality.Quality`."""
+
+    sharpness: float = 0.0
+    clipped: float = 0.0
+    coverage_mm: float = 0.0
+    """Along z."""
+
+    missing_tags: str = ""
+    """What the header lacks, see `quality.missing_tags`, separated by spaces."""
 
 
 def assign_series(
@@ -122,8 +137,22 @@ def read_study(
         except Exception as error:
             reason = clean_reason(error, study.files, study.patient_id)
             rejected.append(reject(row, study.pseudonym, reason))
-    facts = ScanFacts(series.spacing_mm[0], series.spacing_mm[2], len(series.voxels))
-    return records, rejected, facts if records else None
+    return records, rejected, _facts(study, series) if records else None
+
+
+def _facts(study: Study, series: Series) -> ScanFacts:
+    found = measure(series.voxels, series.spacing_mm)
+    return ScanFacts(
+        series.spacing_mm[0],
+        series.spacing_mm[2],
+        len(series.voxels),
+        study.pseudonym,
+        round(found.noise, 2),
+        round(found.sharpness, 4),
+        round(found.clipped, 6),
+        round(found.coverage_mm[2], 1),
+        " ".join(quiet(missing_tags)(read_header(study.files[0]))),
+    )
 
 
 def record(
@@ -192,7 +221,7 @@ class _Index:
         for uid, files in found.series.items():
             self._by_patient[found.headers[uid].patient_id].append(uid)
             for file in files:
-                self._by_folder[file.parent].add(uid)
+                self._by_folder[found.place(file).parent].add(uid)
 
     def resolve(self, row: ManifestRow) -> tuple[tuple[str, ...], tuple[Path, ...]]:
         """Series identifiers and files of a row; raises SeriesError where there are none."""
@@ -212,7 +241,8 @@ class _Index:
         parents = [p for p in self._by_folder if p.is_relative_to(place) or p == place.parent]
         uids = sorted(set().union(*(self._by_folder[parent] for parent in parents)))
         files = {
-            uid: [f for f in self._found.series[uid] if f.is_relative_to(place)] for uid in uids
+            uid: [f for f in self._found.series[uid] if self._found.place(f).is_relative_to(place)]
+            for uid in uids
         }
         here = tuple(file for uid in uids for file in files[uid])
         if not here:

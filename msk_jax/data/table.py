@@ -8,6 +8,8 @@ import numpy as np
 from msk_jax.data.cohort import Cohort
 from msk_jax.data.records import ScanFacts
 
+QUALITY = ("noise", "sharpness", "clipped", "coverage_mm")
+
 
 def cohort_table(cohort: Cohort, joints: list[dict], facts: list[ScanFacts]) -> dict:
     """Describe the usable part of a cohort.
@@ -21,7 +23,8 @@ def cohort_table(cohort: Cohort, joints: list[dict], facts: list[ScanFacts]) -> 
       A JSON-able dict: `patients`, `joints`, `slices` (stacks) counted; `by_label`, counts of the
       classes at each of these levels; `sites` and `sex`, patients, with `by_site` and `by_sex`
       splitting them by class; `age`, quartiles over patients, with `age_by_label`; `scans`,
-      `pixel_mm`, `spacing_mm` (between slices) and `num_slices` of the CT as lowest and highest.
+      `pixel_mm`, `spacing_mm` (between slices) and `num_slices` of the CT as lowest and highest;
+      `quality`, the same of what was measured, and how many headers lack which attribute.
     """
     names = cohort.classes
     patients = list({joint["patient_id"]: joint for joint in joints}.values())
@@ -57,6 +60,10 @@ def cohort_table(cohort: Cohort, joints: list[dict], facts: list[ScanFacts]) -> 
         "pixel_mm": _range(fact.pixel_mm for fact in facts),
         "spacing_mm": _range(fact.slice_spacing_mm for fact in facts),
         "num_slices": _range(fact.num_slices for fact in facts),
+        "quality": {
+            **{name: _range(getattr(fact, name) for fact in facts) for name in QUALITY},
+            "missing_tags": dict(Counter(t for f in facts for t in f.missing_tags.split())),
+        },
     }
 
 

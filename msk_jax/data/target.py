@@ -14,6 +14,7 @@ from msk_jax.files import read_json
 COHORT_NAME = "cohort.json"
 SPLITS_NAME = "splits.json"
 REJECTED_NAME = "rejected.csv"
+QUALITY_NAME = "quality.csv"
 
 _BUILD = {
     "num_patients": int,
@@ -148,7 +149,7 @@ def _move_into_place(staged: Path, data_dir: Path, name: str) -> None:
 
 def _own_names(name: str) -> set[str]:
     """What a build puts into its folder."""
-    return {name, SPLITS_NAME, COHORT_NAME, REJECTED_NAME}
+    return {name, SPLITS_NAME, COHORT_NAME, REJECTED_NAME, QUALITY_NAME}
 
 
 def _umask() -> int:
@@ -173,6 +174,7 @@ def _difference(data_dir: Path, content: dict | None, fingerprint: dict) -> str:
         "config": "other settings of the cohort",
         "num_folds": "another number of folds",
         "seed": "another seed",
+        "split": "another kind of split",
         "version": "another version of the data set",
         "key_check": "another pseudonym key",
     }

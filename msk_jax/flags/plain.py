@@ -20,17 +20,111 @@ class Predict:
 
     workdir: Path
     """The folder that `evaluate` completed, or its `model` folder alone."""
-    dicom: Path
-    """Folder with the DICOM files of new patients."""
+    dicom: str
+    """Folder with the DICOM files of new patients, a zip archive, a DICOMDIR, or the http(s)
+    address of a DICOMweb service, as `https://host/dicom-web?PatientID=4711`."""
     out: Path
     """New or empty folder for predictions.csv, rejected.csv and pictures."""
     key: Path | None = None
     """File with the key of the pseudonyms; by default your own in ~/.config/msk_jax."""
+    dicom_results: bool = False
+    """Write a DICOM report and heat map for each series into OUT/dicom, unverified until a
+    physician signs. Unlike all else there they name the patient, as the images do."""
+    store: str = ""
+    """Address of a DICOMweb service to send these to."""
 
     def run(self) -> None:
         from msk_jax.verbs import predict
 
-        predict.run(self.workdir, self.dicom, self.out, self.key)
+        predict.run(self.workdir, self.dicom, self.out, self.key, self.dicom_results, self.store)
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """Draft a manifest from the headers of a DICOM folder: one row per series, labels empty."""
+
+    dicom: tyro.conf.Positional[str]
+    """Folder, zip archive, DICOMDIR or DICOMweb service."""
+    out: Path = Path("manifest.csv")
+    """The draft; it names patients and belongs beside the DICOM files."""
+
+    def run(self) -> None:
+        from msk_jax.verbs import cohort
+
+        cohort.draft(self.dicom, self.out)
+
+
+@dataclasses.dataclass(frozen=True)
+class Deidentify:
+    """Copy DICOM files without what names a patient (PS3.15 Annex E, basic profile)."""
+
+    dicom: tyro.conf.Positional[str]
+    """Folder, zip archive, DICOMDIR or DICOMweb service."""
+    out: Path
+    """New or empty folder for the copies."""
+    key: Path | None = None
+    """File with the key of the pseudonyms; by default your own in ~/.config/msk_jax."""
+    keep_characteristics: bool = False
+    """Keep age, sex, size and weight."""
+    allow_burned_in: bool = False
+    """Copy images that may show text too; look at them first."""
+
+    def run(self) -> None:
+        from msk_jax.verbs import cohort
+
+        cohort.deidentify(
+            self.dicom, self.out, self.key, self.keep_characteristics, self.allow_burned_in
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Audit:
+    """Look for identifiers of the source headers in shards, runs or reports; exit 1 on a hit."""
+
+    folder: tyro.conf.Positional[Path]
+    """What is to be searched: the data folder of `build`, the workdir of `train`."""
+    dicom: str
+    """The DICOM files it was made from."""
+
+    def run(self) -> None:
+        from msk_jax.verbs import cohort
+
+        cohort.audit_folder(self.folder, self.dicom)
+
+
+@dataclasses.dataclass(frozen=True)
+class Inspect:
+    """Draw a page of contact sheets and distributions of built shards."""
+
+    data_dir: tyro.conf.Positional[Path]
+    """The folder that `build` wrote."""
+    out: Path | None = None
+    """The page; by default inspect.html in the data folder."""
+
+    def run(self) -> None:
+        from msk_jax.verbs import cohort
+
+        cohort.inspect(self.data_dir, self.out)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fetch:
+    """Bring series from a DICOMweb server into a folder; run again to go on where it stopped."""
+
+    address: tyro.conf.Positional[str]
+    """Of the service, filters behind it: `https://host/dicom-web?PatientID=4711&Modality=CT`. A
+    token is taken from the environment variable MSK_JAX_DICOMWEB_TOKEN."""
+    out: Path
+    """Gets one folder a series."""
+
+    def run(self) -> None:
+        from msk_jax.data.dicomweb import Server, fetch
+
+        server = Server.at(self.address)
+        console.writable_folder(self.out, "--out")
+        with console.progress_bar("Fetching series") as update:
+            count = fetch(server, self.out, progress=update)
+        console.say(f"{count} series are in {self.out}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,8 +305,10 @@ class Mrmc:
 
 
 VERBS = {
-    "predict": Predict, "report": Report, "experiments": Experiments, "pseudonym": Pseudonym,
-    "models": Models, "convert": Convert, "parity": Parity, "mrmc": Mrmc,
+    "predict": Predict, "manifest": Manifest, "deidentify": Deidentify, "audit": Audit,
+    "inspect": Inspect, "fetch": Fetch, "report": Report, "experiments": Experiments,
+    "pseudonym": Pseudonym, "models": Models, "convert": Convert, "parity": Parity,
+    "mrmc": Mrmc,
 }  # fmt: skip
 
 BY_FLAG = {("evaluate", "--predictions"): EvaluateTable}

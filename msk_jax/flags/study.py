@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -39,8 +40,10 @@ class Build:
     lesion_z_mm, joint_top_mm and joint_bottom_mm, site, age, sex.
     """
 
-    dicom: Path
-    """Folder with the DICOM files, any depth, any names."""
+    dicom: str
+    """Folder with the DICOM files (any depth, any names, zip archives too), a zip archive, a
+    DICOMDIR, or the http(s) address of a DICOMweb service; a token for it is taken from the
+    environment variable MSK_JAX_DICOMWEB_TOKEN."""
     manifest: Path
     """CSV with one row per joint."""
     data_dir: Path
@@ -55,13 +58,22 @@ class Build:
     """Seed of the folds."""
     overwrite: bool = False
     """Replace another cohort in the data folder."""
+    split: Literal["patient", "site", "manifest"] = "patient"
+    """Folds of patients; each site a fold (leave one site out); or test, validation and train as
+    the manifest's column `split` says, of which model 0 is the one that was meant."""
+    workers: int = 1
+    """Processes that read DICOM files. The shards are the same for any number."""
+    cache: Path | None = None
+    """Folder for converted studies, crops under pseudonyms; a later build converts only what is
+    not in it."""
 
     def run(self, experiment: Experiment) -> None:
         from msk_jax.verbs import build
 
         build.run(
             experiment, self.dicom, self.manifest, self.data_dir,
-            self.key, self.num_folds, self.seed, self.overwrite,
+            self.key, self.num_folds, self.seed, self.overwrite, self.split, self.workers,
+            self.cache,
         )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from msk_jax.data.builder import build_cohort
+from msk_jax.data.folds import SplitKind
 from msk_jax.errors import UserError
 from msk_jax.experiment import Experiment
 from msk_jax.verbs.console import note_command, progress_bar, read_commands, say, say_next
@@ -10,17 +11,22 @@ from msk_jax.verbs.console import note_command, progress_bar, read_commands, say
 
 def run(
     experiment: Experiment,
-    dicom: Path,
+    dicom: str,
     manifest: Path,
     data_dir: Path,
     key: Path | None,
     num_folds: int | None,
     seed: int,
     overwrite: bool,
+    split: SplitKind = "patient",
+    workers: int = 1,
+    cache: Path | None = None,
 ) -> None:
     """Build the cohort and say what became of it."""
     if seed < 0:
         raise UserError(f"--seed is {seed}; it may be from 0 upwards.")
+    if workers < 1:
+        raise UserError(f"--workers is {workers}; it may be from 1 upwards.")
     with progress_bar("Reading DICOM") as update:
         summary = build_cohort(
             experiment.cohort,
@@ -32,6 +38,9 @@ def run(
             seed=seed,
             overwrite=overwrite,
             progress=update,
+            split=split,
+            workers=workers,
+            cache=cache,
         )
     if summary.built:
         note_command(data_dir, before=read_commands(manifest.parent))

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import dataclasses
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,20 +14,22 @@ import pandas as pd
 
 from msk_jax.config import from_json
 from msk_jax.data.deidentify import default_key_path, load_key, load_or_create_key, pseudonym
-from msk_jax.data.dicom import Series, read_series, scan
+from msk_jax.data.dicom import Scan, Series, read_series, scan
 from msk_jax.data.records import clean_reason
 from msk_jax.data.regions import JointVolume
+from msk_jax.data.sources import opened
 from msk_jax.errors import UserError
 from msk_jax.evaluation.predictions import LEVELS, pool
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.explain.overlay import Plane, draw_overlay
-from msk_jax.files import replacing
+from msk_jax.files import csv_text, replacing
 from msk_jax.training.checkpoints import Checkpoints
 from msk_jax.training.parallel import parallel_predict, predict_all
 from msk_jax.training.step import AXIS
 from msk_jax.verbs import console
 from msk_jax.verbs.evaluate import MODEL_NAME
 from msk_jax.verbs.heatmaps import crop_plane, explain
+from msk_jax.verbs.results import DicomResults
 
 _BATCH_PER_DEVICE = 16
 # What `evaluate` puts beside the networks.
@@ -48,14 +51,31 @@ class SavedModel:
     members: list[Any]
 
 
-def run(workdir: Path, dicom: Path, out: Path, key: Path | None) -> None:
-    """Predict every CT series below `dicom`; what cannot be read is listed, not fatal."""
+def run(
+    workdir: Path,
+    dicom: str | Path,
+    out: Path,
+    key: Path | None,
+    dicom_results: bool = False,
+    server: str = "",
+) -> None:
+    """Predict every CT series of a source; what cannot be read is listed, not fatal."""
     saved = load_model(workdir)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(
             f"{out} is not an empty folder and nothing is written over. Give another --out."
         )
-    found = scan(dicom)
+    with opened(dicom) as source:
+        found = scan(source.folder, files=source.files, unpacked=source.unpacked)
+        results = None
+        if dicom_results or server:
+            results = DicomResults.of(out, saved.experiment.name, model_folder(workdir), server)
+        _predict_all(saved, found, out, key, results)
+
+
+def _predict_all(
+    saved: SavedModel, found: Scan, out: Path, key: Path | None, results: DicomResults | None
+) -> None:
     secret = load_key(key) if key else load_or_create_key(default_key_path(None))
     console.writable_folder(out, "--out")
     predict = parallel_predict(saved.stage.network(AXIS), saved.stage.preprocess)
@@ -75,7 +95,11 @@ def run(workdir: Path, dicom: Path, out: Path, key: Path | None) -> None:
             else:
                 table, stacks = _predict_series(saved, predict, joints, name)
                 tables.append(table)
-                _draw(saved, series, joints, table, stacks, out / f"{name}.png")
+                picture = out / f"{name}.png"
+                _draw(saved, series, joints, table, stacks, picture)
+                if results is not None:
+                    finding = saved.experiment.cohort.classes[1]
+                    results.write(files, table, finding, picture, name)
             update(done + 1, len(found.series), "")
         _write(saved, out, tables, rejected)
     if not tables:
@@ -100,13 +124,18 @@ def _all_or_nothing(out: Path) -> Iterator[None]:
     except BaseException:
         with contextlib.suppress(OSError):
             for entry in out.iterdir():
-                entry.unlink()
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         raise
 
 
+def model_folder(workdir: Path) -> Path:
+    """`workdir/model`, or `workdir` itself when it is such a folder."""
+    return workdir / MODEL_NAME if (workdir / MODEL_NAME).is_dir() else workdir
+
+
 def load_model(workdir: Path) -> SavedModel:
-    """The ensemble in `workdir/model`, or in `workdir` itself when it is such a folder."""
-    folder = workdir / MODEL_NAME if (workdir / MODEL_NAME).is_dir() else workdir
+    """The ensemble that `evaluate` left in a run's folder, or in this very folder."""
+    folder = model_folder(workdir)
     if not (folder / "0").is_dir():
         raise UserError(
             f"There is no trained model in {workdir}. Give the --workdir of `msk-jax evaluate`, "
@@ -201,7 +230,9 @@ def _write(saved: SavedModel, out: Path, tables, rejected) -> None:
         table = table.assign(threshold=limits, positive=positive)
         with replacing(out / "predictions.csv") as temporary:
             table.drop(columns=["label", "fold"]).to_csv(temporary, index=False)
+        with replacing(out / "predictions.json") as temporary:
+            table.drop(columns=["label", "fold"]).to_json(temporary, orient="records", indent=1)
     with replacing(out / "rejected.csv") as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("series", "modality", "reason"))
-        writer.writerows(rejected)
+        writer.writerows([tuple(map(csv_text, row)) for row in rejected])

@@ -1,9 +1,13 @@
 """Manifests: what is read, and that every fault is told at once."""
 
+import math
+
+import pandas as pd
 import pytest
 
-from msk_jax.data.cohort import read_manifest
+from msk_jax.data.cohort import ClinicalVariable, read_manifest
 from msk_jax.errors import UserError
+from msk_jax.files import csv_text, plain_text
 
 CLASSES = ("normal", "sacroiliitis")
 
@@ -126,3 +130,59 @@ def test_wrong_files(tmp_path):
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x80patient_id")
     with pytest.raises(UserError, match="not a CSV file in UTF-8"):
         read_manifest(tmp_path / "binary.csv", CLASSES)
+
+
+AGE_AND_BMI = (
+    ClinicalVariable("bmi", "kg/m2", 10, 80),
+    ClinicalVariable("crp", "mg/l", 0, required=True),
+)
+
+
+def test_clinical_variables_and_split(manifest):
+    text = (
+        "patient_id,side,label,split,bmi,crp,x_note\n1,left,normal,train,22.5,3,old film\n"
+        "1,right,normal,train,,3,\n2,left,sacroiliitis,test,30,0,\n"
+    )
+    read = read_manifest(manifest(text), CLASSES, AGE_AND_BMI)
+    assert [row.split for row in read.rows] == ["train", "train", "test"]
+    assert read.rows[0].clinical == (22.5, 3) and math.isnan(read.rows[1].clinical[0])
+
+
+def test_faults_of_the_schema_all_at_once(manifest):
+    text = (
+        "patient_id,side,label,seris_uid,split,bmi,crp\n"
+        "1,left,normal,1.2,train,5,3\n1,right,normal,1.2,test,20,\n2,left,normal,1.3,somewhere,,1\n"
+        "3,left,normal,1.4,,,1\n"
+    )
+    with pytest.raises(UserError) as caught:
+        read_manifest(manifest(text), CLASSES, AGE_AND_BMI)
+    for fault in (
+        "column 'seris_uid' is unknown; is series_uid meant?",
+        "row 2: bmi 5 is not between 10 and 80 kg/m2",
+        "row 3: crp is empty",
+        "row 4: split 'somewhere' is not one of train, validation, test",
+        "rows 2, 3: patient 1 has more than one split",
+        "row(s) 5: split is empty though others have one",
+    ):
+        assert fault in str(caught.value), fault
+    with pytest.raises(UserError, match="column crp is missing"):
+        read_manifest(manifest("patient_id,side,label\n1,left,normal\n"), CLASSES, AGE_AND_BMI)
+
+
+def test_parquet_is_read_as_the_same_csv(manifest, tmp_path):
+    table = pd.DataFrame(
+        {"patient_id": ["007", "8"], "side": ["left", "right"], "label": ["normal"] * 2,
+         "grade": [2.0, None], "age": [44.5, 30.0]}
+    )  # fmt: skip
+    table.to_parquet(tmp_path / "m.parquet")
+    read = read_manifest(tmp_path / "m.parquet", CLASSES)
+    text = "patient_id,side,label,grade,age\n007,left,normal,2,44.5\n8,right,normal,,30\n"
+    assert read.rows == read_manifest(manifest(text), CLASSES).rows
+
+
+def test_formulas_stay_text_and_come_back(manifest):
+    evil = '=HYPERLINK("http://x")'
+    assert csv_text(evil) == f"'{evil}" and csv_text("-1:2") == "'-1:2" and csv_text("A-1") == "A-1"
+    assert all(plain_text(csv_text(t)) == t for t in (evil, "+1", "@a", "'quoted", "", "plain"))
+    text = f'patient_id,side,label\n"{csv_text(evil).replace(chr(34), chr(34) * 2)}",left,normal\n'
+    assert read_manifest(manifest(text), CLASSES).rows[0].patient_id == evil

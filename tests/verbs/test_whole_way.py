@@ -1,5 +1,6 @@
 """Every verb in turn on tiny phantom patients, by the command line, and what each leaves behind."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -83,10 +84,15 @@ def test_predict_needs_the_model_folder_alone(run, phantom_cohort, tmp_path):
         shutil.copytree(folder, tmp_path / "new" / folder.name)
     (tmp_path / "new" / "notes.txt").write_text("not an image")
     key = phantom_cohort / "pseudonym.key"
+    as_dicom = ["--dicom-results"] if importlib.util.find_spec("highdicom") else []
     verb(
         "predict", "--workdir", tmp_path / "model", "--dicom", tmp_path / "new",
-        "--out", tmp_path / "out", "--key", key,
+        "--out", tmp_path / "out", "--key", key, *as_dicom,
     )  # fmt: skip
+    if as_dicom:
+        (report, *others) = sorted((tmp_path / "out" / "dicom").glob("*_report.dcm"))
+        assert len(others) == 1 and len(list(report.parent.glob("*_heatmap.dcm"))) == 2
+        assert pydicom.dcmread(report).VerificationFlag == "UNVERIFIED"
     table = pd.read_csv(tmp_path / "out" / "predictions.csv")
     known = pd.read_csv(run / "predictions.csv")
     assert set(table["level"]) == {"slice", "joint", "patient"}

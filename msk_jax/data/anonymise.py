@@ -1,0 +1,224 @@
+"""De-identified copies of DICOM files by the basic profile of PS3.15 Annex E.
+
+Which attribute is removed, emptied, replaced or renamed is the table of the dicom-anonymizer
+package (edition 2026c); applying it to nested sequences, keyed pseudonyms, keyed UIDs and shifted
+dates is done here. Options of the profile that are used: modified dates (113107) and, if asked,
+patient characteristics (113108). Pixels are not looked at: what says that it has burned-in text,
+or is a screen capture, is refused.
+"""
+
+import datetime
+import hashlib
+import hmac
+from dataclasses import dataclass
+from pathlib import Path
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
+from msk_jax.data.deidentify import pseudonym
+from msk_jax.data.geometry import SeriesError
+from msk_jax.data.headers import is_capture, quiet, read_header, text
+from msk_jax.errors import UserError
+
+_TABLE = "dicomfields_2026c"
+_CHARACTERISTICS = {"PatientAge", "PatientSex", "PatientSize", "PatientWeight"}
+_MAX_SHIFT_DAYS = 3650
+_UID_ROOT = "2.25."
+_DATES = ("DA", "DT")
+_TIMES = ("TM",)
+_DUMMY = {
+    "AE": "ANON", "AS": "000Y", "CS": "ANON", "DS": "0", "FD": 0.0, "FL": 0.0, "IS": "0",
+    "LO": "ANON", "LT": "ANON", "PN": "ANON", "SH": "ANON", "SL": 0, "SS": 0, "ST": "ANON",
+    "UC": "ANON", "UL": 0, "UR": "urn:anon", "US": 0, "UT": "ANON",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What to do with which attribute."""
+
+    exact: dict[int, str]
+    """Action by tag: `remove`, `empty`, `replace` or `uid`."""
+
+    repeating: tuple[tuple[int, int, int, int, str], ...]
+    """Group, element and their masks, action, as for curves and overlays."""
+
+    def action(self, tag: pydicom.tag.BaseTag) -> str:
+        if tag.is_private:
+            return "remove"
+        found = self.exact.get(int(tag), "")
+        for group, element, group_mask, element_mask, action in self.repeating:
+            if not found and (tag.group & group_mask, tag.element & element_mask) == (
+                group & group_mask, element & element_mask,
+            ):  # fmt: skip
+                found = action
+        return found
+
+
+def basic_profile() -> Rules:
+    """The table of PS3.15 E.1-1.
+
+    Raises:
+      UserError: the extra is not installed.
+    """
+    try:
+        from dicomanonymizer.dicomfields_selector import dicom_anonymization_database_selector
+    except ImportError:
+        raise UserError(
+            "The table of the de-identification profile comes with dicom-anonymizer, which is not "
+            'installed. Install it with: pip install "msk_jax[deidentify]"'
+        ) from None
+    table = dicom_anonymization_database_selector(_TABLE)
+    actions = {
+        "X_TAGS": "remove", "X_Z_TAGS": "empty", "Z_TAGS": "empty", "D_TAGS": "replace",
+        "Z_D_TAGS": "replace", "X_D_TAGS": "replace", "X_Z_D_TAGS": "replace", "U_TAGS": "uid",
+        "X_Z_U_STAR_TAGS": "uid",
+    }  # fmt: skip
+    exact, repeating = {}, []
+    for name, action in actions.items():
+        for tag in table[name]:
+            if len(tag) == 2:
+                exact[tag[0] << 16 | tag[1]] = action
+            else:
+                repeating.append((*tag, action))
+    return Rules(exact, tuple(repeating))
+
+
+@quiet
+def deidentify(
+    dataset: Dataset,
+    key: bytes,
+    rules: Rules,
+    keep_characteristics: bool = False,
+    allow_burned_in: bool = False,
+) -> Dataset:
+    """A copy of a data set that names nobody.
+
+    Args:
+      dataset: with its file meta information; not changed.
+      key: of the pseudonyms; the same key gives the same pseudonyms, UIDs and date shifts.
+      rules: see `basic_profile`.
+      keep_characteristics: keep age, sex, size and weight.
+      allow_burned_in: also of images that may show text.
+
+    Raises:
+      SeriesError: the image has, or may have, burned-in annotation and that was not allowed.
+    """
+    burned = text(dataset, "BurnedInAnnotation").upper()
+    if not allow_burned_in and (burned == "YES" or (is_capture(dataset) and burned != "NO")):
+        raise SeriesError(
+            "The image has, or as a screen capture may have, burned-in annotation. Look at it, and "
+            "allow it if it names nobody."
+        )
+    copy = _copied(dataset)
+    patient = text(dataset, "PatientID")
+    days = _shift_days(patient, key)
+    kept = _CHARACTERISTICS if keep_characteristics else set()
+    _clean(copy, rules, key, days, kept)
+    name = pseudonym(patient or text(dataset, "StudyInstanceUID"), key)
+    copy.PatientID = copy.PatientName = name
+    copy.PatientIdentityRemoved = "YES"
+    copy.DeidentificationMethod = "msk_jax: PS3.15 basic profile, modified dates"
+    codes = [
+        ("113100", "Basic Application Confidentiality Profile"),
+        ("113107", "Retain Longitudinal Temporal Information Modified Dates Option"),
+    ]
+    if keep_characteristics:
+        codes.append(("113108", "Retain Patient Characteristics Option"))
+    copy.DeidentificationMethodCodeSequence = Sequence([_code(*code) for code in codes])
+    copy.LongitudinalTemporalInformationModified = "MODIFIED"
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
+    meta.MediaStorageSOPClassUID = copy.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = copy.SOPInstanceUID
+    copy.file_meta = meta
+    return copy
+
+
+def deidentify_file(path: Path, target: Path, key: bytes, rules: Rules, **options) -> None:
+    """Write a de-identified copy of a file; see `deidentify`.
+
+    Raises:
+      SeriesError: the file cannot be read, or see `deidentify`.
+    """
+    copy = deidentify(read_header(path), key, rules, **options)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    copy.save_as(target, enforce_file_format=True)
+
+
+def keyed_uid(uid: str, key: bytes) -> str:
+    """Another UID for a UID, the same for the same key (PS3.5 B.2: 2.25 and 128 bits)."""
+    digest = hmac.new(key, f"uid {uid.strip()}".encode(), hashlib.sha256).digest()
+    return f"{_UID_ROOT}{int.from_bytes(digest[:16], 'big')}"
+
+
+def _shift_days(patient_id: str, key: bytes) -> int:
+    """How many days a patient's dates move back: 1 to ten years, never none."""
+    digest = hmac.new(key, f"dates {patient_id.strip()}".encode(), hashlib.sha256).digest()
+    return 1 + int.from_bytes(digest[:4], "big") % _MAX_SHIFT_DAYS
+
+
+def _copied(dataset: Dataset) -> Dataset:
+    """Data sets and sequences anew, values shared."""
+    new = Dataset()
+    for element in dataset:
+        value = element.value
+        if element.VR == "SQ":
+            value = Sequence([_copied(item) for item in value or []])
+        new.add(pydicom.DataElement(element.tag, element.VR, value, already_converted=True))
+    return new
+
+
+def _clean(dataset: Dataset, rules: Rules, key: bytes, days: int, kept: set[str]) -> None:
+    for element in list(dataset):
+        action = "" if element.keyword in kept else rules.action(element.tag)
+        if action and not element.tag.is_private and element.VR in _DATES:
+            element.value = _shifted(element.value, days)
+        elif action and not element.tag.is_private and element.VR in _TIMES:
+            continue  # the time of day says little without its date
+        elif action == "uid" and element.VR == "UI":
+            element.value = _keyed(element.value, key)
+        elif action == "remove":
+            del dataset[element.tag]
+        elif element.VR == "SQ" and action in ("", "replace", "uid"):
+            for item in element.value:
+                _clean(item, rules, key, days, kept)
+        elif action == "empty":
+            element.value = Sequence() if element.VR == "SQ" else None
+        elif action:
+            _replace(dataset, element)
+
+
+def _replace(dataset: Dataset, element: pydicom.DataElement) -> None:
+    if element.VR in _DUMMY:
+        element.value = _DUMMY[element.VR]
+    else:
+        del dataset[element.tag]
+
+
+def _keyed(value, key: bytes):
+    if isinstance(value, str) or value is None:
+        return keyed_uid(value, key) if value else value
+    return [keyed_uid(str(one), key) for one in value]
+
+
+def _shifted(value, days: int):
+    """A date or date with time moved back; what is no date is emptied."""
+    if value is None or value == "":
+        return value
+    if not isinstance(value, str | datetime.date):
+        return [_shifted(one, days) for one in value]
+    written = str(value)
+    try:
+        date = datetime.datetime.strptime(written[:8], "%Y%m%d").date()
+        return f"{date - datetime.timedelta(days):%Y%m%d}{written[8:]}"
+    except (ValueError, OverflowError):
+        return ""
+
+
+def _code(value: str, meaning: str) -> Dataset:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "DCM", meaning[:64]
+    return item

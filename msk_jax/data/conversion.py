@@ -1,0 +1,145 @@
+"""Studies to records: in several processes, and never twice where a cache is given.
+
+The order of the records is that of the studies whatever the number of processes, so that the
+shards have the same bytes.
+"""
+
+import hashlib
+import json
+import multiprocessing
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from msk_jax.config import to_json
+from msk_jax.data.cohort import Cohort, Manifest
+from msk_jax.data.records import Rejection, ScanFacts, Study, read_study
+from msk_jax.errors import UserError
+from msk_jax.files import replacing
+
+CACHE_VERSION = 1
+Converted = tuple[list[dict], list[Rejection], ScanFacts | None]
+
+
+def convert(
+    studies: Sequence[Study],
+    cohort: Cohort,
+    manifest: Manifest,
+    workers: int = 1,
+    cache: Path | None = None,
+) -> Iterator[Converted]:
+    """What `records.read_study` makes of each study, in their order.
+
+    Args:
+      studies: of the manifest.
+      cohort: what to take from them.
+      manifest: checked rows.
+      workers: processes; 1 stays in this one.
+      cache: folder of studies converted before; those that are new are added.
+
+    Raises:
+      UserError: the cache cannot be written to.
+    """
+    places = [_place(cache, study, cohort, manifest) for study in studies]
+    if workers < 2:
+        for study, place in zip(studies, places, strict=True):
+            yield _convert_one(study, cohort, manifest, place)
+        return
+    # Not by forking: TensorFlow and JAX hold locks that a fork would copy.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        waiting: deque = deque()
+        rest = iter(zip(studies, places, strict=True))
+        for study, place in rest:
+            waiting.append((study, pool.submit(_convert_one, study, cohort, manifest, place)))
+            if len(waiting) >= 2 * workers:  # so many studies are in memory at most
+                yield _result(*waiting.popleft())
+        while waiting:
+            yield _result(*waiting.popleft())
+
+
+def _result(study: Study, future) -> Converted:
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise UserError(
+            f"A process died (a codec crashed, or memory ran out) while study {study.pseudonym} or "
+            "one beside it was read. Build with --workers 1 to find it."
+        ) from error
+
+
+def _convert_one(study: Study, cohort: Cohort, manifest: Manifest, place: Path | None) -> Converted:
+    if place is not None and place.is_file():
+        found = _load(place)
+        if found is not None:
+            return found
+    made = read_study(study, cohort, manifest)
+    if place is not None and not _is_passing(made):
+        _save(place, made)
+    return made
+
+
+def _is_passing(made: Converted) -> bool:
+    """Whether a failure may be gone next time, as one of the disk."""
+    return any("cannot be read" in rejection.reason for rejection in made[1])
+
+
+def _place(cache: Path | None, study: Study, cohort: Cohort, manifest: Manifest) -> Path | None:
+    """The cache file of a study: its name says what it was made from."""
+    if cache is None:
+        return None
+    try:
+        Path(cache).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{cache} cannot be written to ({error.strerror}). Give another --cache."
+        ) from error
+    files = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in study.files]
+    about = {
+        "version": CACHE_VERSION, "pseudonym": study.pseudonym, "cohort": to_json(cohort),
+        "rows": [asdict(row) for row in study.rows], "files": files,
+        "columns": manifest.columns, "has_lesions": manifest.has_lesions,
+    }  # fmt: skip
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    return Path(cache) / f"{digest}.npz"
+
+
+def _save(place: Path, made: Converted) -> None:
+    records, rejected, facts = made
+    arrays, plain = {}, []
+    for k, record in enumerate(records):
+        arrays |= {f"{k}/{n}": v for n, v in record.items() if isinstance(v, np.ndarray)}
+        plain.append({n: _plain(v) for n, v in record.items() if not isinstance(v, np.ndarray)})
+    about = {
+        "records": plain, "rejected": [asdict(r) for r in rejected],
+        "facts": None if facts is None else asdict(facts),
+    }  # fmt: skip
+    arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    with replacing(place) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def _plain(value):
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _load(place: Path) -> Converted | None:
+    """None where the file is damaged: the study is then converted again."""
+    try:
+        with np.load(place, allow_pickle=False) as stored:
+            about = json.loads(bytes(stored["about"]))
+            records = []
+            for k, plain in enumerate(about["records"]):
+                start = f"{k}/"
+                arrays = {n[len(start) :]: stored[n] for n in stored.files if n.startswith(start)}
+                records.append({**arrays, **plain, "age": np.float32(plain["age"])})
+        rejected = [Rejection(**entry) for entry in about["rejected"]]
+        facts = None if about["facts"] is None else ScanFacts(**about["facts"])
+        return records, rejected, facts
+    except Exception:
+        return None

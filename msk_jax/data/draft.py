@@ -1,0 +1,65 @@
+"""A first manifest from the headers of an archive, for a person to complete."""
+
+import csv
+from pathlib import Path
+
+import pydicom
+
+from msk_jax.data.cohort import COLUMNS, OWN_PREFIX
+from msk_jax.data.dicom import Scan, parse_age
+from msk_jax.data.headers import number, quiet, text
+from msk_jax.data.mr import plane_of, recognise
+from msk_jax.files import csv_text, replacing
+
+_OWN = ("modality", "description", "plane", "sequence", "confidence", "slice_mm", "files")
+_FILLED = ("patient_id", "side", "label", "study_uid", "series_uid", "path", "site", "age", "sex")
+
+
+@quiet
+def draft_rows(found: Scan) -> list[dict[str, str]]:
+    """One row per series that may be images, and per picture: what headers say, labels empty.
+
+    Columns beginning with `x_` help to choose and are ignored by `build`.
+    """
+    rows = []
+    for uid, files in found.series.items():
+        about = found.headers[uid]
+        if not about.is_volume:
+            continue
+        header = _header(files[0])
+        age = parse_age(text(header, "PatientAge"))
+        sequence = recognise(header) if about.modality == "MR" else None
+        rows.append({
+            "patient_id": about.patient_id,
+            "study_uid": text(header, "StudyInstanceUID"),
+            "series_uid": uid,
+            "age": "" if age is None else f"{age:g}",
+            "sex": text(header, "PatientSex").upper()[:1],
+            "x_modality": about.modality,
+            "x_description": about.description,
+            "x_plane": plane_of(header),
+            "x_sequence": sequence.weighting if sequence else "",
+            "x_confidence": sequence.confidence if sequence else "",
+            "x_slice_mm": f"{number(header, 'SliceThickness') or 0:g}",
+            "x_files": str(about.num_files),
+        })  # fmt: skip
+    rows += [{"path": str(found.place(p).relative_to(found.folder))} for p in found.pictures]
+    return rows
+
+
+def write_draft(path: Path, rows: list[dict[str, str]]) -> None:
+    """Write rows as a CSV manifest; what comes from headers cannot become a formula."""
+    columns = [name for name in COLUMNS if name in _FILLED]
+    columns += [f"{OWN_PREFIX}{name}" for name in _OWN]
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for row in rows:
+            writer.writerow([csv_text(" ".join(row.get(name, "").split())) for name in columns])
+
+
+def _header(file: Path) -> pydicom.Dataset:
+    try:
+        return pydicom.dcmread(file, stop_before_pixels=True)
+    except Exception:
+        return pydicom.Dataset()  # `scan` has read it far enough; the rest is unknown

@@ -1,0 +1,158 @@
+"""Values of DICOM headers that may say anything: as asked for, or as if they were missing.
+
+A header is opened once. Pixel data of uncompressed files stay on the disk until they are asked
+for, and nothing is inflated beyond `max_bytes` of the file's own size.
+"""
+
+import functools
+import os
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_file_meta_info
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+
+from msk_jax.data.geometry import SeriesError
+
+MAX_GROWTH = 100
+"""A file may unfold to this many times its own size in memory, or to `MIN_ROOM_BYTES`."""
+
+MIN_ROOM_BYTES = 64 * 2**20
+
+_DEFERRED_BYTES = 4096
+_LOCALIZER_TYPES = {"LOCALIZER", "SCOUT", "REF_SURVIEW", "TOPOGRAM"}
+_META_START = 128 + 4 + 12  # preamble, mark, and the element that gives the group's length
+
+
+def quiet(function: Callable) -> Callable:
+    """Without pydicom's warnings about odd values: what matters is checked and refused by name.
+
+    A value is decoded when it is asked for, so reading alone cannot be made quiet.
+    """
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return function(*args, **kwargs)
+
+    return call
+
+
+def max_bytes(path: Path) -> int:
+    """How many bytes the content of a file may take in memory."""
+    return max(MIN_ROOM_BYTES, MAX_GROWTH * os.path.getsize(path))
+
+
+def read_header(path: Path) -> Dataset:
+    """Open one file; its bulk data are read when they are asked for.
+
+    Raises:
+      SeriesError: not a DICOM file, truncated, damaged, or unfolding to more than `max_bytes`.
+    """
+    try:
+        meta = read_file_meta_info(path)
+        # What is deflated cannot be found again by its place in the file.
+        is_deflated = meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
+        if is_deflated:
+            _check_inflated(path, int(meta.FileMetaInformationGroupLength))
+        return pydicom.dcmread(path, defer_size=None if is_deflated else _DEFERRED_BYTES)
+    except SeriesError:
+        raise
+    except pydicom.errors.InvalidDicomError:
+        raise SeriesError(f"{path.name} is not a DICOM file. Remove it from the series.") from None
+    except Exception as error:
+        raise SeriesError(
+            f"The header of {path.name} cannot be read ({type(error).__name__}): the file is "
+            "truncated or damaged. Copy it again."
+        ) from error
+
+
+def _check_inflated(path: Path, meta_bytes: int) -> None:
+    inflate, size, limit = zlib.decompressobj(-zlib.MAX_WBITS), 0, max_bytes(path)
+    with path.open("rb") as file:
+        file.seek(_META_START + meta_bytes)
+        block = file.read(2**16)
+        while block and size <= limit:
+            size += len(inflate.decompress(block, 2**20))
+            block = inflate.unconsumed_tail or file.read(2**16)
+    if size > limit:
+        raise SeriesError(
+            f"{path.name} unfolds to more than {limit / 2**20:,.0f} MB, {MAX_GROWTH} times its "
+            "size or more: it is damaged or made to harm. Remove it from the series."
+        )
+
+
+def text(header: Dataset, keyword: str) -> str:
+    """A header value as plain text; '' where it is missing or cannot be decoded."""
+    try:
+        value = header.get(keyword)
+        return "" if value is None else str(value).strip().strip("\0").strip()
+    except Exception:
+        return ""
+
+
+def numbers(header: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+    """`count` finite numbers, or None where the value is missing or is something else."""
+    try:
+        value = header.get(keyword)
+        values = (value,) if isinstance(value, int | float) else tuple(value or ())
+        values = tuple(float(v) for v in values)
+    except Exception:
+        return None
+    return values if len(values) == count and np.isfinite(values).all() else None
+
+
+def number(header: Dataset, keyword: str) -> float | None:
+    """One finite number, the first where there are several; else None."""
+    try:
+        value = header.get(keyword)
+        value = float(value if isinstance(value, int | float | str) else value[0])
+    except Exception:
+        return None
+    return value if np.isfinite(value) else None
+
+
+def integer(header: Dataset, keyword: str) -> int | None:
+    """One whole number, or None."""
+    try:
+        return int(header.get(keyword))
+    except Exception:
+        return None
+
+
+def words(header: Dataset, keyword: str) -> tuple[str, ...]:
+    """The words of a value with one or several of them, in capitals."""
+    try:
+        value = header.get(keyword) or ()
+        return tuple(str(v).strip().upper() for v in ([value] if isinstance(value, str) else value))
+    except Exception:
+        return ()
+
+
+def items(header: Dataset, keyword: str) -> list[Dataset]:
+    """The items of a sequence; none where it is missing or is something else."""
+    try:
+        value = header.get(keyword)
+        return [item for item in value if isinstance(item, Dataset)] if value else []
+    except Exception:
+        return []
+
+
+def num_frames(header: Dataset) -> int:
+    """Frames of a multi-frame object, 1 of any other."""
+    return integer(header, "NumberOfFrames") or 1
+
+
+def is_localizer(header: Dataset) -> bool:
+    return bool(set(words(header, "ImageType")) & _LOCALIZER_TYPES)
+
+
+def is_capture(header: Dataset) -> bool:
+    """A secondary capture: a screen shot, a dose page, a scanned film."""
+    return "Secondary Capture" in UID(text(header, "SOPClassUID")).name

@@ -1,0 +1,110 @@
+"""How good a scan is, measured before anything is trained on it, and whether its header is whole.
+
+Figures, not grades: which noise or sharpness is enough depends on what is looked for, so a person
+looks at the distribution (`msk-jax inspect`) and decides.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from pydicom.dataset import Dataset
+from scipy import ndimage
+
+from msk_jax.data.frames import group_item, groups_of
+from msk_jax.data.headers import text
+
+_COMMON = (
+    "Modality", "Manufacturer", "ManufacturerModelName", "SeriesDescription", "BodyPartExamined",
+    "PatientPosition", "PatientAge", "PatientSex", "SliceThickness", "PixelSpacing",
+    "ImageOrientationPatient", "ImagePositionPatient",
+)  # fmt: skip
+_BY_MODALITY = {
+    "CT": ("KVP", "XRayTubeCurrent", "ConvolutionKernel", "RescaleSlope", "RescaleIntercept"),
+    "MR": ("MagneticFieldStrength", "RepetitionTime", "EchoTime", "ScanningSequence",
+           "SequenceVariant"),
+    "CR": (), "DX": (),
+}  # fmt: skip
+_PLANE = ("SliceThickness", "ImageOrientationPatient", "ImagePositionPatient", "PatientPosition")
+_GROUPS = {
+    "PixelSpacing": "PixelMeasuresSequence", "SliceThickness": "PixelMeasuresSequence",
+    "ImageOrientationPatient": "PlaneOrientationSequence",
+    "ImagePositionPatient": "PlanePositionSequence",
+    "RescaleSlope": "PixelValueTransformationSequence",
+    "RescaleIntercept": "PixelValueTransformationSequence",
+    "RepetitionTime": "MRTimingAndRelatedParametersSequence",
+    "KVP": "CTXRayDetailsSequence",
+}  # fmt: skip
+_LAPLACE = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], float)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Figures about a volume, in its units."""
+
+    noise: float
+    """Standard deviation of the noise, median over slices (Immerkaer 1996, with a median)."""
+
+    sharpness: float
+    """Standard deviation of the Laplacian over that of the values, median over slices: what is
+    blurred has less."""
+
+    clipped: float
+    """Share of voxels at the highest value of the volume, 0 to 1: metal or overflow."""
+
+    coverage_mm: tuple[float, float, float]
+    """Extent along x, y, z of the array, outer faces."""
+
+
+def measure(voxels: np.ndarray, spacing_mm: tuple[float, float, float], every: int = 4) -> Quality:
+    """Measure a volume.
+
+    Args:
+      voxels: [slices, rows, columns].
+      spacing_mm: between columns, rows, slices.
+      every: slices from one that is looked at to the next.
+
+    Returns:
+      Noise and sharpness over what is not air or padding, 0 where there is nothing else.
+    """
+    chosen = voxels[:: max(1, every)].astype(np.float32)
+    figures = [_slice_figures(image) for image in chosen]
+    noise, sharpness = np.median(np.array(figures), axis=0)
+    top = voxels.max()
+    clipped = float(np.mean(voxels == top)) if top > voxels.min() else 0.0
+    extent = tuple(float(n * s) for n, s in zip(voxels.shape[::-1], spacing_mm, strict=True))
+    return Quality(float(noise), float(sharpness), clipped, extent)
+
+
+def _slice_figures(image: np.ndarray) -> tuple[float, float]:
+    inside = image > image.min() + 0.25 * np.ptp(image)
+    inside = ndimage.binary_erosion(inside, iterations=2)
+    if inside.sum() < 16:
+        return 0.0, 0.0
+    # The mask's response to white noise of deviation 1 has deviation 6; the median of |x| of a
+    # normal x is 0.6745 of its deviation, and edges do not move a median.
+    response = ndimage.convolve(image, _LAPLACE, mode="nearest")[inside]
+    spread = float(image[inside].std())
+    laplace = ndimage.laplace(image, mode="nearest")[inside]
+    sharpness = float(laplace.std()) / spread if spread > 0 else 0.0
+    return float(np.median(np.abs(response)) / 0.6745 / 6), sharpness
+
+
+def missing_tags(header: Dataset) -> tuple[str, ...]:
+    """What a complete header of this modality would have and this one has not.
+
+    Args:
+      header: of any image of the series, classic or enhanced.
+    """
+    modality = text(header, "Modality").upper()
+    wanted = [*_COMMON, *_BY_MODALITY.get(modality, ())]
+    if modality in ("CR", "DX"):
+        wanted = [keyword for keyword in wanted if keyword not in _PLANE]
+    groups = groups_of(header, 0)
+    return tuple(keyword for keyword in wanted if not _has(header, groups, keyword))
+
+
+def _has(header: Dataset, groups: list[Dataset], keyword: str) -> bool:
+    if text(header, keyword) or (keyword == "PixelSpacing" and text(header, "ImagerPixelSpacing")):
+        return True
+    item = group_item(groups, _GROUPS[keyword]) if keyword in _GROUPS else None
+    return item is not None and bool(text(item, keyword))

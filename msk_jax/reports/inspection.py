@@ -1,0 +1,105 @@
+"""A page of contact sheets and distributions: what will be trained on, for a person to see."""
+
+import base64
+import io
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment
+from matplotlib.figure import Figure
+
+MAX_PICTURES = 240
+_COLUMNS = 8
+
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{{ title }}</title>
+<style>body{font:14px sans-serif;margin:2em;max-width:75em}img{max-width:100%}
+table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:2px 8px;text-align:right}</style>
+<h1>{{ title }}</h1><p>{{ lead }}</p>
+{% for name, picture in pictures %}<h2>{{ name }}</h2>
+<img alt="{{ name }}" src="data:image/png;base64,{{ picture }}">{% endfor %}
+<h2>Scans</h2><table><tr>{% for c in columns %}<th>{{ c }}</th>{% endfor %}</tr>
+{% for row in rows %}<tr>{% for v in row %}<td>{{ v }}</td>{% endfor %}</tr>{% endfor %}</table>
+</html>"""
+
+
+def draw_page(
+    title: str,
+    records: Iterable[dict],
+    quality: pd.DataFrame,
+    classes: tuple[str, ...],
+    window: tuple[float, float],
+) -> str:
+    """HTML, self-contained.
+
+    Args:
+      title: of the page.
+      records: of the shards: `volume` [slices, height, width], `joint_id`, `label`.
+      quality: one row per scan, see `records.ScanFacts`.
+      classes: names of the labels.
+      window: centre and width in which pictures are shown.
+    """
+    tiles: dict[int, list[tuple[str, np.ndarray]]] = {k: [] for k in range(len(classes))}
+    values: dict[int, list[np.ndarray]] = {k: [] for k in tiles}
+    shown = total = 0
+    for record in records:
+        total += 1
+        middle = record["volume"][len(record["volume"]) // 2]
+        values[int(record["label"])].append(record["volume"][::2, ::4, ::4].ravel())
+        if shown < MAX_PICTURES:
+            tiles[int(record["label"])].append((record["joint_id"], middle))
+            shown += 1
+    pictures = [
+        (f"{classes[k]}: middle slices", _sheet(found, window))
+        for k, found in tiles.items()
+        if found
+    ]
+    pictures.append(("Values by class", _histogram(values, classes)))
+    numeric = quality.select_dtypes("number")
+    if len(quality):
+        pictures.append(("Quality of the scans", _distributions(numeric)))
+    lead = f"{total} records, {shown} of them shown, {len(quality)} scans."
+    return Environment(autoescape=True).from_string(_PAGE).render(
+        title=title, lead=lead, pictures=pictures, columns=list(quality.columns),
+        rows=quality.astype(str).to_numpy().tolist(),
+    )  # fmt: skip
+
+
+def _sheet(tiles: list[tuple[str, np.ndarray]], window: tuple[float, float]) -> str:
+    rows = -(-len(tiles) // _COLUMNS)
+    figure = Figure(figsize=(1.6 * _COLUMNS, 1.75 * rows), layout="constrained")
+    axes = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
+    low, high = window[0] - window[1] / 2, window[0] + window[1] / 2
+    for axis in axes:
+        axis.set_axis_off()
+    for axis, (name, image) in zip(axes, tiles, strict=False):
+        axis.imshow(image, cmap="gray", vmin=low, vmax=high)
+        axis.set_title(name, fontsize=6)
+    return _png(figure)
+
+
+def _histogram(values: dict[int, list[np.ndarray]], classes: tuple[str, ...]) -> str:
+    figure = Figure(figsize=(7, 3), layout="constrained")
+    axis = figure.subplots()
+    for k, found in values.items():
+        if found:
+            axis.hist(np.concatenate(found), bins=100, density=True, histtype="step",
+                      label=classes[k])  # fmt: skip
+    axis.set_yscale("log")
+    axis.legend()
+    return _png(figure)
+
+
+def _distributions(table: pd.DataFrame) -> str:
+    figure = Figure(figsize=(2.2 * len(table.columns), 2.2), layout="constrained")
+    for axis, name in zip(figure.subplots(1, len(table.columns), squeeze=False)[0], table.columns,
+                          strict=True):  # fmt: skip
+        axis.hist(table[name].to_numpy(), bins=20)
+        axis.set_title(name, fontsize=8)
+    return _png(figure)
+
+
+def _png(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=80)
+    return base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,108 @@
+"""`msk-jax manifest`, `deidentify`, `inspect`, `audit`: a cohort before and after it is built."""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from msk_jax.data.anonymise import basic_profile, deidentify_file
+from msk_jax.data.audit import audit, identifiers
+from msk_jax.data.deidentify import default_key_path, load_key, load_or_create_key
+from msk_jax.data.dicom import scan
+from msk_jax.data.draft import draft_rows, write_draft
+from msk_jax.data.geometry import SeriesError
+from msk_jax.data.sources import opened
+from msk_jax.data.target import QUALITY_NAME, read_cohort
+from msk_jax.errors import UserError
+from msk_jax.files import replacing
+from msk_jax.reports.inspection import draw_page
+from msk_jax.verbs import console
+
+_WINDOW = (400.0, 1500.0)  # bone; the shards hold Hounsfield units
+
+
+def draft(dicom: str, out: Path) -> None:
+    """Write a draft of the manifest."""
+    if out.exists():
+        raise UserError(f"{out} is there already and nothing is written over. Give another --out.")
+    with opened(dicom) as source, console.progress_bar("Reading headers") as update:
+        rows = draft_rows(scan(source.folder, update, source.files, source.unpacked))
+    write_draft(out, rows)
+    console.say(
+        f"{len(rows)} series are in {out}. Fill in side and label, one row per joint; columns that "
+        "begin with x_ are for you alone. The file names patients: keep it with their images."
+    )
+
+
+def deidentify(
+    dicom: str, out: Path, key: Path | None, keep_characteristics: bool, allow_burned_in: bool
+) -> None:
+    """Copy all images of a source, de-identified; what may show text is listed and left out."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} is not an empty folder. Give a new one as --out.")
+    rules = basic_profile()
+    secret = load_key(key) if key else load_or_create_key(default_key_path(None))
+    refused = count = 0
+    with opened(dicom) as source, console.progress_bar("Copying") as update:
+        found = scan(source.folder, None, source.files, source.unpacked)
+        for k, files in enumerate(found.series.values()):
+            for i, file in enumerate(files):
+                try:
+                    deidentify_file(
+                        file, out / f"series{k + 1:04d}" / f"{i + 1:05d}.dcm", secret, rules,
+                        keep_characteristics=keep_characteristics, allow_burned_in=allow_burned_in,
+                    )  # fmt: skip
+                    count += 1
+                except SeriesError:
+                    refused += 1
+            update(k + 1, len(found.series), "")
+    console.say(
+        f"{count} files are in {out}; {refused} were left out because they cannot be read or may "
+        "show burned-in text. Pixels were not looked at: check some images before you share them."
+    )
+
+
+def audit_folder(folder: Path, dicom: str) -> None:
+    """Search, say what was found, and exit with 1 where anything was."""
+    if not folder.is_dir():
+        raise UserError(f"There is no folder {folder}. Give what `build` or `train` wrote.")
+    with opened(dicom) as source, console.progress_bar("Reading headers") as update:
+        found = scan(source.folder, update, source.files, source.unpacked)
+        names, short = identifiers(file for files in found.series.values() for file in files)
+    result = audit(folder, names, short)
+    console.say(
+        f"{result.num_identifiers} identifiers were looked for in {result.num_files} files; "
+        f"{result.num_short} were too short to look for."
+    )
+    for hit in result.hits:
+        console.say(f"  {hit.file}: {hit.keyword}")
+    if result.hits:
+        console.say(f"{len(result.hits)} hit(s): do not pass this folder on.")
+        sys.exit(1)
+    console.say("No identifier was found.")
+
+
+def inspect(data_dir: Path, out: Path | None) -> None:
+    """Draw what is in the shards on one page."""
+    import tensorflow_datasets as tfds
+
+    facts = read_cohort(data_dir)
+    config = facts["fingerprint"]["config"]
+    (folder, *others) = [p.parent for p in data_dir.glob("*/*/dataset_info.json")] or [None]
+    if folder is None or others:
+        raise UserError(f"There is no built cohort in {data_dir}. Give the folder of `build`.")
+    data = tfds.builder_from_directory(folder).as_dataset(split="all")
+    records = ({**r, "joint_id": r["joint_id"].decode()} for r in tfds.as_numpy(data))
+    try:
+        quality = pd.read_csv(data_dir / QUALITY_NAME)
+    except (OSError, ValueError):
+        raise UserError(
+            f"There is no {data_dir / QUALITY_NAME}. Build the cohort again with --overwrite."
+        ) from None
+    page = draw_page(
+        f"Cohort {config['name']}", records, quality, tuple(config["classes"]), _WINDOW
+    )
+    out = out or data_dir / "inspect.html"
+    with replacing(out) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    console.say(f"What will be trained on is shown in {out}.")

@@ -1,0 +1,83 @@
+"""The results of `msk-jax predict` as DICOM objects, in a folder or sent to a server."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from msk_jax.data.dicomweb import Server, store
+from msk_jax.data.headers import quiet, read_header
+from msk_jax.reports.dicom import (
+    Finding,
+    ModelIdentity,
+    checkpoint_sha256,
+    highdicom_module,
+    measurement_report,
+    secondary_capture,
+    write,
+)
+
+FOLDER_NAME = "dicom"
+
+
+@dataclass(frozen=True)
+class DicomResults:
+    """Where results go. They carry the identity of the patient, unlike all else in the folder."""
+
+    folder: Path
+    model: ModelIdentity
+    server: Server | None
+
+    @classmethod
+    def of(cls, out: Path, experiment: str, checkpoint: Path, address: str) -> "DicomResults":
+        """For the networks in a checkpoint folder; `address` is that of a server, or ''.
+
+        Raises:
+          UserError: a package that is needed is not installed, or the address is none.
+        """
+        highdicom_module()
+        server = Server.at(address) if address else None
+        if server is not None:
+            server.client()
+        model = ModelIdentity(experiment, version("msk_jax"), checkpoint_sha256(checkpoint))
+        return cls(out / FOLDER_NAME, model, server)
+
+    @quiet
+    def write(
+        self, files: Sequence[Path], table: pd.DataFrame, finding: str, picture: Path, name: str
+    ) -> None:
+        """A measurement report and the heat map's picture of one series.
+
+        Args:
+          files: of the series.
+          table: its predictions, see `evaluation.predictions`.
+          finding: what the probabilities are of.
+          picture: PNG of the heat map.
+          name: of the series' files, a pseudonym.
+
+        Raises:
+          UserError: a header lacks what DICOM wants, or the server refuses.
+        """
+        sources = [read_header(file) for file in files]
+        findings = []
+        for row in table[table["level"].isin(("joint", "patient"))].itertuples():
+            side = row.unit_id.rsplit("/", 1)[-1] if row.level == "joint" else ""
+            site = row.level if row.level == "joint" else ""
+            findings.append(Finding(finding, row.prob, site, side))
+        with Image.open(picture) as opened:
+            pixels = np.asarray(opened.convert("RGB"))
+        self.folder.mkdir(exist_ok=True)
+        objects = {
+            "report": measurement_report(sources, findings, self.model),
+            "heatmap": secondary_capture(sources, pixels, f"heat map, {finding}", self.model),
+        }
+        written = []
+        for kind, dataset in objects.items():
+            written.append(self.folder / f"{name}_{kind}.dcm")
+            write(dataset, written[-1])
+        if self.server is not None:
+            store(self.server, written)

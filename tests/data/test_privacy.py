@@ -1,0 +1,158 @@
+"""Nobody is named: de-identified copies, the audit of what was built, the draft of a manifest."""
+
+import csv
+import gzip
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.uid import SecondaryCaptureImageStorage
+
+from msk_jax.data.anonymise import basic_profile, deidentify, deidentify_file, keyed_uid
+from msk_jax.data.audit import audit, identifiers
+from msk_jax.data.deidentify import pseudonym
+from msk_jax.data.dicom import scan
+from msk_jax.data.draft import draft_rows, write_draft
+from msk_jax.data.geometry import SeriesError
+from msk_jax.data.volume import read_volume
+from msk_jax.verbs import cohort as verb
+
+from .ct_files import ramp, rewrite, write_ct
+
+KEY = b"0123456789abcdef"
+
+
+@pytest.fixture(scope="module")
+def rules():
+    pytest.importorskip("dicomanonymizer", reason="dicom-anonymizer is not installed")
+    return basic_profile()
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A series full of names: plain, nested, private, in a curve and an overlay."""
+    step = Dataset()
+    step.ScheduledPerformingPhysicianName = "Nested^Nora"
+    step.ReferencedSOPInstanceUID = "1.2.3.4711"
+    files = write_ct(tmp_path / "ct", ramp(), patient_id="KLINIK-1")
+    for file in files:
+        rewrite(
+            file, StudyDate="20200229", StudyTime="101112", AcquisitionDateTime="20200301101112.5",
+            ReferringPhysicianName="Ref^Rita", PatientComments="lives in Exampletown",
+            SeriesDescription="for Mrs Doe", RequestAttributesSequence=Sequence([step]),
+            StudyID="S-4711-X",
+        )  # fmt: skip
+        data = pydicom.dcmread(file)
+        data.private_block(0x11, "MAKER", create=True).add_new(1, "LO", "Private^Paula")
+        data.add_new(0x60004000, "LT", "Overlay of Olga")
+        data.save_as(file)
+    return files
+
+
+def words_in(file) -> bytes:
+    return file.read_bytes().split(b"DICM", 1)[1]
+
+
+def test_nothing_of_the_patient_is_left(files, rules, tmp_path):
+    for k, file in enumerate(files):
+        deidentify_file(file, tmp_path / "out" / f"{k}", KEY, rules)
+    names, _ = identifiers(files)
+    for file in (tmp_path / "out").iterdir():
+        for word in (b"KLINIK", b"Doe", b"Rita", b"Nested", b"Nora", b"Paula", b"Olga", b"4711",
+                     b"Exampletown", b"Hospital", b"20200229", b"19810203"):  # fmt: skip
+            assert word not in words_in(file), word
+        assert not any(name in words_in(file) for name in names)
+    copy = pydicom.dcmread(tmp_path / "out" / "0")
+    assert copy.PatientID == copy.PatientName == pseudonym("KLINIK-1", KEY)
+    assert copy.PatientIdentityRemoved == "YES" and "PatientAge" not in copy
+    assert [c.CodeValue for c in copy.DeidentificationMethodCodeSequence] == ["113100", "113107"]
+
+
+def test_pixels_geometry_and_belonging_are_kept(files, rules, tmp_path):
+    for k, file in enumerate(files):
+        deidentify_file(file, tmp_path / "out" / f"{k}", KEY, rules)
+    volume, before = read_volume((tmp_path / "out").iterdir()), read_volume(files)
+    assert np.array_equal(volume.voxels, before.voxels)
+    assert (volume.spacing_mm, volume.origin_mm) == (before.spacing_mm, before.origin_mm)
+    assert volume.series_uid == keyed_uid(before.series_uid, KEY) != before.series_uid
+    assert volume.series_uid != keyed_uid(before.series_uid, b"another key 1234")
+
+
+def test_dates_of_a_patient_move_together(files, rules):
+    before = pydicom.dcmread(files[0])
+    after = deidentify(before, KEY, rules, keep_characteristics=True)
+    moved = [np.datetime64(f"{d[:4]}-{d[4:6]}-{d[6:8]}")
+             for d in (after.StudyDate, after.AcquisitionDateTime)]  # fmt: skip
+    assert moved[1] - moved[0] == np.timedelta64(1, "D")  # 29 February to 1 March
+    assert after.AcquisitionDateTime.endswith("101112.5") and after.StudyTime == "101112"
+    shift = np.datetime64("2020-02-29") - moved[0]
+    assert np.timedelta64(1, "D") <= shift <= np.timedelta64(3650, "D")
+    assert after.PatientAge == "045Y" and before.PatientName == "Doe^KLINIK-1"
+
+
+@pytest.mark.parametrize(
+    ("tags", "refused"),
+    [
+        ({"BurnedInAnnotation": "YES"}, True),
+        ({"SOPClassUID": SecondaryCaptureImageStorage}, True),
+        ({"SOPClassUID": SecondaryCaptureImageStorage, "BurnedInAnnotation": "NO"}, False),
+        ({}, False),
+    ],
+)
+def test_burned_in_text(files, rules, tags, refused):
+    rewrite(files[0], **tags)
+    data = pydicom.dcmread(files[0])
+    if refused:
+        with pytest.raises(SeriesError, match="burned-in annotation"):
+            deidentify(data, KEY, rules)
+    assert deidentify(data, KEY, rules, allow_burned_in=True).PatientIdentityRemoved == "YES"
+
+
+@pytest.mark.parametrize("where", ["plain.log", "deep/shard", "name", "packed.gz", "packed.npz"])
+def test_audit_finds_what_should_not_be_there(files, tmp_path, where):
+    folder = tmp_path / "data"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "clean.json").write_text('{"patient": "P-0123456789ab"}')
+    text = b"\x00binary\xff" * 9 + b"ACC4711" + b"\x00" * 9
+    if where == "name":
+        (folder / "Doe^KLINIK-1.png").write_bytes(b"x")
+    elif where.endswith(".gz"):
+        (folder / where).write_bytes(gzip.compress(text))
+    elif where.endswith(".npz"):
+        np.savez_compressed(folder / where, a=np.frombuffer(text, np.uint8))
+    else:
+        (folder / where).write_bytes(text)
+    names, short = identifiers(files)
+    found = audit(folder, names, short)
+    (hit,) = {hit.keyword for hit in found.hits}
+    assert hit == ("PatientName" if where == "name" else "AccessionNumber")
+    assert "ACC4711" not in str(found.hits) and found.num_short > 0
+    with pytest.raises(SystemExit) as left:
+        verb.audit_folder(folder, str(files[0].parent))
+    assert left.value.code == 1
+
+
+def test_audit_of_a_clean_folder(files, tmp_path, capsys):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "cohort.json").write_text('{"patients": 7}')
+    verb.audit_folder(tmp_path / "data", str(files[0].parent))
+    assert "No identifier was found" in capsys.readouterr().out
+
+
+def test_draft_lists_series_and_defuses_headers(tmp_path):
+    evil = '=HYPERLINK("http://evil","x")'
+    write_ct(tmp_path / "in" / "a", ramp(), patient_id="A")
+    for file in write_ct(tmp_path / "in" / "b", ramp(), patient_id="B", series="mr"):
+        rewrite(file, Modality="MR", SeriesDescription=evil, EchoTime=12, RepetitionTime=600,
+                ScanningSequence="SE", SliceThickness=4)  # fmt: skip
+    (tmp_path / "in" / "c.png").write_bytes(b"")
+    write_draft(tmp_path / "m.csv", draft_rows(scan(tmp_path / "in")))
+    with (tmp_path / "m.csv").open() as file:
+        rows = sorted(csv.DictReader(file), key=lambda row: row["patient_id"])
+    assert [row["path"] for row in rows] == ["c.png", "", ""]
+    assert (rows[1]["age"], rows[1]["sex"], rows[1]["x_plane"]) == ("45", "F", "axial")
+    assert (rows[2]["x_sequence"], rows[2]["x_confidence"]) == ("T1", "medium")
+    assert rows[2]["x_description"] == f"'{evil}"
+    assert all(row["label"] == row["side"] == "" for row in rows)
