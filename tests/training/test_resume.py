@@ -1,6 +1,7 @@
 """A run killed in mid-epoch and started again ends as one that was not, bit for bit."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import time
 
 import pytest
 
+from msk_jax.training import watch
 from msk_jax.training.checkpoints import Checkpoints
 from tests.conftest import REPOSITORY, TINY
 from tests.verbs.conftest import verb
@@ -75,10 +77,15 @@ def unbroken(shards, tmp_path_factory):
     return workdir
 
 
-def test_a_run_killed_twice_ends_as_an_unbroken_one(shards, unbroken, tmp_path):
-    """In the first epoch, of which nothing is known yet, and in the second after the best one."""
+def test_a_run_broken_twice_ends_as_an_unbroken_one(shards, unbroken, tmp_path, monkeypatch):
+    """Asked to stop in the first epoch, of which nothing is known yet; then killed without a word
+    in the second epoch after the best one.
+    """
     broken = tmp_path / "broken"
-    _train_and_kill(shards, broken, after_step=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(watch.Pace, "step", lambda pace: os.kill(os.getpid(), signal.SIGTERM))
+        verb(*_command(shards, broken), status=143)
+    assert _checkpoint(broken, "last")[0] == 1
     best_step = STEPS_PER_EPOCH * BEST_EPOCH
     _train_and_kill(shards, broken, after_step=best_step + STEPS_PER_EPOCH + 1)
     # There is a best one to be carried over, and an epoch that was no better.
