@@ -68,10 +68,7 @@ def bootstrap_areas(
     place = np.empty(len(with_positive), int)
     place[np.argsort(~with_positive, kind="stable")] = np.arange(len(place))
     sizes = tuple(int(s) for s in (with_positive.sum(), (~with_positive).sum()) if s)
-    order = np.argsort(scores, axis=1, kind="stable")
-    ordered = np.take_along_axis(scores, order, axis=1)
-    starts = np.diff(ordered, axis=1, prepend=-np.inf) != 0
-    ranked = (jnp.asarray(place[member[order]]), jnp.asarray(labels[order]), jnp.asarray(starts))
+    ranked = _ranked(labels, scores, place[member])
     keys = jax.random.split(jax.random.key(seed), -(-samples // _LANES))
     lanes = min(samples, _LANES)
     drawn = np.concatenate([np.asarray(_drawn_areas(k, *ranked, sizes, lanes)) for k in keys])
@@ -90,6 +87,16 @@ def bootstrap_areas(
     return BootstrapAreas(
         tuple(figures[: len(scores)]), figures[len(scores)] if len(scores) > 1 else None
     )
+
+
+def _ranked(
+    labels: np.ndarray, scores: np.ndarray, patient: np.ndarray
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Patient, label and whether a new score starts, cases by ascending score [scores, cases]."""
+    order = np.argsort(scores, axis=1, kind="stable")
+    ordered = np.take_along_axis(scores, order, axis=1)
+    starts = np.diff(ordered, axis=1, prepend=-np.inf) != 0
+    return jnp.asarray(patient[order]), jnp.asarray(labels[order]), jnp.asarray(starts)
 
 
 def _with_difference(areas: np.ndarray) -> np.ndarray:

@@ -68,12 +68,7 @@ def decision_curve(
     if not len(labels):
         raise ValueError("A decision curve needs a case.")
     odds = grid / (1 - grid)
-    # What a case adds at each threshold where it is called [cases, points].
-    worth = np.where(labels[:, None], 1.0, -odds)
-    gains = [worth * (probs[:, None] >= grid)]
-    if other is not None:
-        gains.append(gains[0] - worth * (check_probabilities(labels, other)[1][:, None] >= grid))
-    together = np.concatenate(gains, axis=1)
+    together, parts = _gains(labels, probs, other, grid), 1 if other is None else 2
 
     def statistic(weights: np.ndarray) -> np.ndarray:
         return weights @ together / weights.sum(axis=1, keepdims=True)
@@ -81,8 +76,8 @@ def decision_curve(
     units = np.arange(len(labels)) if clusters is None else np.asarray(clusters)
     options = {"samples": samples, "seed": seed, "confidence": confidence}
     bounds = cluster_bootstrap(units, statistic, **options)
-    values = np.split(together.mean(axis=0), len(gains))
-    lows, highs = (np.split(b, len(gains)) for b in (bounds.low, bounds.high))
+    values = np.split(together.mean(axis=0), parts)
+    lows, highs = (np.split(b, parts) for b in (bounds.low, bounds.high))
     prevalence = labels.mean()
     treat_all = prevalence - (1 - prevalence) * odds
     compared = {}
@@ -99,3 +94,15 @@ def decision_curve(
         avoided=(values[0] - treat_all) / odds,
         **compared,
     )
+
+
+def _gains(
+    labels: np.ndarray, probs: np.ndarray, other: np.ndarray | None, grid: np.ndarray
+) -> np.ndarray:
+    """What each case adds to the net benefit, and to the difference of two [cases, columns]."""
+    worth = np.where(labels[:, None], 1.0, -grid / (1 - grid))
+    gain = worth * (probs[:, None] >= grid)
+    if other is None:
+        return gain
+    second = check_probabilities(labels, other)[1]
+    return np.c_[gain, gain - worth * (second[:, None] >= grid)]

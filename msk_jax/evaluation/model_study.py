@@ -102,11 +102,11 @@ def evaluate_model(
         "roc": _roc(labels, probs),
         "calibration": _calibration(labels, probs, settings),
     }
+    second = None
     if other is not None:
         second = match_cases(cases, other, "The second file")
         result["comparison"] = _comparison(labels, probs, second, patients, threshold, settings)
     if decisions:
-        second = None if other is None else second
         curve = decision_curve(labels, probs, patients, other=second, **options)
         result["decision_curve"] = _lists(curve)
     if by:

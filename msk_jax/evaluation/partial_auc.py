@@ -28,7 +28,7 @@ def partial_auc(
     Args:
       labels: 0 or 1 [cases].
       scores: [cases].
-      low: lower end of the part, 0 <= low < high <= 1.
+      low: lower end of the part.
       high: upper end.
       focus: what `low` and `high` bound.
       clusters: patient of each case, for the bootstrap; patients with and without a positive case
@@ -48,39 +48,31 @@ def partial_auc(
     method = "bootstrap" if clusters is None else "patient-clustered bootstrap"
     if labels.all() or not labels.any():
         return missing(method, "An ROC curve needs both classes.")
-    # By specificity the curve is read over 1 - specificity; by sensitivity with the axes turned.
-    if focus == "specificity":
-        grid_low, grid_high = 1.0 - high, 1.0 - low
-    else:
-        grid_low, grid_high = low, high
+    # The axis that is bounded: 1 - specificity, or sensitivity with the axes turned.
+    ends = (1.0 - high, 1.0 - low) if focus == "specificity" else (low, high)
 
-    def statistic(weights: np.ndarray) -> np.ndarray:
+    def statistic(weights: np.ndarray) -> np.ndarray | list[float]:
         fpr, tpr = weighted_curve(labels, scores, weights)
         if focus == "sensitivity":
             fpr, tpr = tpr, 1.0 - fpr
-        return np.array([_area(*xy, grid_low, grid_high) for xy in zip(fpr, tpr, strict=True)])
-
-    def scaled(area: np.ndarray) -> np.ndarray:
-        if not corrected:
-            return area
-        whole = grid_high - grid_low
-        chance = whole * (grid_high + grid_low) / 2
-        if focus == "sensitivity":
-            chance = whole - chance
-        return (1 + (area - chance) / (whole - chance)) / 2
+        areas = [_area(*xy, *ends) for xy in zip(fpr, tpr, strict=True)]
+        return _corrected(np.array(areas), *ends, focus) if corrected else areas
 
     units = np.arange(len(labels)) if clusters is None else np.asarray(clusters)
-    bounds = cluster_bootstrap(
-        units,
-        lambda weights: scaled(statistic(weights)),
-        samples=samples,
-        seed=seed,
-        confidence=confidence,
-        strata=np.isin(units, np.unique(units[labels])),
-        interval=interval,
-    )
-    value = scaled(statistic(np.ones((1, len(labels)))))[0]
+    strata = np.isin(units, np.unique(units[labels]))
+    options = {"samples": samples, "seed": seed, "confidence": confidence}
+    bounds = cluster_bootstrap(units, statistic, strata=strata, interval=interval, **options)
+    value = statistic(np.ones((1, len(labels))))[0]
     return bootstrap_figure(value, bounds.low[0], bounds.high[0], f"{method}, {interval}")
+
+
+def _corrected(area: np.ndarray, low: float, high: float, focus: str) -> np.ndarray:
+    """McClish's correction of areas between two values of the axis that is bounded."""
+    whole = high - low
+    chance = whole * (high + low) / 2
+    if focus == "sensitivity":
+        chance = whole - chance
+    return (1 + (area - chance) / (whole - chance)) / 2
 
 
 def _area(x: np.ndarray, y: np.ndarray, low: float, high: float) -> float:

@@ -76,15 +76,20 @@ def cluster_bootstrap(
     if interval == "percentile":
         return percentile_bounds(drawn, confidence)
     observed = np.asarray(statistic(np.ones((1, len(member)))), float).reshape(-1)
-    left_out = np.concatenate(
-        [
-            np.asarray(statistic((np.arange(start, stop)[:, None] != member).astype(float)), float)
-            .reshape(stop - start, -1)
-            for start in range(0, len(names), block)
-            for stop in [min(start + block, len(names))]
-        ]
-    )  # fmt: skip
+    left_out = _left_out(member, len(names), block, statistic)
     return bca_bounds(drawn, observed, left_out, confidence)
+
+
+def _left_out(
+    member: np.ndarray, clusters: int, block: int, statistic: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Values without each cluster in turn [clusters, columns]."""
+    values = []
+    for start in range(0, clusters, block):
+        gone = np.arange(start, min(start + block, clusters))
+        kept = (gone[:, None] != member).astype(float)
+        values.append(np.asarray(statistic(kept), float).reshape(len(gone), -1))
+    return np.concatenate(values)
 
 
 def _strata_of_clusters(

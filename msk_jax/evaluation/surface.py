@@ -80,12 +80,9 @@ def surface_distances(
     tolerance_mm: float = 1.0,
     convention: Convention = "surfel",
 ) -> SurfaceDistances:
-    """Distances between surfaces in mm.
+    """Distances between surfaces in mm of masks and spacing as in `overlap`.
 
     Args:
-      mask: bool, 2-D or 3-D.
-      reference: bool, of the same shape.
-      spacing: of the voxels, mm along each axis.
       tolerance_mm: of the normalised surface distance.
       convention: "surfel": surface elements between voxels, weighed by their area (3-D) or length,
         percentile per direction, as in surface-distance. "boundary": voxels of the mask with a
@@ -93,24 +90,23 @@ def surface_distances(
         boundary voxels, the percentile of both directions together. The three differ by up to a
         voxel; say which.
 
-    A surface at the image's rim counts: outside the image is background.
+    Outside the image is background.
 
     Raises:
       ValueError: as `overlap`, or a negative tolerance.
 
-    Source: S. Nikolov et al., J Med Internet Res 2021;23:e26151 (surfels, NSD); L. Maier-Hein et
-    al., Nat Methods 2024;21:195.
+    Source: S. Nikolov et al., J Med Internet Res 2021;23:e26151.
     """
     mask, reference = _checked(mask, reference, spacing)
     if tolerance_mm < 0:
         raise ValueError(f"A tolerance of {tolerance_mm} mm cannot be.")
     if not (mask.any() and reference.any()):
         nsd = float(not (mask.any() or reference.any()))
-        why = "Both masks are empty." if nsd else "One mask is empty."
+        why = f"{'Both masks are' if nsd else 'One mask is'} empty."
         return SurfaceDistances(None, None, None, None, nsd, convention, why)
-    both = mask | reference
     # What lies further than a voxel from either mask cannot be surface.
-    box = tuple(slice(max(where.min() - 1, 0), where.max() + 2) for where in np.nonzero(both))
+    both = np.nonzero(mask | reference)
+    box = tuple(slice(max(where.min() - 1, 0), where.max() + 2) for where in both)
     mask, reference = np.pad(mask[box], 1), np.pad(reference[box], 1)
     find = _surfels if convention == "surfel" else _boundary
     (points, weight), (others, other_weight) = (find(m, spacing) for m in (mask, reference))

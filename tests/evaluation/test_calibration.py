@@ -33,9 +33,9 @@ def test_lines_as_r_fits_them():
         ("slope", 0.8902676843233, 0.668394511243),
         ("in_the_large", 0.0804295711742, 0.731854068436),
     ):
-        assert result[name].value == pytest.approx(value, abs=1e-9)
+        assert result[name].value == pytest.approx(value, abs=1e-8)
         # R stops where the deviance is still, which leaves 1e-5 in the standard errors.
-        assert result[name].high == pytest.approx(value + z * error, abs=3e-5)
+        assert result[name].high == pytest.approx(value + z * error, abs=5e-5)
 
 
 def test_lines_beside_statsmodels_with_clusters(cases, need):

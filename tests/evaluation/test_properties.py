@@ -20,7 +20,7 @@ from msk_jax.evaluation.roc_comparison import permutation_test, roc_areas
 from msk_jax.evaluation.subgroups import gap
 from msk_jax.evaluation.surface import overlap, surface_distances
 
-quick = settings(max_examples=40, deadline=None, derandomize=True)
+quick = settings(max_examples=25, deadline=None, derandomize=True)
 
 # Scores on a coarse grid, so that ties are common.
 case = st.tuples(st.booleans(), st.integers(0, 8), st.integers(0, 8))

@@ -125,17 +125,14 @@ def obuchowski_rockette(
     shape = ratings.shape[:2]
     rows = ratings.reshape(-1, ratings.shape[2])
     accuracy = accuracies(truth, rows, measure).reshape(shape)
-    if not np.isfinite(accuracy).all():
-        i, j = np.argwhere(~np.isfinite(accuracy))[0]
+    for i, j in np.argwhere(~np.isfinite(accuracy)):
         raise ValueError(
             f"Reader {reader_names[j]} has read too few cases in modality {modality_names[i]} for "
-            f"{measure}: it needs cases of " + ("both classes." if measure == "auc" else "a kind.")
+            f"{measure}."
         )
     spread = covariance(truth, rows, measure, method).reshape(*shape, *shape)
     if not np.isfinite(spread).all():
-        raise ValueError(
-            "The covariance has no estimate: a reader has fewer than two cases of a kind."
-        )
+        raise ValueError("A reader has fewer than two cases of a kind, which leaves no covariance.")
     components = _components(accuracy, spread)
     statistic, df1, df2, p, error = _global_test(accuracy, components, random)
     df = df2 if random != "cases" else None

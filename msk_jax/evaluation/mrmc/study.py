@@ -100,11 +100,11 @@ def _group(study: Ratings, settings: MrmcSettings) -> dict[str, Any]:
     if len(study.readers) == 1 and random != "cases":
         random = "cases"
         why = "The group is one reader, so the figures speak of that reader alone."
+    readers = list(study.readers)
     try:
-        return {"readers": list(study.readers), "why": why, **to_plain(_result(study, settings,
-                random))}  # fmt: skip
+        return {"readers": readers, "why": why, **to_plain(_result(study, settings, random))}
     except ValueError as error:
-        return {"readers": list(study.readers), "why": str(error)}
+        return {"readers": readers, "why": str(error)}
 
 
 def design(ratings: np.ndarray) -> str:
@@ -114,10 +114,10 @@ def design(ratings: np.ndarray) -> str:
         return "factorial: every reader read every case in every modality"
     by_reader, by_modality = read.any(axis=0), read.any(axis=1)
     if (read == by_reader[None]).all():
-        sets = {row.tobytes() for row in by_reader}
-        if all(not (a & b).any() for i, a in enumerate(by_reader) for b in by_reader[:i]):
-            return "cases nested in readers"
-        if by_reader.sum(axis=0).max() * len(sets) == len(by_reader):
+        sets = {row.tobytes(): row for row in by_reader}
+        if (np.sum(list(sets.values()), axis=0) <= 1).all():
+            if len(sets) == len(by_reader):
+                return "cases nested in readers"
             return "split plot: groups of readers, each with cases of its own"
     if (read == by_modality[:, None]).all() and not (by_modality.sum(axis=0) > 1).any():
         return "cases nested in modalities"

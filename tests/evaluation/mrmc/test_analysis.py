@@ -11,6 +11,7 @@ from msk_jax.evaluation.mrmc.analysis import (
 from msk_jax.evaluation.mrmc.covariance import accuracies, covariance
 from msk_jax.evaluation.mrmc.simulation import RoeMetz
 from msk_jax.evaluation.mrmc.sizing import cases_needed, power
+from msk_jax.evaluation.mrmc.study import design
 
 # Van Dyke's study (5 readers, 2 modalities, 114 cases) as the MRMCaov user guide (version 0.3.0,
 # B. J. Smith and S. L. Hillis) prints it: areas of the readers, components, tests.
@@ -150,6 +151,21 @@ def test_split_plot_uses_what_groups_share(study):
     assert unbiased.components.error == pytest.approx(
         obuchowski_rockette(truth, ratings, method="unbiased").components.error
     )
+
+
+def test_designs_have_names():
+    whole = np.ones((2, 4, 8))
+    assert design(whole).startswith("factorial")
+    cases = np.arange(8)
+    for owner, name in (
+        (cases // 2 == np.arange(4)[:, None], "cases nested in readers"),
+        (cases // 4 == np.arange(4)[:, None] // 2, "split plot"),
+    ):
+        assert design(np.where(owner, whole, np.nan)).startswith(name)
+    by_modality = cases // 4 == np.arange(2)[:, None, None]
+    assert design(np.where(by_modality, whole, np.nan)) == "cases nested in modalities"
+    whole[0, 0, 0] = np.nan
+    assert design(whole).startswith("unbalanced")
 
 
 def test_null_studies_are_rejected_at_the_level():
