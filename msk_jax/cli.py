@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
 import tyro
 
 from msk_jax import experiment as catalogue
@@ -68,6 +69,8 @@ def main(args: Sequence[str] | None = None) -> None:
                 "run the same command again."
             )
         _leave(f"{where} could not be read or written ({what}). Check the path and its rights.")
+    except jax.errors.JaxRuntimeError as error:
+        _leave_device(error)
     except KeyboardInterrupt:
         print("Stopped. Run the same command again to go on.", file=sys.stderr)
         sys.exit(130)
@@ -75,11 +78,22 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def _cache_compilations() -> None:
     """Let a verb reuse what an earlier one compiled, unless the user has set another place."""
-    import jax
-
     if jax.config.jax_compilation_cache_dir is None:
         home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
         jax.config.update("jax_compilation_cache_dir", str(home / "msk_jax" / "xla"))
+
+
+def _leave_device(error: Exception) -> None:
+    """What the device or another host refused, in a sentence; anything else is a fault of ours."""
+    reason = str(error).strip().splitlines()[0][:200]
+    if "RESOURCE_EXHAUSTED" in reason or "memory" in reason.lower():
+        _leave(
+            f"The device has too little memory ({reason}). Lower --batch-size, or give --bf16, "
+            "--remat or --accumulate."
+        )
+    if jax.process_count() > 1:
+        _leave(f"Another host was lost ({reason}). Run the same command on all of them to go on.")
+    raise error
 
 
 def _leave(sentence: str) -> None:

@@ -183,36 +183,35 @@ class ShardedCohort:
         epoch, skip = divmod(first_step, steps_per_epoch)
         while True:
             order = int(np.random.SeedSequence((*seed, epoch)).generate_state(1)[0] >> 1)
-            data = self._in_order(stacks, order, balanced)
+            data = self._in_order(stacks, order, balanced, batch_size)
             data = data.batch(batch_size, drop_remainder=True).take(steps_per_epoch).skip(skip)
             batches = self._guarded(data.prefetch(tf.data.AUTOTUNE).as_numpy_iterator())
-            found = skip
-            for batch in batches:
-                found += 1
-                yield batch
-            if found < steps_per_epoch:
-                raise UserError(
-                    f"The share of host {self._host + 1} of {self._num_hosts} lacks training "
-                    "stacks, or those of a class. Start fewer hosts or build with fewer folds."
-                )
+            yield from batches
             epoch, skip = epoch + 1, 0
 
-    def _in_order(self, stacks, seed: int, balanced: bool):
+    def _in_order(self, stacks, seed: int, balanced: bool, batch_size: int):
         """One epoch's order of the stacks, without end where some are needed more than once."""
         import tensorflow as tf
 
-        def shuffled(data):
-            return data.shuffle(_SHUFFLE_STACKS, seed=seed, reshuffle_each_iteration=False)
+        def shuffled(data, within=_SHUFFLE_STACKS):
+            return data.shuffle(within, seed=seed, reshuffle_each_iteration=False)
 
         if not balanced:
             # Hosts whose share is smaller than others' begin again, so that all reach the end.
             return shuffled(stacks) if self._num_hosts == 1 else shuffled(stacks).repeat()
         classes = sorted({int(label) for joint in self.joints for label in joint["stack_labels"]})
         each = [shuffled(stacks.filter(lambda s, c=c: s["label"] == c)).repeat() for c in classes]
-        return tf.data.Dataset.choose_from_datasets(each, tf.data.Dataset.range(len(each)).repeat())
+        turns = tf.data.Dataset.range(len(each)).repeat()
+        # In turn, so that every batch has its share, but in no order that mixtures could follow.
+        return shuffled(tf.data.Dataset.choose_from_datasets(each, turns), within=batch_size)
 
     def steps_per_epoch(self, patients: set[str], batch_size: int) -> int:
-        """Full batches in the stacks of these patients; UserError where there is none."""
+        """Full batches in the stacks of these patients.
+
+        Raises:
+            UserError: there is none, or a host's share of the records lacks stacks of a class.
+        """
+        self._check_shares(patients)
         count = len(self.table(patients).label)
         if count < batch_size:
             raise UserError(
@@ -220,6 +219,20 @@ class ShardedCohort:
                 "Lower --batch-size or build with another --num-folds."
             )
         return count // batch_size
+
+    def _check_shares(self, patients: set[str]) -> None:
+        """Every host looks at all shares, so that all of them refuse alike."""
+        if self._num_hosts == 1:
+            return
+        shares = np.array_split(np.arange(len(self.joints)), self._num_hosts)
+        wanted = set(self.table(patients).label.tolist())
+        for host, share in enumerate(shares):
+            mine = [self.joints[k] for k in share if self.joints[k]["patient_id"] in patients]
+            if {int(label) for joint in mine for label in joint["stack_labels"]} != wanted:
+                raise UserError(
+                    f"The share of host {host + 1} of {self._num_hosts} lacks training stacks of "
+                    "a class. Start fewer hosts."
+                )
 
 
 class _Batches:

@@ -58,6 +58,11 @@ class Checkpoints:
         )
         self._guard(lambda: self._manager.save(step, args=args))
 
+    def forget_after(self, step: int) -> None:
+        """Delete what is newer than `step`."""
+        for newer in [found for found in self._manager.all_steps() if found > step]:
+            self._manager.delete(newer)
+
     def latest(self) -> int | None:
         """The newest step, or None."""
         return self._manager.latest_step()

@@ -68,7 +68,9 @@ def step_cost(compiled: jax.stages.Compiled, state: Any) -> StepCost:
     return StepCost(
         state_bytes=state_bytes,
         batch_bytes=max(found.argument_size_in_bytes - state_bytes, 0),
-        working_bytes=found.temp_size_in_bytes,
+        # The new state takes the place of the old; what else comes out has a place of its own.
+        working_bytes=found.temp_size_in_bytes
+        + max(found.output_size_in_bytes - found.alias_size_in_bytes, 0),
     )
 
 

@@ -25,9 +25,13 @@ from msk_jax.training.optimiser import learning_rate_schedule, make_optimiser
 from msk_jax.training.recipe import Recipe
 from msk_jax.training.records import Board, History, NoRecords
 from msk_jax.training.step import StepSettings, TrainState, first_state
-from msk_jax.training.watch import NOTHING_MORE, Pace, Watching, noting_sigterm
+from msk_jax.training.watch import NOTHING_MORE, Pace, Trace, Watching
 
 Progress = Callable[[int, int, str], None]
+_STEPS_AHEAD = 2
+"""Steps that may be on their way while the next batch is fetched: few, so that a stop is prompt."""
+_AGREE_EVERY = 10
+"""Steps between two moments when several hosts ask each other whether to stop."""
 
 
 # What a checkpoint says of its `Course`.
@@ -108,6 +112,7 @@ class Trainer:
         settings: dict,
         progress: Progress,
         watching: Watching = NOTHING_MORE,
+        asked_to_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         """Train into `folder`, going on from its last checkpoint; returns at once when finished.
 
@@ -115,13 +120,14 @@ class Trainer:
             Stopped: SIGTERM came; where the run stands is saved.
             UserError: the loss is no longer finite, or nothing can be written.
         """
-        if (folder / "finished.json").exists():
+        finished = (folder / "finished.json").exists()
+        parallel.check_same_on_all([split, finished], "finished folds")
+        if finished:
             return
         folder.mkdir(parents=True, exist_ok=True)
         with (
             Checkpoints(folder / "last", keep=2) as last,
             Checkpoints(folder / "best", keep=2) as best,
-            noting_sigterm() as asked_to_stop,
         ):
             run = _Run(self, folder, data, train, validation, settings, last, best)
             run.resume(self.initial_state(split))
@@ -154,14 +160,22 @@ class _Run:
         self._pending = collections.deque()
         self._pace = Pace(self._recipe.batch_size)
         self._labels = data.table(validation).label
-        balanced = self._recipe.class_weights and self._recipe.sampling == "all"
-        self._weights = _class_weights(data.table(train).label, trainer.num_classes, balanced)
+        if self._recipe.monitor == "auc" and len(np.unique(self._labels)) < trainer.num_classes:
+            raise UserError(
+                "The validation patients do not show every class, so their AUC cannot pick an "
+                "epoch. Give --monitor loss or --monitor none, or build with other folds."
+            )
+        weighted = self._recipe.class_weights and self._recipe.sampling == "all"
+        self._weights = _class_weights(data.table(train).label, trainer.num_classes, weighted)
         self._rate = learning_rate_schedule(self._recipe, trainer.steps_per_epoch)
         self._total = self._recipe.epochs * trainer.steps_per_epoch
 
     def resume(self, state: TrainState) -> None:
         self._state = state
         step = self._last.latest()
+        parallel.check_same_on_all([step or 0], "checkpoint")
+        # What was best after it belongs to steps that are taken again, maybe by other hosts.
+        self._best.forget_after(step or 0)
         if step is not None:
             self._state = self._last.restore(step, state)
             course = self._last.settings(step, _COURSE)["course"]
@@ -183,25 +197,30 @@ class _Run:
             self._done,
             balanced=self._recipe.sampling == "balanced",
         )
-        trace = watching.trace()
-        while self._done < self._total and not self._stopped():
-            if trace is not None:
+        with Trace(watching.profile) as trace:
+            while self._done < self._total and not self._stopped():
                 trace.step(lambda: jax.block_until_ready(self._state))
-            self._step(batches)
-            end_of_epoch = self._done % steps == 0
-            stop = asked_to_stop(self._done)
-            if end_of_epoch or stop or (every and self._done % every == 0):
-                self._look_at_losses(all_of_them=True)
-                if end_of_epoch:
-                    self._end_epoch(watching)
-                self._save()
-            progress(self._done, self._total, self._note())
-            if stop and self._done < self._total:
-                self._last.wait()
-                raise Stopped(
-                    f"Asked to stop. Step {self._done} of {self._total} is saved in "
-                    f"{self._folder}. Run the same command again to go on."
-                )
+                self._step(batches)
+                end_of_epoch = self._done % steps == 0
+                stop = self._agreed(asked_to_stop)
+                if end_of_epoch or stop or (every and self._done % every == 0):
+                    self._look_at_losses(upto=0)
+                    if end_of_epoch:
+                        self._end_epoch(watching)
+                    self._save()
+                progress(self._done, self._total, self._note())
+                if stop and self._done < self._total:
+                    self._last.wait()
+                    raise Stopped(
+                        f"Asked to stop. Step {self._done} of {self._total} is saved in "
+                        f"{self._folder}. Run the same command again to go on."
+                    )
+
+    def _agreed(self, asked_to_stop: Callable[[], bool]) -> bool:
+        """Whether a host was asked to stop; several ask each other now and then, all at once."""
+        if jax.process_count() == 1:
+            return asked_to_stop()
+        return self._done % _AGREE_EVERY == 0 and parallel.any_host(asked_to_stop())
 
     def _step(self, batches: Iterator[dict[str, np.ndarray]]) -> None:
         with self._pace.input():
@@ -214,8 +233,7 @@ class _Run:
         self._state, metrics = self._trainer.step(self._state, batch)
         self._done += 1
         self._pending.append(_Pending(self._done, metrics["loss"], unit_ids))
-        # Hosts must find a fault at the same step, or one would wait for the other without end.
-        self._look_at_losses(all_of_them=jax.process_count() > 1 and self._done % 50 == 0)
+        self._look_at_losses(upto=_STEPS_AHEAD)
         self._pace.step()
 
     def _show(self, volumes: np.ndarray) -> None:
@@ -224,26 +242,28 @@ class _Run:
         middle = middle[..., middle.shape[-1] // 2, None]
         self._board.pictures(0, "train/middle_slices", np.asarray(middle))
 
-    def _look_at_losses(self, all_of_them: bool) -> None:
-        """Take up the losses that are there, or wait for all; stop where one is not finite."""
-        ready = jax.process_count() == 1
-        while self._pending and (all_of_them or (ready and self._pending[0].loss.is_ready())):
+    def _look_at_losses(self, upto: int) -> None:
+        """Wait for all losses but the newest `upto`; stop where one is not finite."""
+        while len(self._pending) > upto:
             pending = self._pending.popleft()
             loss = float(pending.loss)
             self._course.epoch_losses.append(loss)
             if not math.isfinite(loss):
-                self._give_up(pending)
+                units = pending.unit_ids.astype(str).tolist()
+                more = f" and {len(units) - 4} more" if len(units) > 4 else ""
+                self._give_up(
+                    f"The loss is no longer a finite number at step {pending.step}; its stacks "
+                    f"were {', '.join(units[:4])}{more}",
+                    {"step": pending.step, "unit_ids": units},
+                )
 
-    def _give_up(self, pending: _Pending) -> None:
+    def _give_up(self, fault: str, facts: dict) -> None:
         place = self._folder / "not_finite"
         with Checkpoints(place) as checkpoints:
-            checkpoints.save(self._done, self._state, self._settings)
-        units = ", ".join(pending.unit_ids.astype(str)[:4])
-        more = len(pending.unit_ids) - 4
+            checkpoints.save(self._done, self._state, {**self._settings, "not_finite": facts})
         raise UserError(
-            f"The loss is no longer a finite number at step {pending.step} in {self._folder}; its "
-            f"stacks were {units}{f' and {more} more' if more > 0 else ''}. The state is kept in "
-            f"{place}. Lower --learning-rate or --gradient-clip and give a new --workdir."
+            f"{fault}. The state is kept in {place}. Lower --learning-rate or --gradient-clip and "
+            "give a new --workdir."
         )
 
     def _note(self) -> str:
@@ -261,18 +281,24 @@ class _Run:
         self._last.save(self._done, self._state, {**self._settings, **course})
 
     def _end_epoch(self, watching: Watching) -> None:
+        pace = self._pace.figures()
         epoch = self._done // self._trainer.steps_per_epoch
         variables = self._state.variables
         here = parallel.on_this_host(variables)
         mine = self._trainer.predict(here, self._validation_batches)
-        figures = validation_figures(self._labels, parallel.gather_rows(mine))
+        probabilities = parallel.gather_rows(mine)
+        if not np.isfinite(probabilities).all():
+            self._give_up(
+                f"Validation gives no finite numbers after step {self._done}", {"step": self._done}
+            )
+        figures = validation_figures(self._labels, probabilities)
         train_loss = float(np.mean(self._course.epoch_losses))
         rate = float(self._rate(self._done - 1))
         self._history.add(self._done, epoch, "train", train_loss, math.nan, rate)
         self._history.add(self._done, epoch, "validation", figures["loss"], figures["auc"], rate)
         self._board.figures(self._done, {
             "train/loss": train_loss, "validation/loss": figures["loss"],
-            "validation/auc": figures["auc"], "learning_rate": rate, **self._pace.figures(),
+            "validation/auc": figures["auc"], "learning_rate": rate, **pace,
         })  # fmt: skip
         if watching.histograms:
             self._board.distributions(self._done, self._state.params)
@@ -300,9 +326,7 @@ class _Run:
             "best_step": self._course.best_step,
             "best": self._course.best,
         }
-        if jax.process_index() == 0:
-            write_json(self._folder / "finished.json", result)
-        parallel.wait_for_all(f"finished {self._folder}")
+        parallel.on_first_host(lambda: write_json(self._folder / "finished.json", result))
 
 
 def validation_figures(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
@@ -319,7 +343,7 @@ def validation_figures(labels: np.ndarray, probabilities: np.ndarray) -> dict[st
     return {"loss": loss, "auc": float(roc_auc_score(labels, scores, multi_class="ovr"))}
 
 
-def _class_weights(labels: np.ndarray, num_classes: int, balanced: bool) -> np.ndarray:
+def _class_weights(labels: np.ndarray, num_classes: int, weighted: bool) -> np.ndarray:
     counts = np.bincount(labels, minlength=num_classes)
     if not counts.all():
         raise UserError(
@@ -327,5 +351,5 @@ def _class_weights(labels: np.ndarray, num_classes: int, balanced: bool) -> np.n
             f"{num_classes}: there is nothing to tell apart. Check the labels of the manifest or "
             "build with other folds."
         )
-    weights = len(labels) / (num_classes * counts) if balanced else np.ones(num_classes)
+    weights = len(labels) / (num_classes * counts) if weighted else np.ones(num_classes)
     return weights.astype(np.float32)

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import optax
-from flax.traverse_util import path_aware_map
+from flax.traverse_util import flatten_dict, path_aware_map
 
 from msk_jax.errors import UserError
 from msk_jax.training.recipe import Recipe
@@ -49,12 +49,13 @@ def rate_factors(params: Any, rates: Sequence[tuple[str, float]]) -> Any:
         raise UserError(
             f"{error.pattern!r} in --rates is no regular expression: {error}."
         ) from None
-    uncovered = []
+    uncovered, used = [], set()
 
     def factor_of(path: tuple[str, ...], _) -> float:
         name = "/".join(path)
         for pattern, factor in patterns:
             if pattern.fullmatch(name):
+                used.add(pattern.pattern)
                 return float(factor)
         uncovered.append(name)
         return 0.0
@@ -65,14 +66,19 @@ def rate_factors(params: Any, rates: Sequence[tuple[str, float]]) -> Any:
             f"No pattern of --rates fits {len(uncovered)} of the parameters, as {uncovered[0]}. "
             'Add one, or end with ".*" 1 for all the rest.'
         )
+    idle = [pattern for pattern, _ in rates if pattern not in used]
+    # The last one is for the rest, of which there may be none.
+    if idle and idle != [rates[-1][0]]:
+        raise UserError(
+            f"The pattern {idle[0]!r} of --rates fits no parameter that is left to it, as "
+            f"{'/'.join(next(iter(flatten_dict(params))))}. Mend or omit it."
+        )
     return found
 
 
-def learning_rate_schedule(
-    recipe: Recipe, steps_per_epoch: int, factor: float = 1.0
-) -> optax.Schedule:
+def learning_rate_schedule(recipe: Recipe, steps_per_epoch: int) -> optax.Schedule:
     """Step -> rate: linear from 0 over the warm-up, then down as the recipe says."""
-    peak = recipe.learning_rate * factor
+    peak = recipe.learning_rate
     final = min(recipe.final_learning_rate, peak)
     total = recipe.epochs * steps_per_epoch
     warmup = min(round(recipe.warmup_epochs * steps_per_epoch), total - 1)
@@ -92,7 +98,11 @@ def learning_rate_schedule(
 def _optimiser(recipe: Recipe, steps_per_epoch: int, factor: float) -> optax.GradientTransformation:
     if factor == 0:
         return optax.set_to_zero()
-    rate = learning_rate_schedule(recipe, steps_per_epoch, factor)
+    full_rate = learning_rate_schedule(recipe, steps_per_epoch)
+
+    def rate(step):
+        return factor * full_rate(step)
+
     decay = {"weight_decay": recipe.weight_decay, "mask": _is_kernel}
     if recipe.optimiser == "adamw":
         return optax.adamw(rate, **decay)
@@ -110,4 +120,4 @@ def _optimiser(recipe: Recipe, steps_per_epoch: int, factor: float) -> optax.Gra
 
 def _is_kernel(params):
     # A group of `multi_transform` masks the other group's leaves with MaskedNode, which has none.
-    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key.endswith("kernel"), params)

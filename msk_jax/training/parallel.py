@@ -4,9 +4,10 @@ The state is replicated, the batch is split along its first axis `[devices, batc
 """
 
 import glob
+import importlib.util
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -79,10 +80,38 @@ def gather_rows(rows: np.ndarray) -> np.ndarray:
     return np.concatenate([some[:n] for some, (n, _) in zip(everyone, counts, strict=True)])
 
 
-def wait_for_all(moment: str) -> None:
-    """Return when every host has come to this moment, named alike by all."""
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(moment)
+def any_host(here: bool) -> bool:
+    """Whether it is so on any host; all must ask."""
+    return bool(gather_rows(np.array([[here]], np.float32)).any())
+
+
+def on_first_host(action: Callable[[], object]) -> None:
+    """Do something on the first host alone, while the others wait.
+
+    Raises:
+        UserError: on every host, when the action raises it, or cannot write, on the first.
+    """
+    failure = None
+    if jax.process_index() == 0:
+        try:
+            action()
+        except (UserError, OSError) as error:
+            failure = error
+    failed = any_host(failure is not None)
+    if failure is not None:
+        raise failure
+    if failed:
+        raise UserError("The first host could not go on; it says why.")
+
+
+def check_same_on_all(values: Sequence[float], what: str) -> None:
+    """Raises UserError where hosts found different numbers."""
+    found = gather_rows(np.array([values], np.float32))
+    if (found != found[0]).any():
+        raise UserError(
+            f"The hosts do not find the same {what}. Give all of them the same flags and a "
+            "--workdir on a disk that they share."
+        )
 
 
 def split_over_devices(batch: Batch, num_devices: int) -> dict[str, np.ndarray]:
@@ -144,14 +173,24 @@ def join_hosts(
     if any(value is not None for value in given) and None in given:
         raise UserError("Give --coordinator, --num-hosts and --host together, or none of them.")
     slurm = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
-    if coordinator is None and not slurm and not glob.glob("/dev/accel*"):
+    if coordinator is None and not slurm and not _on_tpu_vm():
         return
     # Between processes on CPU: what jax calls gloo. Accelerators have their own.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    # SIGTERM is noted by the loop, which knows when all hosts can stop.
+    jax.config.update("jax_enable_preemption_service", False)
+    # Given addresses are not mixed with what Slurm says: it would hand out devices by task.
+    method = None if coordinator is None else "deactivate"
     try:
-        jax.distributed.initialize(coordinator, num_hosts, host)
+        jax.distributed.initialize(coordinator, num_hosts, host, cluster_detection_method=method)
     except (RuntimeError, ValueError) as error:
         raise UserError(
             f"The other hosts were not found ({str(error).splitlines()[0][:200]}). Start the same "
             "command on every host; --coordinator is the address of the first, as 10.0.0.2:8476."
         ) from error
+
+
+def _on_tpu_vm() -> bool:
+    """Chips show as one or the other kind of device, by generation."""
+    chips = glob.glob("/dev/accel*") or glob.glob("/dev/vfio/[0-9]*")
+    return bool(chips) and importlib.util.find_spec("libtpu") is not None

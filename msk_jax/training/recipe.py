@@ -103,6 +103,11 @@ class Recipe:
             patience=(1, math.inf),
             checkpoint_every=(1, math.inf),
         )
+        if self.warmup_epochs >= self.epochs:
+            raise UserError(
+                f"--warmup-epochs {self.warmup_epochs:g} leaves nothing of --epochs {self.epochs}. "
+                "Lower the one or raise the other."
+            )
         if any(factor < 0 for _, factor in self.rates):
             raise UserError("A factor of --rates is negative; 0 freezes, 1 is the full rate.")
         if self.schedule == "step" and not self.step_epochs:

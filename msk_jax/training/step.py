@@ -177,7 +177,11 @@ def _accumulated(gradients: Callable, parts: int, state: TrainState, examples, d
         more, extra, batch_stats = gradients(batch_stats, some, key)
         return (jax.tree.map(jnp.add, grads, more), loss + extra, batch_stats), None
 
-    some = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), examples)
+    def split(x):
+        # Every so manieth example: the same ones, however many devices the batch lies on.
+        return jnp.moveaxis(x.reshape(-1, parts, *x.shape[1:]), 1, 0)
+
+    some = jax.tree.map(split, examples)
     start = (jax.tree.map(jnp.zeros_like, state.params), jnp.zeros(()), state.batch_stats)
     (grads, loss, batch_stats), _ = lax.scan(add, start, (jnp.arange(parts), some))
     return grads, loss, batch_stats

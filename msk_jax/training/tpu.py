@@ -28,12 +28,16 @@ class Chip:
     """Bytes a second."""
     link_bandwidth: float
     """Bytes a second to all neighbours together."""
+    slices: tuple[tuple[int, ...], ...] = ((2, 4), (4, 4), (4, 8), (8, 8), (8, 16), (16, 16))
+    """Sides of slices from 8 to 256 chips."""
 
+
+_CUBES = ((2, 2, 2), (2, 2, 4), (2, 4, 4), (4, 4, 4), (4, 4, 8), (4, 8, 8))
 
 CHIPS = {
-    "v4": Chip("v4-8", 275e12, 32 * 2**30, 1228e9, 300e9),
+    "v4": Chip("v4-8", 275e12, 32 * 2**30, 1228e9, 300e9, _CUBES),
     "v5e": Chip("v5litepod-8", 197e12, 16 * 2**30, 819e9, 200e9),
-    "v5p": Chip("v5p-8", 459e12, 95 * 2**30, 2765e9, 600e9),
+    "v5p": Chip("v5p-8", 459e12, 95 * 2**30, 2765e9, 600e9, _CUBES),
     "v6e": Chip("v6e-8", 918e12, 32 * 2**30, 1640e9, 448e9),
 }
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
-from jax.experimental import multihost_utils
 
 _TRACED = range(5, 10)
 """Steps of a call that a trace shows: compilation is over by then."""
@@ -74,22 +73,32 @@ class Pace:
         return words if memory is None else f"{words}, {memory:.1f} GiB"
 
 
-@dataclasses.dataclass
 class Trace:
-    """Writes a trace of five early steps into `folder`, for TensorBoard or Perfetto."""
+    """Writes a trace of five early steps into `folder`, for TensorBoard or Perfetto.
 
-    folder: Path
-    _step: int = 0
+    A context, at whose end a trace that still runs is written. Without a folder it does nothing.
+    """
+
+    def __init__(self, folder: Path | None):
+        self._folder, self._step, self._running = folder, 0, False
 
     def step(self, wait_for: Callable[[], object]) -> None:
         """Before each step; `wait_for` blocks till the steps before are done."""
-        if self._step == _TRACED.start:
+        if self._folder is not None and self._step in (_TRACED.start, _TRACED.stop):
             wait_for()
-            jax.profiler.start_trace(str(self.folder))
-        if self._step == _TRACED.stop:
-            wait_for()
-            jax.profiler.stop_trace()
+            self.__exit__()
+        if self._folder is not None and self._step == _TRACED.start:
+            jax.profiler.start_trace(str(self._folder))
+            self._running = True
         self._step += 1
+
+    def __enter__(self) -> "Trace":
+        return self
+
+    def __exit__(self, *failure) -> None:
+        if self._running:
+            jax.profiler.stop_trace()
+            self._running = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,30 +110,22 @@ class Watching:
     profile: Path | None = None
     """Folder for a trace of five early steps; TensorBoard and Perfetto show it."""
 
-    def trace(self) -> Trace | None:
-        """The trace of one run, if it was asked for."""
-        return None if self.profile is None else Trace(self.profile)
-
 
 NOTHING_MORE = Watching()
 
 
 @contextlib.contextmanager
-def noting_sigterm() -> Iterator[Callable[[int], bool]]:
-    """Gives `asked(step)`: whether SIGTERM has come and all hosts have reached the same step.
+def noting_sigterm() -> Iterator[Callable[[], bool]]:
+    """Gives `asked()`: whether SIGTERM has come to this host.
 
     A preempted machine gets the signal some 30 seconds before it is gone.
     """
-    if jax.process_count() > 1:
-        # The coordinator notes the signal on any host and names a step that all will reach.
-        yield multihost_utils.reached_preemption_sync_point
-        return
     if threading.current_thread() is not threading.main_thread():
-        yield lambda step: False
+        yield lambda: False
         return
     noted = threading.Event()
     before = signal.signal(signal.SIGTERM, lambda number, frame: noted.set())
     try:
-        yield lambda step: noted.is_set()
+        yield noted.is_set
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -5,6 +5,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import shlex
 import sys
 import tempfile
@@ -115,6 +116,11 @@ def writable_folder(path: Path, flag: str) -> Path:
     Raises:
         UserError: it is a file, cannot be made, or cannot be written to.
     """
+    if re.match(r"[a-z0-9]+:/", str(path)):
+        raise UserError(
+            f"{path} is the address of a bucket, and results are written to folders only. Mount it "
+            f"and give the folder with {flag}."
+        )
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):

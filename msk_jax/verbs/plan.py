@@ -2,6 +2,7 @@
 
 import jax
 
+from msk_jax.errors import UserError
 from msk_jax.training.cost import abstract_state, compile_step, step_cost, tree_bytes
 from msk_jax.training.loop import Trainer
 from msk_jax.verbs import console
@@ -11,7 +12,13 @@ _CHECKPOINTS = 2
 
 
 def show(trainer: Trainer, num_folds: int) -> None:
-    """Print devices, batch, steps, memory and disk; nothing is written."""
+    """Print devices, batch, steps, memory and disk; nothing is written.
+
+    Raises:
+        UserError: on several hosts.
+    """
+    if jax.process_count() > 1:
+        raise UserError("A dry run is for one host. Give it without --coordinator, on one of them.")
     recipe, settings = trainer.recipe, trainer.step_settings
     state = abstract_state(settings, trainer.image_shape)
     with console.progress_bar("Compiling the step"):
@@ -25,7 +32,6 @@ def show(trainer: Trainer, num_folds: int) -> None:
     console.say_columns(
         [
             ("", "plan"),
-            ("hosts", str(jax.process_count())),
             ("devices", console.hardware()),
             ("batch", f"{recipe.batch_size}, {recipe.batch_size // jax.device_count()} a device"
                       f"{parts}"),

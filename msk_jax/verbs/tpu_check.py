@@ -12,8 +12,6 @@ from msk_jax.training.optimiser import make_optimiser
 from msk_jax.training.step import AXIS, StepSettings
 from msk_jax.verbs import console
 
-_SLICES = ((2, 4), (4, 4), (4, 8), (8, 8), (8, 16), (16, 16))
-"""Sides of the slices that the estimate runs over."""
 _STEPS_PER_EPOCH = 100
 """Any number: it only places the schedule."""
 
@@ -41,10 +39,15 @@ def run(experiment: Experiment, stage: Stage, topology: str, batch_per_device: i
     with console.progress_bar(f"Compiling for {topology}"):
         compiled = compile_step(settings, image_shape, recipe.batch_size, devices)
     seconds = time.perf_counter() - begin
+    # The compiler counts what a loop does once: operations are counted without the loop.
+    counted = compiled
+    if recipe.accumulate > 1:
+        whole = dataclasses.replace(settings, recipe=dataclasses.replace(recipe, accumulate=1))
+        counted = compile_step(whole, image_shape, recipe.batch_size, devices)
     cost = step_cost(compiled, abstract_state(settings, image_shape))
-    counted = compiled.cost_analysis()
-    exchanged = tpu.collectives(compiled.as_text())
-    needs = (chip, counted["flops"], counted["bytes accessed"], exchanged)
+    exchanged = tpu.collectives(counted.as_text())
+    analysis = counted.cost_analysis()
+    needs = (chip, analysis["flops"], analysis["bytes accessed"], exchanged)
     _print_step(experiment, stage, topology, recipe.batch_size, cost, needs, seconds)
     _print_estimate(topology.partition(":")[0], sides, batch_per_device, needs)
     if cost.device_bytes > chip.hbm_bytes:
@@ -62,7 +65,8 @@ def _print_step(experiment, stage, topology, batch_size, cost, needs, seconds) -
         ("compiled in", f"{seconds:.0f} s"),
         ("memory a chip", f"{_gib(cost.device_bytes)} of {_gib(chip.hbm_bytes)} "
                           f"({cost.device_bytes / chip.hbm_bytes:.0%}): state "
-                          f"{_gib(cost.state_bytes)}, the rest {_gib(cost.working_bytes)}"),
+                          f"{_gib(cost.state_bytes)}, the rest "
+                          f"{_gib(cost.device_bytes - cost.state_bytes)}"),
         ("operations a chip", f"{flops / 1e9:,.1f} GFLOP"),
         ("bytes moved a chip", _gib(moved)),
     ]  # fmt: skip
@@ -77,9 +81,9 @@ def _print_estimate(kind: str, sides: tuple[int, ...], batch_per_device: int, ne
     """The table from 8 to 256 chips at the same batch per chip."""
     chip, *counted = needs
     console.say("\nEstimate from the chip's peak rates, not a measurement:")
-    first = tpu.roofline(chip, _SLICES[0], *counted).seconds
+    first = tpu.roofline(chip, chip.slices[0], *counted).seconds
     rows = [("slice", "chips", "step", "exchange", "examples a second", "efficiency")]
-    for some in sorted({*_SLICES, sides}, key=math.prod):
+    for some in sorted({*chip.slices, sides}, key=math.prod):
         found = tpu.roofline(chip, some, *counted)
         chips = math.prod(some)
         rows.append((

@@ -1,5 +1,6 @@
 """`msk-jax train`: one network per fold, resumable at any moment."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -10,13 +11,13 @@ from msk_jax.config import to_json
 from msk_jax.data.folds import load_folds, roles
 from msk_jax.data.pipeline import ShardedCohort, shuffled_labels
 from msk_jax.data.target import COHORT_NAME, read_cohort
-from msk_jax.errors import UserError
+from msk_jax.errors import Stopped, UserError
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.files import read_json, replacing, write_json
 from msk_jax.training.loop import Trainer
-from msk_jax.training.parallel import check_batch_size, wait_for_all
+from msk_jax.training.parallel import any_host, check_batch_size, on_first_host
 from msk_jax.training.step import AXIS
-from msk_jax.training.watch import NOTHING_MORE, Watching
+from msk_jax.training.watch import NOTHING_MORE, Watching, noting_sigterm
 from msk_jax.verbs import console, plan
 
 SETTINGS_NAME = "settings.json"
@@ -47,21 +48,29 @@ def run(
         return plan.show(trainer, len(wanted))
     # Before the folder is claimed for these settings, see that a network can be made of them.
     trainer.initial_state(wanted[0])
-    if jax.process_index() == 0:
-        _claim(console.writable_folder(workdir, "--workdir"), experiment, stage, data_dir)
-    wait_for_all("claimed")
-    for k in wanted:
-        with console.progress_bar(f"Training fold {k + 1} of {num_folds}") as update:
-            trainer.fit(
-                workdir / f"fold_{k}",
-                k,
-                data,
-                members(folds, k, "train"),
-                members(folds, k, "validation"),
-                {"experiment": to_json(experiment), "stage": to_json(stage), "fold": k},
-                update,
-                watching,
-            )
+    console.console.quiet = jax.process_index() > 0
+    on_first_host(
+        lambda: _claim(console.writable_folder(workdir, "--workdir"), experiment, stage, data_dir)
+    )
+    with noting_sigterm() as asked_to_stop:
+        for k in wanted:
+            with console.progress_bar(f"Training fold {k + 1} of {num_folds}") as update:
+                trainer.fit(
+                    workdir / f"fold_{k}",
+                    k,
+                    data,
+                    members(folds, k, "train"),
+                    members(folds, k, "validation"),
+                    {"experiment": to_json(experiment), "stage": to_json(stage), "fold": k},
+                    update,
+                    watching if k == wanted[0] else dataclasses.replace(watching, profile=None),
+                    asked_to_stop,
+                )
+            if k != wanted[-1] and any_host(asked_to_stop()):
+                raise Stopped(
+                    f"Asked to stop. Fold {k} is finished in {workdir}. Run the same command again "
+                    "to go on."
+                )
     if quiet:
         return
     console.say(f"The networks of {len(wanted)} folds are in {workdir}.")

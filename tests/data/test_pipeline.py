@@ -59,12 +59,14 @@ def test_classes_in_turn(cohort):
     assert 0.2 < share < 0.45, "else the test shows nothing"
     batches = cohort.training_batches(patients, 8, 4, (0, 1), 0, balanced=True)
     seen = list(itertools.islice(batches, 8))
-    for batch in seen:
-        np.testing.assert_array_equal(batch["label"], [0, 1] * 4)
+    drawn = np.concatenate([batch["label"] for batch in seen])
+    assert abs(drawn[:32].mean() - 0.5) < 0.13 and abs(drawn[32:].mean() - 0.5) < 0.13
+    pairs = drawn.reshape(-1, 2)
+    assert (pairs[:, 0] == pairs[:, 1]).any(), "mixtures need pairs of one class too"
     units = np.concatenate([batch["unit_id"] for batch in seen]).astype(str)
     assert len(set(units[:32])) == 32, "an epoch must not repeat what it need not"
     labels = dict(zip(table.unit_id, table.label, strict=True))
-    assert [labels[unit] for unit in units] == [0, 1] * 32
+    assert [labels[unit] for unit in units] == drawn.tolist()
     again = cohort.training_batches(patients, 8, 4, (0, 1), 5, balanced=True)
     np.testing.assert_array_equal(next(again)["unit_id"], seen[5]["unit_id"])
 
@@ -74,8 +76,9 @@ def test_hosts_share_the_records(shards, cohort):
     parts = [ShardedCohort(shards, 3, 2, host=i, num_hosts=4) for i in range(4)]
     units = [[s["unit_id"].decode() for s in p.stacks(patients).as_numpy_iterator()] for p in parts]
     np.testing.assert_array_equal(np.concatenate(units), cohort.table(patients).unit_id)
-    sizes = [len({unit.rsplit("/", 1)[0] for unit in part}) for part in units]
-    assert max(sizes) - min(sizes) <= 1, "every host has its part of the joints"
+    joints = [list(dict.fromkeys(unit.rsplit("/", 1)[0] for unit in part)) for part in units]
+    expected = np.array_split([joint["joint_id"] for joint in cohort.joints], 4)
+    assert joints == [part.tolist() for part in expected], "as every host supposes of the others"
     # More steps than the share has batches: it begins again, so that no host ends before others.
     batches = parts[0].training_batches(patients, 8, 9, (0, 1), 0)
     drawn = np.concatenate([b["unit_id"] for b in itertools.islice(batches, 9)]).astype(str)
@@ -83,10 +86,10 @@ def test_hosts_share_the_records(shards, cohort):
 
 
 def test_a_host_without_a_class(shards, cohort):
-    healthy = {j["patient_id"] for j in cohort.joints if not j["patient_label"]}
-    few = ShardedCohort(shards, 3, 2, host=1, num_hosts=2)
-    with pytest.raises(UserError, match="host 2 of 2 lacks"):
-        next(few.training_batches(healthy, 4, 2, (0, 1), 0, balanced=True))
+    patients = {j["patient_id"] for j in cohort.joints}
+    assert ShardedCohort(shards, 3, 2, num_hosts=2).steps_per_epoch(patients, 4) > 0
+    with pytest.raises(UserError, match=r"host \d+ of 18 lacks"):
+        ShardedCohort(shards, 3, 2, host=5, num_hosts=18).steps_per_epoch(patients, 4)
 
 
 def test_shuffled_labels_go_by_patient(shards, cohort):

@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from msk_jax.errors import UserError
 from msk_jax.training import parallel
 from msk_jax.training.watch import noting_sigterm
 from tests.training.test_parallel import batches, settings, start
@@ -29,6 +30,7 @@ def main(coordinator: str, num_hosts: int, host: int, out: Path) -> None:
     kept = parallel.on_this_host(state.params)["head"]["kernel"]
     assert kept.sharding.device_set == set(jax.local_devices())
     stopped = _stop_one_and_count(host, num_hosts)
+    assert _fails_everywhere(host)
     state = jax.device_get(state)
     leaves = jax.tree.leaves({"params": state.params, "batch_stats": state.batch_stats})
     np.savez(out, *leaves, losses=losses, rows=rows, kept=kept, stopped=stopped)
@@ -37,13 +39,33 @@ def main(coordinator: str, num_hosts: int, host: int, out: Path) -> None:
 def _stop_one_and_count(host: int, num_hosts: int) -> int:
     """At which step all hosts stop when the last of them, and no other, is told to."""
     with noting_sigterm() as asked:
-        for step in range(1, 1000):
+        for step in range(1, 10):
             if step == 5 and host == num_hosts - 1:
                 os.kill(os.getpid(), signal.SIGTERM)
-            parallel.wait_for_all(f"step {step}")
-            if asked(step):
+            if parallel.any_host(asked()):
                 return step
     raise AssertionError("nobody stopped")
+
+
+def _fails_everywhere(host: int) -> bool:
+    """What the first host cannot do, and numbers that hosts do not share, are faults for all."""
+
+    def refuse():
+        assert host == 0
+        raise UserError("no room")
+
+    for fault in (
+        lambda: parallel.on_first_host(refuse),
+        lambda: parallel.check_same_on_all([1, host == 0], "things"),
+    ):
+        try:
+            fault()
+        except UserError:
+            continue
+        return False
+    parallel.on_first_host(lambda: None)
+    parallel.check_same_on_all([1, 2], "things")
+    return True
 
 
 if __name__ == "__main__":

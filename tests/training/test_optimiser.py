@@ -52,9 +52,9 @@ def test_poly_and_step_by_hand():
         epochs=10, warmup_epochs=1, learning_rate=2.0, schedule="step", step_epochs=(4, 8),
         step_factor=0.5,
     )  # fmt: skip
-    rate = learning_rate_schedule(steps, steps_per_epoch=5, factor=0.5)
+    rate = learning_rate_schedule(steps, steps_per_epoch=5)
     found = [float(rate(step)) for step in (5, 19, 20, 39, 40, 49)]
-    assert found == pytest.approx([1, 1, 0.5, 0.5, 0.25, 0.25])
+    assert found == pytest.approx([2, 2, 1, 1, 0.5, 0.5])
 
 
 def test_parts_have_their_own_rates_and_only_kernels_decay():
@@ -111,6 +111,8 @@ def test_patterns_that_leave_some_out_or_are_none():
         rate_factors(PARAMS, (("encoder/.*", 1.0),))
     with pytest.raises(UserError, match="no regular expression"):
         rate_factors(PARAMS, (("encoder/(", 1.0),))
+    with pytest.raises(UserError, match=r"'encodr.*' of --rates fits no parameter"):
+        rate_factors(PARAMS, (("encodr.*", 0.0), (".*", 1.0)))
     found = rate_factors(PARAMS, (("head/kernel", 0.5), ("head.*", 2.0), (".*", 1.0)))
     assert found == {
         "encoder": {"kernel": 1.0, "bias": 1.0}, "head": {"kernel": 0.5, "scale": 2.0},
@@ -120,5 +122,7 @@ def test_patterns_that_leave_some_out_or_are_none():
 def test_settings_that_cannot_be():
     with pytest.raises(UserError, match="negative"):
         Recipe(rates=((".*", -1.0),)).check()
+    with pytest.raises(UserError, match="leaves nothing of --epochs 3"):
+        Recipe(epochs=3, warmup_epochs=3).check()
     with pytest.raises(UserError, match="--step-epochs"):
         Recipe(schedule="step").check()

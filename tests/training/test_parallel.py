@@ -81,12 +81,12 @@ def _assert_same(one, other):
 
 @pytest.fixture(scope="module")
 def four_devices():
-    return run_steps(4, steps=4, mixup=0.4)
+    return run_steps(4, steps=4, mixup=0.4, accumulate=2)
 
 
 def test_one_and_four_devices_agree(four_devices):
-    """Losses, parameters and batch-norm statistics, with augmentation, mixup and dropout on."""
-    one, losses_one = run_steps(1, steps=4, mixup=0.4)
+    """Losses, parameters, statistics, with augmentation, mixup, parts and dropout on."""
+    one, losses_one = run_steps(1, steps=4, mixup=0.4, accumulate=2)
     four, losses_four = four_devices
     np.testing.assert_allclose(losses_one, losses_four, rtol=1e-5)
     _assert_same(one, four)
@@ -94,7 +94,7 @@ def test_one_and_four_devices_agree(four_devices):
 
 def test_jit_over_a_named_sharding_agrees(four_devices):
     """One program over all devices instead of one per device: a later move is one file."""
-    chosen = settings(axis_name=None, mixup=0.4)
+    chosen = settings(axis_name=None, mixup=0.4, accumulate=2)
     mesh = Mesh(np.array(jax.devices()[:4]), (AXIS,))
     everywhere, split = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), (AXIS,)))
     step = jax.jit(

@@ -1,6 +1,7 @@
 """The real DICOM files that pydicom ships, through `build` and `predict`: none of them is a pelvic
 CT, so each is refused with its reason and nothing crashes."""
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -57,9 +58,9 @@ def test_build_refuses_every_study_and_keeps_the_good_ones(found, phantom_cohort
     dicom, manifest = tmp_path / "dicom", tmp_path / "manifest.csv"
     for name, source in (("phantom", phantom_cohort / "dicom"), ("foreign", FOREIGN)):
         for file in filter(Path.is_file, source.rglob("*")):
-            link = dicom / name / file.relative_to(source)
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(file)
+            copy = dicom / name / file.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
     own, foreign = pd.read_csv(phantom_cohort / "manifest.csv", dtype=str), _manifest(found)
     pd.concat([own, foreign]).to_csv(manifest, index=False)
     command = ("build", TINY, "--dicom", dicom, "--manifest", manifest, "--key",
