@@ -47,6 +47,8 @@ def files(tmp_path):
         data = pydicom.dcmread(file)
         data.private_block(0x11, "MAKER", create=True).add_new(1, "LO", "Private^Paula")
         data.add_new(0x60004000, "LT", "Overlay of Olga")
+        data.add_new(0x00109999, "LO", "Unlisted^Ursula")
+        data.PatientBirthTime, data.AcquisitionTime, data.SeriesDate = "0815", "Tom^Thomas", "2020"
         data.save_as(file)
     return files
 
@@ -61,12 +63,13 @@ def test_nothing_of_the_patient_is_left(files, rules, tmp_path):
     names, _ = identifiers(files)
     for file in (tmp_path / "out").iterdir():
         for word in (b"KLINIK", b"Doe", b"Rita", b"Nested", b"Nora", b"Paula", b"Olga", b"4711",
-                     b"Exampletown", b"Hospital", b"20200229", b"19810203"):  # fmt: skip
+                     b"Ursula", b"Tom", b"0815", b"Exampletown", b"Hospital", b"20200229", b"19810203"):  # fmt: skip
             assert word not in words_in(file), word
         assert not any(name in words_in(file) for name in names)
     copy = pydicom.dcmread(tmp_path / "out" / "0")
     assert copy.PatientID == copy.PatientName == pseudonym("KLINIK-1", KEY)
     assert copy.PatientIdentityRemoved == "YES" and "PatientAge" not in copy
+    assert copy.PatientBirthDate == "", "shifted like the study's date it would tell the age"
     assert [c.CodeValue for c in copy.DeidentificationMethodCodeSequence] == ["113100", "113107"]
 
 
@@ -108,6 +111,19 @@ def test_burned_in_text(files, rules, tags, refused):
         with pytest.raises(SeriesError, match="burned-in annotation"):
             deidentify(data, KEY, rules)
     assert deidentify(data, KEY, rules, allow_burned_in=True).PatientIdentityRemoved == "YES"
+
+
+def test_a_damaged_file_is_listed_and_the_others_are_copied(files, rules, tmp_path, monkeypatch):
+    monkeypatch.setattr(verb, "load_key", lambda path: KEY)
+    rewrite(files[1], SOPInstanceUID=None)
+    rewrite(files[2], BurnedInAnnotation="YES")
+    out = tmp_path / "out"
+    verb.deidentify(str(files[0].parent), out, tmp_path / "key", False, False)
+    with (out / "rejected.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file"] for row in rows] == ["series0001/00002.dcm", "series0001/00003.dcm"]
+    assert "lacks what identifies" in rows[0]["reason"] and "burned-in" in rows[1]["reason"]
+    assert len(list(out.rglob("*.dcm"))) == len(files) - 2
 
 
 @pytest.mark.parametrize("where", ["plain.log", "deep/shard", "name", "packed.gz", "packed.npz"])
