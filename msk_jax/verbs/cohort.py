@@ -6,15 +6,18 @@ from pathlib import Path
 
 import pandas as pd
 
+from msk_jax.config import from_json
 from msk_jax.data.anonymise import basic_profile, deidentify_file
 from msk_jax.data.audit import audit, identifiers
+from msk_jax.data.cohort import Cohort
 from msk_jax.data.deidentify import default_key_path, load_key, load_or_create_key
 from msk_jax.data.dicom import scan
 from msk_jax.data.draft import draft_rows, write_draft
 from msk_jax.data.geometry import SeriesError
+from msk_jax.data.pipeline import read_records
 from msk_jax.data.records import clean_reason
 from msk_jax.data.sources import opened
-from msk_jax.data.target import QUALITY_NAME, REJECTED_NAME, read_cohort
+from msk_jax.data.target import COHORT_NAME, QUALITY_NAME, REJECTED_NAME, read_cohort
 from msk_jax.errors import UserError
 from msk_jax.files import csv_text, replacing
 from msk_jax.reports.inspection import draw_page
@@ -92,24 +95,16 @@ def audit_folder(folder: Path, dicom: str) -> None:
 
 def inspect(data_dir: Path, out: Path | None) -> None:
     """Draw what is in the shards on one page."""
-    import tensorflow_datasets as tfds
-
-    facts = read_cohort(data_dir)
-    config = facts["fingerprint"]["config"]
-    (folder, *others) = [p.parent for p in data_dir.glob("*/*/dataset_info.json")] or [None]
-    if folder is None or others:
-        raise UserError(f"There is no built cohort in {data_dir}. Give the folder of `build`.")
-    data = tfds.builder_from_directory(folder).as_dataset(split="all")
-    records = ({**r, "joint_id": r["joint_id"].decode()} for r in tfds.as_numpy(data))
+    config = read_cohort(data_dir)["fingerprint"]["config"]
+    cohort = from_json(config, Cohort, data_dir / COHORT_NAME)
     try:
         quality = pd.read_csv(data_dir / QUALITY_NAME)
     except (OSError, ValueError):
         raise UserError(
             f"There is no {data_dir / QUALITY_NAME}. Build the cohort again with --overwrite."
         ) from None
-    page = draw_page(
-        f"Cohort {config['name']}", records, quality, tuple(config["classes"]), _WINDOW
-    )
+    records = read_records(data_dir)
+    page = draw_page(f"Cohort {cohort.name}", records, quality, cohort.classes, _WINDOW)
     out = out or data_dir / "inspect.html"
     with replacing(out) as temporary:
         temporary.write_text(page, encoding="utf-8")
