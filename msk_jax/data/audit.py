@@ -154,7 +154,8 @@ def _ways(value: str) -> set[bytes]:
     """How a value may be written: as it is, in a DICOM file, in JSON, in HTML."""
     texts = {value, json.dumps(value)[1:-1], html.escape(value), html.escape(value, quote=False)}
     texts.add(str(markupsafe.escape(value)))
-    return {text.encode(errors="replace") for text in texts} | {value.encode("latin-1", "replace")}
+    ways = {text.encode(errors="ignore") for text in texts} | {value.encode("latin-1", "ignore")}
+    return {way for way in ways if len(way) >= MIN_LENGTH}
 
 
 def _contents(file: Path, place: str) -> Iterator[tuple[str, Iterator[bytes]]]:
