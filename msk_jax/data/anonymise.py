@@ -10,10 +10,12 @@ or is a screen capture, is refused.
 import datetime
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
+from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
@@ -21,6 +23,7 @@ from msk_jax.data.deidentify import pseudonym
 from msk_jax.data.geometry import SeriesError
 from msk_jax.data.headers import is_capture, quiet, read_header, text
 from msk_jax.errors import UserError
+from msk_jax.files import replacing
 
 _TABLE = "dicomfields_2026c"
 _CHARACTERISTICS = {"PatientAge", "PatientSex", "PatientSize", "PatientWeight"}
@@ -28,6 +31,9 @@ _MAX_SHIFT_DAYS = 3650
 _UID_ROOT = "2.25."
 _DATES = ("DA", "DT")
 _TIMES = ("TM",)
+_OF_BIRTH = {"PatientBirthDate", "PatientBirthTime"}
+"""Not among the dates that the option retains: beside a study's date they would tell the age."""
+
 _DUMMY = {
     "AE": "ANON", "AS": "000Y", "CS": "ANON", "DS": "0", "FD": 0.0, "FL": 0.0, "IS": "0",
     "LO": "ANON", "LT": "ANON", "PN": "ANON", "SH": "ANON", "SL": 0, "SS": 0, "ST": "ANON",
@@ -46,8 +52,8 @@ class Rules:
     """Group, element and their masks, action, as for curves and overlays."""
 
     def action(self, tag: pydicom.tag.BaseTag) -> str:
-        if tag.is_private:
-            return "remove"
+        if tag.is_private or not keyword_for_tag(tag):
+            return "remove"  # what no dictionary knows may say anything
         found = self.exact.get(int(tag), "")
         for group, element, group_mask, element_mask, action in self.repeating:
             if not found and (tag.group & group_mask, tag.element & element_mask) == (
@@ -104,7 +110,8 @@ def deidentify(
       allow_burned_in: also of images that may show text.
 
     Raises:
-      SeriesError: the image has, or may have, burned-in annotation and that was not allowed.
+      SeriesError: the image has, or may have, burned-in annotation and that was not allowed, or
+        a value cannot be understood, or the file does not identify itself.
     """
     burned = text(dataset, "BurnedInAnnotation").upper()
     if not allow_burned_in and (burned == "YES" or (is_capture(dataset) and burned != "NO")):
@@ -112,12 +119,18 @@ def deidentify(
             "The image has, or as a screen capture may have, burned-in annotation. Look at it, and "
             "allow it if it names nobody."
         )
-    copy = _copied(dataset)
-    patient = text(dataset, "PatientID")
-    days = _shift_days(patient, key)
+    patient = text(dataset, "PatientID") or text(dataset, "StudyInstanceUID")
     kept = _CHARACTERISTICS if keep_characteristics else set()
-    _clean(copy, rules, key, days, kept)
-    name = pseudonym(patient or text(dataset, "StudyInstanceUID"), key)
+    try:
+        copy = _copied(dataset)
+        _clean(copy, rules, key, _shift_days(patient, key), kept)
+        copy.file_meta = _file_meta(dataset.file_meta.TransferSyntaxUID, copy)
+    except Exception as error:  # what a damaged value raises depends on how it is damaged
+        raise SeriesError(
+            f"The header has a value that cannot be understood, or lacks what identifies the image "
+            f"({type(error).__name__}). Export it again."
+        ) from error
+    name = pseudonym(patient, key)
     copy.PatientID = copy.PatientName = name
     copy.PatientIdentityRemoved = "YES"
     copy.DeidentificationMethod = "msk_jax: PS3.15 basic profile, modified dates"
@@ -129,23 +142,35 @@ def deidentify(
         codes.append(("113108", "Retain Patient Characteristics Option"))
     copy.DeidentificationMethodCodeSequence = Sequence([_code(*code) for code in codes])
     copy.LongitudinalTemporalInformationModified = "MODIFIED"
+    return copy
+
+
+def _file_meta(syntax: str, copy: Dataset) -> pydicom.dataset.FileMetaDataset:
     meta = pydicom.dataset.FileMetaDataset()
-    meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
+    meta.TransferSyntaxUID = syntax
     meta.MediaStorageSOPClassUID = copy.SOPClassUID
     meta.MediaStorageSOPInstanceUID = copy.SOPInstanceUID
-    copy.file_meta = meta
-    return copy
+    return meta
 
 
 def deidentify_file(path: Path, target: Path, key: bytes, rules: Rules, **options) -> None:
     """Write a de-identified copy of a file; see `deidentify`.
 
     Raises:
-      SeriesError: the file cannot be read, or see `deidentify`.
+      SeriesError: the file cannot be read, or no valid file can be made of it; see `deidentify`.
     """
     copy = deidentify(read_header(path), key, rules, **options)
     target.parent.mkdir(parents=True, exist_ok=True)
-    copy.save_as(target, enforce_file_format=True)
+    try:
+        with replacing(target) as temporary:
+            copy.save_as(temporary, enforce_file_format=True)
+    except UserError:
+        raise
+    except Exception as error:  # a value that pydicom reads and will not write
+        raise SeriesError(
+            f"{path.name} cannot be written as a valid file ({type(error).__name__}). Export it "
+            "again."
+        ) from error
 
 
 def keyed_uid(uid: str, key: bytes) -> str:
@@ -155,7 +180,7 @@ def keyed_uid(uid: str, key: bytes) -> str:
 
 
 def _shift_days(patient_id: str, key: bytes) -> int:
-    """How many days a patient's dates move back: 1 to ten years, never none."""
+    """How many days a patient's dates move back: 1 to 3650."""
     digest = hmac.new(key, f"dates {patient_id.strip()}".encode(), hashlib.sha256).digest()
     return 1 + int.from_bytes(digest[:4], "big") % _MAX_SHIFT_DAYS
 
@@ -174,10 +199,13 @@ def _copied(dataset: Dataset) -> Dataset:
 def _clean(dataset: Dataset, rules: Rules, key: bytes, days: int, kept: set[str]) -> None:
     for element in list(dataset):
         action = "" if element.keyword in kept else rules.action(element.tag)
-        if action and not element.tag.is_private and element.VR in _DATES:
+        is_moment = action and not element.tag.is_private and element.keyword not in _OF_BIRTH
+        if is_moment and element.VR in _DATES:
             element.value = _shifted(element.value, days)
-        elif action and not element.tag.is_private and element.VR in _TIMES:
-            continue  # the time of day says little without its date
+        elif is_moment and element.VR in _TIMES:
+            # The time of day says little without its date.
+            if not re.fullmatch(r"[0-9:. ]*", text(dataset, element.keyword)):
+                element.value = None
         elif action == "uid" and element.VR == "UI":
             element.value = _keyed(element.value, key)
         elif action == "remove":
@@ -210,11 +238,11 @@ def _shifted(value, days: int):
         return value
     if not isinstance(value, str | datetime.date):
         return [_shifted(one, days) for one in value]
-    written = str(value)
+    found = re.fullmatch(r"([0-9]{8})([0-9.+-]*)", str(value).strip())
     try:
-        date = datetime.datetime.strptime(written[:8], "%Y%m%d").date()
-        return f"{date - datetime.timedelta(days):%Y%m%d}{written[8:]}"
-    except (ValueError, OverflowError):
+        date = datetime.datetime.strptime(found[1], "%Y%m%d").date()
+        return f"{date - datetime.timedelta(days):%Y%m%d}{found[2]}"
+    except (TypeError, ValueError, OverflowError):
         return ""
 
 

@@ -4,9 +4,7 @@ import stat
 import zipfile
 from pathlib import Path, PurePosixPath
 
-import pydicom
-
-from msk_jax.data.headers import MAX_GROWTH, items, max_bytes, quiet
+from msk_jax.data.headers import MAX_GROWTH, items, max_bytes, quiet, read_bounded
 from msk_jax.errors import UserError
 
 MAX_MEMBERS = 1_000_000
@@ -107,7 +105,7 @@ def files_of_dicomdir(path: Path) -> list[Path]:
       UserError: it is damaged, refers to nothing, or to files outside its folder.
     """
     try:
-        records = items(pydicom.dcmread(path), "DirectoryRecordSequence")
+        records = items(read_bounded(path), "DirectoryRecordSequence")
         named = [record.get("ReferencedFileID") for record in records]
     except Exception as error:
         raise UserError(

@@ -1,21 +1,29 @@
 """Does anything that a build or a run left behind name a patient?
 
-Every identifier in the source headers is looked for, as bytes, in every file of a folder, in the
-members of zip archives (also `.npz`) and gzip files, and in file names.
+Every identifier in the source headers is looked for, as it is and as JSON and HTML write it, in
+the bytes of every file of a folder, in the members of zip archives (also `.npz`) and gzip files,
+and in file names. What is compressed otherwise, as checkpoints are, is searched as it lies.
 """
 
+import contextlib
 import gzip
-import mmap
+import html
+import json
+import os
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
+import markupsafe
+import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 
-from msk_jax.data.headers import max_bytes, quiet
+from msk_jax.data.headers import quiet, read_bounded
 
+_BLOCK = 2**20
 MIN_LENGTH = 5
 """Shorter identifiers occur in any file by chance and are counted, not searched."""
 
@@ -56,8 +64,56 @@ class Audit:
     """Too short to be searched for."""
 
 
+@dataclass(frozen=True)
+class _Sought:
+    """Many byte strings, made ready to be looked for all at once."""
+
+    names: dict[bytes, str]
+    lengths: dict[bytes, tuple[int, ...]]
+    """Of those that begin with these `MIN_LENGTH` bytes."""
+
+    first: np.ndarray
+    """bool [2^24]: whether any begins with these three bytes."""
+
+    second: np.ndarray
+    """The same of the third to fifth byte."""
+
+    @classmethod
+    def of(cls, names: dict[str, str]) -> "_Sought":
+        """Of keywords by value."""
+        found = {way: keyword for value, keyword in names.items() for way in _ways(value)}
+        lengths: dict[bytes, set[int]] = {}
+        first, second = np.zeros(2**24, bool), np.zeros(2**24, bool)
+        for way in found:
+            lengths.setdefault(way[:MIN_LENGTH], set()).add(len(way))
+            first[int.from_bytes(way[:3], "big")] = True
+            second[int.from_bytes(way[2:5], "big")] = True
+        return cls(found, {k: tuple(v) for k, v in lengths.items()}, first, second)
+
+    def keywords_in(self, blocks: Iterable[bytes]) -> set[str]:
+        """Of the strings that occur in a stream, also across the borders of its blocks."""
+        found, tail = set(), b""
+        longest = max(map(len, self.names), default=1)
+        for block in blocks:
+            content = tail + block
+            found |= self._in_block(content)
+            tail = content[max(0, len(content) - longest + 1) :]
+        return found
+
+    def _in_block(self, content: bytes) -> set[str]:
+        if len(content) < MIN_LENGTH:
+            return set()
+        values = np.frombuffer(content, np.uint8).astype(np.int32)
+        three = values[:-2] << 16 | values[1:-1] << 8 | values[2:]
+        found = set()
+        for place in np.flatnonzero(self.first[three[:-2]] & self.second[three[2:]]):
+            for length in self.lengths.get(content[place : place + MIN_LENGTH], ()):
+                found.add(self.names.get(content[place : place + length], ""))
+        return found - {""}
+
+
 @quiet
-def identifiers(files: Iterable[Path]) -> tuple[dict[bytes, str], int]:
+def identifiers(files: Iterable[Path]) -> tuple[dict[str, str], int]:
     """What names somebody in the headers of files, nested sequences too.
 
     Returns:
@@ -66,16 +122,15 @@ def identifiers(files: Iterable[Path]) -> tuple[dict[bytes, str], int]:
     found: dict[str, str] = {}
     for file in files:
         try:
-            header = pydicom.dcmread(file, stop_before_pixels=True)
+            header = read_bounded(file, stop_before_pixels=True)
         except Exception:
             continue  # not DICOM: it has no header
         _collect(header, found)
     long = {value: keyword for value, keyword in found.items() if len(value) >= MIN_LENGTH}
-    encoded = {value.encode(): keyword for value, keyword in long.items()}
-    return encoded, len(found) - len(long)
+    return long, len(found) - len(long)
 
 
-def audit(folder: Path, names: dict[bytes, str], num_short: int = 0) -> Audit:
+def audit(folder: Path, names: dict[str, str], num_short: int = 0) -> Audit:
     """Look for identifiers in all files below a folder.
 
     Args:
@@ -83,47 +138,68 @@ def audit(folder: Path, names: dict[bytes, str], num_short: int = 0) -> Audit:
       names: see `identifiers`.
       num_short: passed on.
     """
+    sought = _Sought.of(names)
     hits, count = set(), 0
     for file in sorted(p for p in folder.rglob("*") if p.is_file()):
         count += 1
         place = str(file.relative_to(folder))
-        hits |= {Hit(place, k) for value, k in names.items() if value in place.encode()}
-        for where, content in _contents(file, place):
-            hits |= {Hit(where, k) for value, k in names.items() if content.find(value) >= 0}
+        hits |= {Hit(place, keyword) for keyword in sought.keywords_in([os.fsencode(place)])}
+        for where, blocks in _contents(file, place):
+            hits |= {Hit(where, keyword) for keyword in sought.keywords_in(blocks)}
     ordered = sorted(hits, key=lambda hit: (hit.file, hit.keyword))
     return Audit(tuple(ordered), count, len(names), num_short)
 
 
-def _contents(file: Path, place: str) -> Iterator[tuple[str, bytes | mmap.mmap]]:
-    if file.stat().st_size == 0:
-        return
+def _ways(value: str) -> set[bytes]:
+    """How a value may be written: as it is, in a DICOM file, in JSON, in HTML."""
+    texts = {value, json.dumps(value)[1:-1], html.escape(value), html.escape(value, quote=False)}
+    texts.add(str(markupsafe.escape(value)))
+    ways = {text.encode(errors="ignore") for text in texts} | {value.encode("latin-1", "ignore")}
+    return {way for way in ways if len(way) >= MIN_LENGTH}
+
+
+def _contents(file: Path, place: str) -> Iterator[tuple[str, Iterator[bytes]]]:
     with file.open("rb") as opened:
-        mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
-        yield place, mapped
-        start = mapped[:4]
-    limit = max_bytes(file)
+        start = opened.read(4)
+        opened.seek(0)
+        yield place, _blocks(opened)
     try:
         if start[:2] == b"\x1f\x8b":
             with gzip.open(file) as inner:
-                yield f"{place}!", inner.read(limit)
+                yield f"{place}!", _unpacked(inner)
         elif start == b"PK\x03\x04":
             with zipfile.ZipFile(file) as archive:
                 for member in archive.namelist():
                     with archive.open(member) as inner:
-                        yield f"{place}!{member}", inner.read(limit)
+                        yield f"{place}!{member}", _unpacked(inner)
     except Exception:
         return  # looks like an archive and is none: its bytes have been searched
 
 
+def _blocks(stream: BinaryIO) -> Iterator[bytes]:
+    while block := stream.read(_BLOCK):
+        yield block
+
+
+def _unpacked(stream: BinaryIO) -> Iterator[bytes]:
+    with contextlib.suppress(Exception):  # damaged from here on
+        yield from _blocks(stream)
+
+
 def _collect(dataset: Dataset, found: dict[str, str]) -> None:
-    for element in dataset:
-        if element.VR == "SQ":
-            for item in element.value or []:
-                _collect(item, found)
-        elif element.keyword in _KEYWORDS or element.VR == "PN":
-            values = element.value if element.VM > 1 else [element.value]
-            for value in values:
-                _note(str(value or "").strip(), element.keyword, element.VR, found)
+    for tag in dataset.keys():  # noqa: SIM118 - elements are decoded one by one
+        with contextlib.suppress(Exception):  # a damaged value hides no other
+            _collect_element(dataset[tag], found)
+
+
+def _collect_element(element: pydicom.DataElement, found: dict[str, str]) -> None:
+    if element.VR == "SQ":
+        for item in element.value or []:
+            _collect(item, found)
+    elif element.keyword in _KEYWORDS or element.VR == "PN":
+        values = element.value if element.VM > 1 else [element.value]
+        for value in values:
+            _note(str(value or "").strip(), element.keyword, element.VR, found)
 
 
 def _note(value: str, keyword: str, kind: str, found: dict[str, str]) -> None:

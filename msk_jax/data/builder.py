@@ -115,7 +115,6 @@ def build_cohort(
       UserError: a faulty manifest, a folder without DICOM, nothing usable, too few patients for
         the folds, a target that cannot be written, is full, or holds something else.
     """
-    data_dir = Path(data_dir)
     progress = progress or (lambda done, total, note: None)
     checked = read_manifest(Path(manifest), cohort.classes, cohort.clinical)
     num_folds = check_split(checked.rows, checked.patient_labels(), split, num_folds)
@@ -124,9 +123,8 @@ def build_cohort(
     previous = target.existing_build(data_dir, cohort.name, fingerprint, overwrite)
     if previous is not None:
         return BuildSummary(data_dir=data_dir, built=False, **previous)
-    needed = _room_needed(cohort, checked)
     with (
-        target.staging(data_dir, cohort.name, needed) as staged,
+        target.staging(data_dir, cohort.name, _room_needed(cohort, checked)) as staged,
         opened(dicom, _filters(checked), lambda i, n, _: progress(i, n, "fetching")) as source,
     ):
         found = scan(
@@ -135,14 +133,11 @@ def build_cohort(
         )  # fmt: skip
         studies, collected = _assign(cohort, checked, found, secret)
         converted = convert(studies, cohort, checked, workers, cache)
-        records = _read(studies, converted, collected, progress)
-        write_shards(cohort, records, staged)
+        write_shards(cohort, _read(studies, converted, collected, progress), staged)
         folds, digest = _folds(collected, studies, num_folds, seed, split)
         write_folds(staged / target.SPLITS_NAME, folds, seed, digest)
         build = _counts(collected, found)
-        # Written by the phantom generator: a report must not pass these off as patients.
-        is_phantom = (Path(manifest).parent / "phantom.json").is_file()
-        _write_tables(staged, cohort, collected, build, fingerprint, is_phantom)
+        _write_tables(staged, cohort, collected, build, fingerprint, checked.path)
     return BuildSummary(data_dir=data_dir, built=True, **build)
 
 
@@ -161,14 +156,15 @@ def _write_tables(
     collected: _Collected,
     build: dict,
     fingerprint: dict,
-    is_phantom: bool,
+    manifest: Path,
 ) -> None:
     """What is known of the cohort beside its shards and folds."""
     _write_rejected(folder / target.REJECTED_NAME, collected.rejected)
     _write_quality(folder / target.QUALITY_NAME, collected.facts)
     content = {
         **cohort_table(cohort, collected.joints, collected.facts),
-        "is_phantom": is_phantom,
+        # Written by the phantom generator: a report must not pass these off as patients.
+        "is_phantom": (manifest.parent / "phantom.json").is_file(),
         "num_folds": fingerprint["num_folds"],
         "rejected": len(collected.rejected),
         "build": build,

@@ -29,7 +29,7 @@ _MAX_LISTED = 20
 
 @dataclass(frozen=True)
 class ClinicalVariable:
-    """A number about a patient that a system takes beside the image."""
+    """A number about a patient that the manifest states beside the image."""
 
     name: str
     """Its column."""
@@ -58,7 +58,7 @@ class Cohort:
     """What is kept about a patient beside the label, of `site`, `age`, `sex`."""
 
     clinical: tuple[ClinicalVariable, ...] = ()
-    """Further columns of the manifest that are kept."""
+    """Further columns of the manifest, which are checked; shards do not hold them yet."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from msk_jax.data.records import Rejection, ScanFacts, Study, read_study
 from msk_jax.errors import UserError
 from msk_jax.files import replacing
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 Converted = tuple[list[dict], list[Rejection], ScanFacts | None]
 
 
@@ -40,23 +40,24 @@ def convert(
       cohort: what to take from them.
       manifest: checked rows.
       workers: processes; 1 stays in this one.
-      cache: folder of studies converted before; those that are new are added.
+      cache: folder of studies converted before; those that are new and of which nothing was
+        rejected are added.
 
     Raises:
       UserError: the cache cannot be written to.
     """
-    places = [_place(cache, study, cohort, manifest) for study in studies]
+    if cache is not None:
+        _make(Path(cache))
     if workers < 2:
-        for study, place in zip(studies, places, strict=True):
-            yield _convert_one(study, cohort, manifest, place)
+        for study in studies:
+            yield _convert_one(study, cohort, manifest, cache)
         return
     # Not by forking: TensorFlow and JAX hold locks that a fork would copy.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         waiting: deque = deque()
-        rest = iter(zip(studies, places, strict=True))
-        for study, place in rest:
-            waiting.append((study, pool.submit(_convert_one, study, cohort, manifest, place)))
+        for study in studies:
+            waiting.append((study, pool.submit(_convert_one, study, cohort, manifest, cache)))
             if len(waiting) >= 2 * workers:  # so many studies are in memory at most
                 yield _result(*waiting.popleft())
         while waiting:
@@ -73,52 +74,57 @@ def _result(study: Study, future) -> Converted:
         ) from error
 
 
-def _convert_one(study: Study, cohort: Cohort, manifest: Manifest, place: Path | None) -> Converted:
-    if place is not None and place.is_file():
-        found = _load(place)
-        if found is not None:
-            return found
+def _convert_one(study: Study, cohort: Cohort, manifest: Manifest, cache: Path | None) -> Converted:
+    place = None if cache is None else _place(Path(cache), study, cohort, manifest)
+    found = None if place is None else _load(place)
+    if found is not None:
+        return found
     made = read_study(study, cohort, manifest)
-    if place is not None and not _is_passing(made):
+    # What was rejected may be mended by a codec, or a disk that can be read again.
+    if place is not None and not made[1]:
         _save(place, made)
     return made
 
 
-def _is_passing(made: Converted) -> bool:
-    """Whether a failure may be gone next time, as one of the disk."""
-    return any("cannot be read" in rejection.reason for rejection in made[1])
-
-
-def _place(cache: Path | None, study: Study, cohort: Cohort, manifest: Manifest) -> Path | None:
-    """The cache file of a study: its name says what it was made from."""
-    if cache is None:
-        return None
+def _make(cache: Path) -> None:
     try:
-        Path(cache).mkdir(parents=True, exist_ok=True)
+        cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
             f"{cache} cannot be written to ({error.strerror}). Give another --cache."
         ) from error
-    files = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in study.files]
+
+
+def _place(cache: Path, study: Study, cohort: Cohort, manifest: Manifest) -> Path | None:
+    """The cache file of a study: its name says what it was made from; None if that is unreadable.
+
+    Files count by their bytes: what is unpacked or fetched for a build is new each time.
+    """
+    try:
+        files = [_digest(file) for file in study.files]
+    except OSError:
+        return None
     about = {
         "version": CACHE_VERSION, "pseudonym": study.pseudonym, "cohort": to_json(cohort),
         "rows": [asdict(row) for row in study.rows], "files": files,
         "columns": manifest.columns, "has_lesions": manifest.has_lesions,
     }  # fmt: skip
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-    return Path(cache) / f"{digest}.npz"
+    return cache / f"{digest}.npz"
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _save(place: Path, made: Converted) -> None:
-    records, rejected, facts = made
+    records, _, facts = made
     arrays, plain = {}, []
     for k, record in enumerate(records):
         arrays |= {f"{k}/{n}": v for n, v in record.items() if isinstance(v, np.ndarray)}
         plain.append({n: _plain(v) for n, v in record.items() if not isinstance(v, np.ndarray)})
-    about = {
-        "records": plain, "rejected": [asdict(r) for r in rejected],
-        "facts": None if facts is None else asdict(facts),
-    }  # fmt: skip
+    about = {"records": plain, "facts": asdict(facts)}
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
     with replacing(place) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
@@ -129,7 +135,7 @@ def _plain(value):
 
 
 def _load(place: Path) -> Converted | None:
-    """None where the file is damaged: the study is then converted again."""
+    """None where there is none or it is damaged: the study is then converted."""
     try:
         with np.load(place, allow_pickle=False) as stored:
             about = json.loads(bytes(stored["about"]))
@@ -138,8 +144,6 @@ def _load(place: Path) -> Converted | None:
                 start = f"{k}/"
                 arrays = {n[len(start) :]: stored[n] for n in stored.files if n.startswith(start)}
                 records.append({**arrays, **plain, "age": np.float32(plain["age"])})
-        rejected = [Rejection(**entry) for entry in about["rejected"]]
-        facts = None if about["facts"] is None else ScanFacts(**about["facts"])
-        return records, rejected, facts
+        return records, [], ScanFacts(**about["facts"])
     except Exception:
         return None

@@ -6,6 +6,7 @@ and localizers filed with the slices. `scan` reads headers only and never raises
 """
 
 import os
+import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from pydicom.uid import UID
 from msk_jax.data.archives import is_zip, unpack
 from msk_jax.data.frames import choose_part
 from msk_jax.data.geometry import SeriesError, stack_slices
-from msk_jax.data.headers import is_capture, is_localizer, quiet, text
+from msk_jax.data.headers import is_capture, is_localizer, quiet, read_bounded, text
 from msk_jax.data.pictures import is_picture
 from msk_jax.data.pixels import AIR_HU, MAX_HU, read_frames
 from msk_jax.data.volume import read_frames_of_series
@@ -135,18 +136,23 @@ def scan(
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}. Give the folder with the DICOM files.")
-    given = sorted(_below(folder) if files is None else files)
+    given = sorted(_below(folder) if files is None else set(files))
     skipped: list[tuple[Path, str]] = []
     if unpacked is not None:
         for archive in [file for file in given if is_zip(file)]:
             given.remove(archive)
-            skipped += unpack(archive, unpacked / archive.relative_to(folder))
+            place = unpacked / archive.relative_to(folder)
+            try:
+                skipped += unpack(archive, place)
+            except UserError as error:  # half a series is worse than none
+                shutil.rmtree(place, ignore_errors=True)
+                skipped.append((archive, str(error)))
         given += sorted(_below(unpacked))
     found: dict[str, list[tuple[Path, Dataset]]] = defaultdict(list)
     pictures = []
     roots = [folder.resolve(), *([unpacked.resolve()] if unpacked is not None else [])]
     for i, file in enumerate(given):
-        header, reason = None, _reason_to_pass(file, roots)
+        header, reason = None, _reason_to_pass(file, roots, files is not None)
         if reason is None:
             header, reason = _scan_file(file)
         if reason == _NOT_DICOM and is_picture(file):
@@ -177,12 +183,13 @@ def _below(folder: Path) -> list[Path]:
     return [Path(parent, name) for parent, _, names in os.walk(folder) for name in names]
 
 
-def _reason_to_pass(file: Path, roots: list[Path]) -> str | None:
-    """Why a file is not even opened."""
+def _reason_to_pass(file: Path, roots: list[Path], is_named: bool) -> str | None:
+    """Why a file is not even opened; one that was named may lie behind a link to a folder."""
     # A named pipe or a socket would block the read for ever.
     if not file.is_file():
         return "not a regular file" if os.path.lexists(file) else "named but missing"
-    if file.is_symlink() and not any(file.resolve().is_relative_to(root) for root in roots):
+    may_leave = is_named or file.is_symlink()
+    if may_leave and not any(file.resolve().is_relative_to(root) for root in roots):
         return "a link that leaves the folder"
     return None
 
@@ -244,7 +251,7 @@ def parse_age(value: str) -> float | None:
     """PatientAge in years: `045Y`, `018M`, `006W` or `012D` (DICOM PS3.5 6.2, AS); else None."""
     per_year = {"Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
     value = value.strip().upper()
-    if len(value) == 4 and value[:3].isdigit() and value[3] in per_year:
+    if len(value) == 4 and value[:3].isdecimal() and value[3] in per_year:
         return round(int(value[:3]) / per_year[value[3]], 2)
     return None
 
@@ -252,7 +259,7 @@ def parse_age(value: str) -> float | None:
 def _scan_file(file: Path) -> tuple[Dataset | None, str | None]:
     """(header, None) of an image, (None, reason) if skipped, (None, None) if ignored."""
     try:
-        header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_HEADER_TAGS)
+        header = read_bounded(file, stop_before_pixels=True, specific_tags=_HEADER_TAGS)
         sop_class = UID(header.file_meta.get("MediaStorageSOPClassUID", ""))
         if file.name.upper() == "DICOMDIR" or sop_class.name.startswith("Media Storage Directory"):
             return None, None
@@ -264,6 +271,8 @@ def _scan_file(file: Path) -> tuple[Dataset | None, str | None]:
         return header, None
     except pydicom.errors.InvalidDicomError:
         return None, _NOT_DICOM
+    except SeriesError:
+        return None, "unfolds to far more than its size: damaged or made to harm"
     except OSError as error:
         return None, f"cannot be read ({error.strerror or type(error).__name__})"
     except Exception as error:

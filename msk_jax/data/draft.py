@@ -7,7 +7,7 @@ import pydicom
 
 from msk_jax.data.cohort import COLUMNS, OWN_PREFIX
 from msk_jax.data.dicom import Scan, parse_age
-from msk_jax.data.headers import number, quiet, text
+from msk_jax.data.headers import number, quiet, read_bounded, text
 from msk_jax.data.mr import plane_of, recognise
 from msk_jax.files import csv_text, replacing
 
@@ -60,6 +60,6 @@ def write_draft(path: Path, rows: list[dict[str, str]]) -> None:
 
 def _header(file: Path) -> pydicom.Dataset:
     try:
-        return pydicom.dcmread(file, stop_before_pixels=True)
+        return read_bounded(file, stop_before_pixels=True)
     except Exception:
         return pydicom.Dataset()  # `scan` has read it far enough; the rest is unknown

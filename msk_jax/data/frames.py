@@ -15,6 +15,7 @@ from msk_jax.data.headers import (
     integer,
     is_capture,
     is_localizer,
+    item,
     items,
     num_frames,
     number,
@@ -92,25 +93,22 @@ def frames_of(file: int, path: Path, header: Dataset) -> list[Frame]:
 
 def groups_of(header: Dataset, index: int) -> list[Dataset]:
     """Where to look for an attribute of a frame: its own groups, the shared ones, the header."""
-    per_frame = items(header, "PerFrameFunctionalGroupsSequence")
-    own = [per_frame[index]] if index < len(per_frame) else []
-    return [*own, *items(header, "SharedFunctionalGroupsSequence")[:1], header]
+    own = item(header, "PerFrameFunctionalGroupsSequence", index)
+    shared = item(header, "SharedFunctionalGroupsSequence")
+    return [*(group for group in (own, shared) if group is not None), header]
 
 
 def group_item(groups: list[Dataset], sequence: str) -> Dataset | None:
     """The first item of a functional group's sequence, the frame's own before the shared one."""
-    for group in groups:
-        found = items(group, sequence)
-        if found:
-            return found[0]
-    return None
+    found = (item(group, sequence) for group in groups)
+    return next((first for first in found if first is not None), None)
 
 
 def _plane(name: str, groups: list[Dataset], header: Dataset, shape: tuple[int, int]) -> SlicePlane:
     def find(sequence: str, keyword: str, count: int):
         if len(groups) > 1:
-            item = group_item(groups, sequence)
-            return None if item is None else numbers(item, keyword, count)
+            found = group_item(groups, sequence)
+            return None if found is None else numbers(found, keyword, count)
         return numbers(header, keyword, count)
 
     position = find("PlanePositionSequence", "ImagePositionPatient", 3)
@@ -126,8 +124,8 @@ def _plane(name: str, groups: list[Dataset], header: Dataset, shape: tuple[int, 
 
 def thickness_mm(groups: list[Dataset]) -> float | None:
     """SliceThickness of a frame, for a volume of one slice."""
-    item = group_item(groups, "PixelMeasuresSequence")
-    return number(groups[-1] if item is None else item, "SliceThickness")
+    measures = group_item(groups, "PixelMeasuresSequence")
+    return number(groups[-1] if measures is None else measures, "SliceThickness")
 
 
 def _parts(groups: list[Dataset]) -> tuple[tuple[str, str], ...]:
@@ -153,7 +151,7 @@ def choose_part(frames: list[Frame], part: int | None) -> list[Frame]:
     """
     spots = defaultdict(list)
     for frame in frames:
-        spots[tuple(round(v, 2) for v in frame.plane.position_mm)].append(frame)
+        spots[_spot(frame)].append(frame)
     if len(spots) == len(frames):
         if part:
             raise SeriesError(f"There is no part {part}: the series is a single acquisition.")
@@ -177,10 +175,15 @@ def _telling(frames: list[Frame]) -> tuple[str | None, dict[str, list[Frame]]]:
         for frame in frames:
             groups[dict(frame.parts).get(keyword, "")].append(frame)
         if len(groups) > 1 and all(
-            len({f.plane.position_mm for f in group}) == len(group) for group in groups.values()
+            len(set(map(_spot, group))) == len(group) for group in groups.values()
         ):
             return keyword, groups
     return None, {}
+
+
+def _spot(frame: Frame) -> tuple[float, ...]:
+    """A position, to a hundredth of a millimetre: closer ones are the same."""
+    return tuple(round(v, 2) for v in frame.plane.position_mm)
 
 
 def _sort_key(value: str) -> tuple[float, str]:

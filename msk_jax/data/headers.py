@@ -10,11 +10,12 @@ import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.filereader import read_file_meta_info
+from pydicom.filereader import _read_file_meta_info, read_preamble
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from msk_jax.data.geometry import SeriesError
@@ -26,7 +27,6 @@ MIN_ROOM_BYTES = 64 * 2**20
 
 _DEFERRED_BYTES = 4096
 _LOCALIZER_TYPES = {"LOCALIZER", "SCOUT", "REF_SURVIEW", "TOPOGRAM"}
-_META_START = 128 + 4 + 12  # preamble, mark, and the element that gives the group's length
 
 
 def quiet(function: Callable) -> Callable:
@@ -56,12 +56,7 @@ def read_header(path: Path) -> Dataset:
       SeriesError: not a DICOM file, truncated, damaged, or unfolding to more than `max_bytes`.
     """
     try:
-        meta = read_file_meta_info(path)
-        # What is deflated cannot be found again by its place in the file.
-        is_deflated = meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
-        if is_deflated:
-            _check_inflated(path, int(meta.FileMetaInformationGroupLength))
-        return pydicom.dcmread(path, defer_size=None if is_deflated else _DEFERRED_BYTES)
+        return read_bounded(path, defer_size=_DEFERRED_BYTES)
     except SeriesError:
         raise
     except pydicom.errors.InvalidDicomError:
@@ -73,14 +68,33 @@ def read_header(path: Path) -> Dataset:
         ) from error
 
 
-def _check_inflated(path: Path, meta_bytes: int) -> None:
-    inflate, size, limit = zlib.decompressobj(-zlib.MAX_WBITS), 0, max_bytes(path)
+def read_bounded(path: Path, **options) -> Dataset:
+    """`pydicom.dcmread` of a file that, if it is deflated, unfolds to `max_bytes` at most.
+
+    Raises:
+      SeriesError: it unfolds to more.
+      Exception: whatever pydicom raises for a file that is damaged or no DICOM.
+    """
+    path = Path(path)
     with path.open("rb") as file:
-        file.seek(_META_START + meta_bytes)
-        block = file.read(2**16)
-        while block and size <= limit:
-            size += len(inflate.decompress(block, 2**20))
-            block = inflate.unconsumed_tail or file.read(2**16)
+        read_preamble(file, False)
+        # Private, but what `dcmread` goes by: the file stands where the meta information ends,
+        # wherever its stated length may point.
+        meta = _read_file_meta_info(file)
+        if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            _check_inflated(path, file)
+            # What is deflated cannot be found again by its place in the file.
+            options["defer_size"] = None
+    return pydicom.dcmread(path, **options)
+
+
+def _check_inflated(path: Path, file: BinaryIO) -> None:
+    """Inflate what is left of an open file, block by block, and forget it."""
+    inflate, size, limit = zlib.decompressobj(-zlib.MAX_WBITS), 0, max_bytes(path)
+    block = file.read(2**16)
+    while block and size <= limit and not inflate.eof:
+        size += len(inflate.decompress(block, 2**20))
+        block = inflate.unconsumed_tail or file.read(2**16)
     if size > limit:
         raise SeriesError(
             f"{path.name} unfolds to more than {limit / 2**20:,.0f} MB, {MAX_GROWTH} times its "
@@ -144,9 +158,18 @@ def items(header: Dataset, keyword: str) -> list[Dataset]:
         return []
 
 
+def item(header: Dataset, keyword: str, index: int = 0) -> Dataset | None:
+    """One item of a sequence, or None; does not walk through the others, as `items` does."""
+    try:
+        found = header.get(keyword)[index]
+    except Exception:
+        return None
+    return found if isinstance(found, Dataset) else None
+
+
 def num_frames(header: Dataset) -> int:
     """Frames of a multi-frame object, 1 of any other."""
-    return integer(header, "NumberOfFrames") or 1
+    return max(1, integer(header, "NumberOfFrames") or 1)
 
 
 def is_localizer(header: Dataset) -> bool:

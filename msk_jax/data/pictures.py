@@ -60,6 +60,8 @@ def read_picture(path: Path, spacing_mm: float | None = None, modality: str = "D
             if image.mode not in _GREY_MODES:
                 image = image.convert("RGB").convert("L")  # ITU-R 601-2 luminance
             pixels = np.asarray(image).astype(np.float32)
+        if not np.isfinite(pixels).all():
+            raise SeriesError(f"{path.name} holds values that are no numbers. Save it again.")
     except SeriesError:
         raise
     except Exception as error:
@@ -97,7 +99,8 @@ def read_nifti(path: Path, units: str = ARBITRARY, modality: str = "") -> Volume
     path = Path(path)
     try:
         _check_nifti(path)
-        image = sitk.ReadImage(str(path))
+        # By name: another format of that ending could point to files elsewhere.
+        image = sitk.ReadImage(str(path), imageIO="NiftiImageIO")
     except SeriesError:
         raise
     except Exception as error:
@@ -129,7 +132,10 @@ def _check_nifti(path: Path) -> None:
     if len(head) < 348:
         raise SeriesError(f"{path.name} is truncated. Copy it again.")
     order = "<" if struct.unpack("<i", head[:4])[0] in (348, 540) else ">"
-    if struct.unpack(f"{order}i", head[:4])[0] == 348:
+    header_bytes = struct.unpack(f"{order}i", head[:4])[0]
+    if header_bytes not in (348, 540):
+        raise SeriesError(f"{path.name} is no NIfTI file. Save it again.")
+    if header_bytes == 348:
         dims = struct.unpack(f"{order}8h", head[40:56])
         bits, codes = struct.unpack(f"{order}h", head[72:74])[0], head[252:256]
         codes = struct.unpack(f"{order}2h", codes)

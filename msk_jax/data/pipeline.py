@@ -75,7 +75,7 @@ class ShardedCohort:
         wanted = {name for name in self._builder.info.features if name != "volume"}
         partial = tfds.decode.PartialDecoding(dict.fromkeys(wanted, True))
         joints = []
-        for record in self._guarded(tfds.as_numpy(self._dataset(decoders=partial))):
+        for record in _guarded(tfds.as_numpy(self._dataset(decoders=partial)), self._builder):
             joint = {k: v.decode() if isinstance(v, bytes) else v for k, v in record.items()}
             self.patient_labels[joint["patient_id"]] = int(joint["patient_label"])
             label = self._relabel.get(joint["patient_id"])
@@ -92,18 +92,6 @@ class ShardedCohort:
         return self._builder.as_dataset(
             split=split, shuffle_files=False, read_config=config, **options
         )
-
-    def _guarded(self, records: Iterable) -> Iterator:
-        """The records, with a sentence where a shard turns out to be damaged."""
-        import tensorflow as tf
-
-        try:
-            yield from records
-        except tf.errors.OpError as error:
-            raise UserError(
-                f"A shard in {self._builder.data_dir} is damaged ({type(error).__name__}). Build "
-                "the cohort again with --overwrite."
-            ) from error
 
     def table(self, patients: set[str]) -> StackTable:
         """The stacks of these patients, in the order of `evaluation_batches`."""
@@ -151,7 +139,7 @@ class ShardedCohort:
         epoch after epoch: the shards are then read and decoded once.
         """
         data = self.stacks(patients).batch(batch_size).cache().prefetch(2)
-        return _Batches(lambda: self._guarded(data.as_numpy_iterator()))
+        return _Batches(lambda: _guarded(data.as_numpy_iterator(), self._builder))
 
     def training_batches(
         self,
@@ -185,8 +173,8 @@ class ShardedCohort:
             order = int(np.random.SeedSequence((*seed, epoch)).generate_state(1)[0] >> 1)
             data = self._in_order(stacks, order, balanced, batch_size)
             data = data.batch(batch_size, drop_remainder=True).take(steps_per_epoch).skip(skip)
-            batches = self._guarded(data.prefetch(tf.data.AUTOTUNE).as_numpy_iterator())
-            yield from batches
+            data = data.prefetch(tf.data.AUTOTUNE)
+            yield from _guarded(data.as_numpy_iterator(), self._builder)
             epoch, skip = epoch + 1, 0
 
     def _in_order(self, stacks, seed: int, balanced: bool, batch_size: int):
@@ -252,6 +240,33 @@ def shuffled_labels(joints: list[dict], seed: int) -> dict[str, int]:
     patients = sorted(labels)
     drawn = np.random.default_rng(seed).permutation([labels[p] for p in patients])
     return dict(zip(patients, (int(v) for v in drawn), strict=True))
+
+
+def read_records(data_dir: Path) -> Iterator[dict]:
+    """Every record of a built cohort with its pixels, see `shards.features`.
+
+    Raises:
+        UserError: no cohort there, or an unreadable shard.
+    """
+    import tensorflow_datasets as tfds
+
+    builder = _open(data_dir)
+    data = builder.as_dataset(split="all", shuffle_files=False)
+    for record in _guarded(tfds.as_numpy(data), builder):
+        yield {k: v.decode() if isinstance(v, bytes) else v for k, v in record.items()}
+
+
+def _guarded(records: Iterable, builder) -> Iterator:
+    """The records, with a sentence where a shard turns out to be damaged."""
+    import tensorflow as tf
+
+    try:
+        yield from records
+    except tf.errors.OpError as error:
+        raise UserError(
+            f"A shard in {builder.data_dir} is damaged ({type(error).__name__}). Build the cohort "
+            "again with --overwrite."
+        ) from error
 
 
 def _open(data_dir: Path):

@@ -48,7 +48,8 @@ def read_frames(path: Path, dataset: Dataset, real_world: bool = False) -> Frame
     Raises:
       SeriesError: truncated or damaged pixel data, pixel data out of proportion to the file, a
         compression without its codec, colour, CT without a usable rescale slope and intercept, an
-        inverted CT image that cannot be told from a plain one, no real-world-value map.
+        inverted CT image that cannot be told from a plain one, no real-world-value map, values that
+      are no finite numbers.
     """
     stored, raw = read_stored(path, dataset)
     padding = _is_padding(raw, dataset)
@@ -56,11 +57,17 @@ def read_frames(path: Path, dataset: Dataset, real_world: bool = False) -> Frame
     units = set()
     for k, frame in enumerate(stored):
         groups = groups_of(dataset, k)
-        if real_world:
-            values[k], outside, unit = _real_world(path, frame, groups)
-            padding[k] |= outside
-        else:
-            values[k], unit = _modality_values(path, frame, groups, dataset)
+        with np.errstate(over="ignore", invalid="ignore"):  # refused below
+            if real_world:
+                values[k], outside, unit = _real_world(path, frame, groups)
+                padding[k] |= outside
+            else:
+                values[k], unit = _modality_values(path, frame, groups, dataset)
+        if not np.isfinite(values[k]).all():
+            raise SeriesError(
+                f"{path.name} holds values that are no numbers, or too large for one. Export the "
+                "original series."
+            )
         units.add(unit)
         if text(dataset, "PhotometricInterpretation") == "MONOCHROME1" and unit == "HU":
             values[k] = _uninvert(path, dataset, groups, values[k], padding[k])
@@ -279,7 +286,7 @@ def mirror_sum(dataset: Dataset, source: Dataset) -> float:
       dataset: says what the bits can hold.
       source: has the rescale slope and intercept; without them values are the stored ones.
     """
-    bits = integer(dataset, "BitsStored") or 16
+    bits = min(integer(dataset, "BitsStored") or 16, 64)
     # -2^(bits - 1) and 2^(bits - 1) - 1, or 0 and 2^bits - 1
     total = -1 if integer(dataset, "PixelRepresentation") else 2**bits - 1
     slope, intercept = number(source, "RescaleSlope"), number(source, "RescaleIntercept")

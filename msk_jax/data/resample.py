@@ -62,7 +62,7 @@ def _check(frame: PatientFrame) -> None:
             f"{frame.axes!r} are no axes of a patient. Give one of L and R, one of P and A, and "
             "one of S and I, in the order of columns, rows and slices, as LPS."
         )
-    if frame.spacing_mm is not None and not min(frame.spacing_mm) > 0:
+    if frame.spacing_mm is not None and not all(0 < mm < np.inf for mm in frame.spacing_mm):
         raise UserError(f"The spacing {frame.spacing_mm} mm is not positive. Give three distances.")
 
 

@@ -161,7 +161,7 @@ def _decode(paths, headers, ordered: list[Frame], real_world: bool):
     """Voxels [slices, rows, columns], where padding is (None: nowhere), units."""
     voxels, padding, units = None, None, {}
     decoded: dict[int, Frames] = {}
-    remaining = [frame.file for frame in ordered]
+    last = {frame.file: k for k, frame in enumerate(ordered)}
     for k, frame in enumerate(ordered):
         if frame.file not in decoded:
             decoded[frame.file] = read_frames(paths[frame.file], headers[frame.file], real_world)
@@ -173,8 +173,7 @@ def _decode(paths, headers, ordered: list[Frame], real_world: bool):
         if found.padding[frame.index].any():
             padding = np.zeros(voxels.shape, bool) if padding is None else padding
             padding[k] = found.padding[frame.index]
-        remaining[k] = -1
-        if len(found.values) == 1 or frame.file not in remaining:
+        if last[frame.file] == k:
             del decoded[frame.file]
     if len(units) > 1:
         listed = ", ".join(f"{unit} in {name}" for unit, name in sorted(units.items()))

@@ -5,9 +5,10 @@ unverified until a physician signs, and every object says so. The objects carry 
 the patient, as the images do.
 """
 
+import contextlib
 import datetime
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,8 +82,21 @@ def measurement_report(
     Raises:
       UserError: the extra is missing, or the headers lack what a report needs.
     """
-    hd = highdicom_module()
-    sr = hd.sr
+    sr = highdicom_module().sr
+    with _needing_headers("a measurement report"):
+        report = sr.ComprehensiveSR(
+            evidence=list(sources),
+            content=_content(sr, sources, findings, model)[0],
+            is_complete=False,
+            is_final=False,
+            is_verified=False,
+            **_common("sr"),
+        )
+    return _dated(report)
+
+
+def _content(sr, sources: Sequence[Dataset], findings: Sequence[Finding], model: ModelIdentity):
+    """The tree of a report (TID 1500)."""
     algorithm = sr.AlgorithmIdentification(
         name=model.name, version=model.version, parameters=[f"SHA-256 {model.sha256}"]
     )
@@ -96,22 +110,11 @@ def measurement_report(
             model_name=model.version,
         ),
     )
-    content = sr.MeasurementReport(
+    return sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=observer),
         procedure_reported=codes.SCT.ImagingProcedure,
         imaging_measurements=groups,
         title=codes.DCM.ImagingMeasurementReport,
-    )
-    return _made(
-        lambda: sr.ComprehensiveSR(
-            evidence=list(sources),
-            content=content[0],
-            is_complete=False,
-            is_final=False,
-            is_verified=False,
-            **_common("sr"),
-        ),
-        "a measurement report",
     )
 
 
@@ -145,8 +148,8 @@ def segmentation(
       model: who says so.
 
     Raises:
-      UserError: the extra is missing, the mask fits the images in number or size not, is empty,
-        or the headers lack what a segmentation needs.
+      UserError: the extra is missing, the mask does not fit the images in number or size, is
+        empty, or the headers lack what a segmentation needs.
     """
     hd = highdicom_module()
     expected = (len(sources), int(sources[0].Rows), int(sources[0].Columns))
@@ -170,8 +173,8 @@ def segmentation(
             parameters={"sha256": model.sha256},
         ),
     )
-    return _made(
-        lambda: hd.seg.Segmentation(
+    with _needing_headers("a segmentation"):
+        made = hd.seg.Segmentation(
             source_images=list(sources),
             pixel_array=mask.astype(np.uint8),
             segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
@@ -183,9 +186,8 @@ def segmentation(
             content_label="UNVERIFIED",
             series_description=_UNVERIFIED[:64],
             **_common("seg"),
-        ),
-        "a segmentation",
-    )
+        )
+    return _dated(made)
 
 
 def secondary_capture(
@@ -203,8 +205,8 @@ def secondary_capture(
       UserError: the extra is missing, or the headers lack what a capture needs.
     """
     hd = highdicom_module()
-    capture = _made(
-        lambda: hd.sc.SCImage.from_ref_dataset(
+    with _needing_headers("a secondary capture"):
+        capture = hd.sc.SCImage.from_ref_dataset(
             ref_dataset=sources[0],
             pixel_array=np.ascontiguousarray(picture),
             photometric_interpretation="RGB",
@@ -212,17 +214,15 @@ def secondary_capture(
             coordinate_system="PATIENT",
             patient_orientation=("L", "P"),
             **_common("sc"),
-        ),
-        "a secondary capture",
-    )
+        )
+        capture.SourceImageSequence = [_reference(source) for source in sources]
     capture.SeriesDescription = f"UNVERIFIED {title}"[:64]
     capture.ImageComments = _UNVERIFIED
     capture.BurnedInAnnotation = "NO"
     capture.Laterality = sources[0].get("Laterality", "")
     capture.ImageType = ["DERIVED", "SECONDARY"]
     capture.DerivationDescription = f"{model.name} {model.version}, SHA-256 {model.sha256}"
-    capture.SourceImageSequence = [_reference(source) for source in sources]
-    return capture
+    return _dated(capture)
 
 
 def _reference(source: Dataset) -> Dataset:
@@ -258,19 +258,27 @@ def _common(kind: str) -> dict:
     }
 
 
-def _made(make, what: str) -> Dataset:
+@contextlib.contextmanager
+def _needing_headers(what: str) -> Iterator[None]:
+    """A sentence where a header lacks something, which highdicom says in many ways."""
     try:
-        made = make()
+        yield
     except UserError:
         raise
-    except Exception as error:  # highdicom says in many ways that a header lacks something
+    except Exception as error:
+        # Which attribute is missing may be told; other texts quote values, which name patients.
+        told = f": {error}" if isinstance(error, AttributeError) else ""
         raise UserError(
-            f"The headers of the images do not allow {what} ({type(error).__name__}: {error}). "
-            "Use the original images."
+            f"The headers of the images do not allow {what} ({type(error).__name__}{told}). Use "
+            "the original images."
         ) from error
+
+
+def _dated(made: Dataset) -> Dataset:
     # highdicom dates the content with fractions of a second, which validators doubt.
-    made.ContentTime = datetime.datetime.now().strftime("%H%M%S")
-    made.TimezoneOffsetFromUTC = datetime.datetime.now().astimezone().strftime("%z")
+    now = datetime.datetime.now().astimezone()
+    made.ContentDate, made.ContentTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
+    made.TimezoneOffsetFromUTC = now.strftime("%z")
     return made
 
 

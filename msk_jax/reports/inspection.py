@@ -44,7 +44,8 @@ def draw_page(
     shown = total = 0
     for record in records:
         total += 1
-        middle = record["volume"][len(record["volume"]) // 2]
+        # A copy: a part would keep the whole volume in memory.
+        middle = record["volume"][len(record["volume"]) // 2].copy()
         values[int(record["label"])].append(record["volume"][::2, ::4, ::4].ravel())
         if shown < MAX_PICTURES:
             tiles[int(record["label"])].append((record["joint_id"], middle))

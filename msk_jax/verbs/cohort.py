@@ -1,20 +1,25 @@
 """`msk-jax manifest`, `deidentify`, `inspect`, `audit`: a cohort before and after it is built."""
 
+import csv
 import sys
 from pathlib import Path
 
 import pandas as pd
 
+from msk_jax.config import from_json
 from msk_jax.data.anonymise import basic_profile, deidentify_file
 from msk_jax.data.audit import audit, identifiers
+from msk_jax.data.cohort import Cohort
 from msk_jax.data.deidentify import default_key_path, load_key, load_or_create_key
 from msk_jax.data.dicom import scan
 from msk_jax.data.draft import draft_rows, write_draft
 from msk_jax.data.geometry import SeriesError
+from msk_jax.data.pipeline import read_records
+from msk_jax.data.records import clean_reason
 from msk_jax.data.sources import opened
-from msk_jax.data.target import QUALITY_NAME, read_cohort
+from msk_jax.data.target import COHORT_NAME, QUALITY_NAME, REJECTED_NAME, read_cohort
 from msk_jax.errors import UserError
-from msk_jax.files import replacing
+from msk_jax.files import csv_text, replacing
 from msk_jax.reports.inspection import draw_page
 from msk_jax.verbs import console
 
@@ -37,28 +42,34 @@ def draft(dicom: str, out: Path) -> None:
 def deidentify(
     dicom: str, out: Path, key: Path | None, keep_characteristics: bool, allow_burned_in: bool
 ) -> None:
-    """Copy all images of a source, de-identified; what may show text is listed and left out."""
+    """Copy all images of a source, de-identified; what is left out is listed with its reason."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is not an empty folder. Give a new one as --out.")
     rules = basic_profile()
     secret = load_key(key) if key else load_or_create_key(default_key_path(None))
-    refused = count = 0
+    refused, count = [], 0
     with opened(dicom) as source, console.progress_bar("Copying") as update:
         found = scan(source.folder, None, source.files, source.unpacked)
-        for k, files in enumerate(found.series.values()):
+        for k, (uid, files) in enumerate(found.series.items()):
             for i, file in enumerate(files):
+                name = f"series{k + 1:04d}/{i + 1:05d}.dcm"
                 try:
                     deidentify_file(
-                        file, out / f"series{k + 1:04d}" / f"{i + 1:05d}.dcm", secret, rules,
+                        file, out / name, secret, rules,
                         keep_characteristics=keep_characteristics, allow_burned_in=allow_burned_in,
                     )  # fmt: skip
                     count += 1
-                except SeriesError:
-                    refused += 1
+                except SeriesError as error:
+                    patient = found.headers[uid].patient_id
+                    refused.append((name, csv_text(clean_reason(error, files, patient))))
             update(k + 1, len(found.series), "")
+    console.writable_folder(out, "--out")
+    with replacing(out / REJECTED_NAME) as temporary, temporary.open("w", newline="") as file:
+        csv.writer(file).writerows([("file", "reason"), *refused])
     console.say(
-        f"{count} files are in {out}; {refused} were left out because they cannot be read or may "
-        "show burned-in text. Pixels were not looked at: check some images before you share them."
+        f"{count} files are in {out}; {len(refused)} were left out, see {REJECTED_NAME}, and "
+        f"{len(found.skipped) + len(found.pictures)} are no DICOM images. Pixels were not looked "
+        "at: check some images before you share them."
     )
 
 
@@ -84,24 +95,16 @@ def audit_folder(folder: Path, dicom: str) -> None:
 
 def inspect(data_dir: Path, out: Path | None) -> None:
     """Draw what is in the shards on one page."""
-    import tensorflow_datasets as tfds
-
-    facts = read_cohort(data_dir)
-    config = facts["fingerprint"]["config"]
-    (folder, *others) = [p.parent for p in data_dir.glob("*/*/dataset_info.json")] or [None]
-    if folder is None or others:
-        raise UserError(f"There is no built cohort in {data_dir}. Give the folder of `build`.")
-    data = tfds.builder_from_directory(folder).as_dataset(split="all")
-    records = ({**r, "joint_id": r["joint_id"].decode()} for r in tfds.as_numpy(data))
+    config = read_cohort(data_dir)["fingerprint"]["config"]
+    cohort = from_json(config, Cohort, data_dir / COHORT_NAME)
     try:
         quality = pd.read_csv(data_dir / QUALITY_NAME)
     except (OSError, ValueError):
         raise UserError(
             f"There is no {data_dir / QUALITY_NAME}. Build the cohort again with --overwrite."
         ) from None
-    page = draw_page(
-        f"Cohort {config['name']}", records, quality, tuple(config["classes"]), _WINDOW
-    )
+    records = read_records(data_dir)
+    page = draw_page(f"Cohort {cohort.name}", records, quality, cohort.classes, _WINDOW)
     out = out or data_dir / "inspect.html"
     with replacing(out) as temporary:
         temporary.write_text(page, encoding="utf-8")

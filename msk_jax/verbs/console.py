@@ -70,8 +70,12 @@ def say_next(*words: str | Path) -> None:
 
 
 def this_command() -> str:
-    """The command line as it was typed."""
-    return shlex.join(["msk-jax", *sys.argv[1:]])
+    """The command line as it was typed, but for what a server was asked: that may name a patient.
+
+    Commands are noted beside shards and shown in reports.
+    """
+    words = [re.sub(r"(https?:/[^?]*\?).*", r"\1...", word) for word in sys.argv[1:]]
+    return shlex.join(["msk-jax", *words])
 
 
 def read_commands(folder: Path) -> list[str]:

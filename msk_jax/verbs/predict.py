@@ -79,7 +79,7 @@ def _predict_all(
     secret = load_key(key) if key else load_or_create_key(default_key_path(None))
     console.writable_folder(out, "--out")
     predict = parallel_predict(saved.stage.network(AXIS), saved.stage.preprocess)
-    tables, rejected = [], []
+    tables, rejected, unwritten = [], [], []
     with _all_or_nothing(out), console.progress_bar("Predicting series") as update:
         for done, (uid, files) in enumerate(sorted(found.series.items())):
             header = found.headers[uid]
@@ -97,11 +97,15 @@ def _predict_all(
                 tables.append(table)
                 picture = out / f"{name}.png"
                 _draw(saved, series, joints, table, stacks, picture)
-                if results is not None:
-                    finding = saved.experiment.cohort.classes[1]
-                    results.write(files, table, finding, picture, name)
+                finding = saved.experiment.cohort.classes[1]
+                try:
+                    if results is not None:
+                        results.write(files, table, finding, picture, name)
+                except UserError as error:  # the predictions stand
+                    reason = clean_reason(error, files, header.patient_id)
+                    unwritten.append((name, header.modality, f"Predicted, but: {reason}"))
             update(done + 1, len(found.series), "")
-        _write(saved, out, tables, rejected)
+        _write(saved, out, tables, rejected + unwritten)
     if not tables:
         raise UserError(
             f"None of the {len(rejected)} series could be predicted; {out / 'rejected.csv'} gives "
@@ -113,6 +117,11 @@ def _predict_all(
         "one picture per series beside it."
     )
     console.say("This is research software, not a medical device.")
+    if unwritten:
+        raise UserError(
+            f"The DICOM results of {len(unwritten)} of these series were not written or not taken "
+            f"by the server; {out / 'rejected.csv'} gives the reasons. The first: {unwritten[0][2]}"
+        )
 
 
 @contextlib.contextmanager

@@ -65,9 +65,8 @@ class DicomResults:
         sources = [read_header(file) for file in files]
         findings = []
         for row in table[table["level"].isin(("joint", "patient"))].itertuples():
-            side = row.unit_id.rsplit("/", 1)[-1] if row.level == "joint" else ""
-            site = row.level if row.level == "joint" else ""
-            findings.append(Finding(finding, row.prob, site, side))
+            place = ("joint", row.unit_id.rsplit("/", 1)[-1]) if row.level == "joint" else ()
+            findings.append(Finding(finding, row.prob, *place))
         with Image.open(picture) as opened:
             pixels = np.asarray(opened.convert("RGB"))
         self.folder.mkdir(exist_ok=True)

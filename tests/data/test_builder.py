@@ -18,6 +18,7 @@ from msk_jax.data.deidentify import pseudonym
 from msk_jax.data.folds import load_folds
 from msk_jax.data.regions import SacroiliacRegion
 from msk_jax.errors import UserError
+from msk_jax.verbs import cohort as cohort_verb
 
 from .ct_files import box_pelvis, rewrite, write_ct
 
@@ -288,3 +289,16 @@ def test_age_and_sex_of_the_header_where_the_manifest_has_none(source, tmp_path)
     assert {(row["age"], row["sex"], row["site"]) for row in rows} == {(45, b"F", b"")}
     # Without lesion intervals a stack has the label of its joint.
     assert all(set(row["stack_labels"].tolist()) == {int(row["label"])} for row in rows)
+
+
+def test_inspect_draws_a_page_of_what_was_built(built, tmp_path):
+    summary, _ = built
+    cohort_verb.inspect(summary.data_dir, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert f"{summary.num_joints} records, {summary.num_joints} of them shown" in page
+    damaged = Path(shutil.copytree(summary.data_dir, tmp_path / "damaged"))
+    content = json.loads((damaged / "cohort.json").read_text())
+    del content["fingerprint"]["config"]["classes"]
+    (damaged / "cohort.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="lacks classes"):
+        cohort_verb.inspect(damaged, None)

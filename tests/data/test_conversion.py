@@ -14,7 +14,7 @@ from msk_jax.data.records import assign_series
 from msk_jax.data.regions import SacroiliacRegion
 from msk_jax.errors import UserError
 
-from .ct_files import box_pelvis, write_ct
+from .ct_files import box_pelvis, rewrite, write_ct
 
 COHORT = Cohort(region=SacroiliacRegion(size=32, pixel_mm=3.0))
 
@@ -71,11 +71,15 @@ def test_only_what_is_new_is_converted(cohort, plain, tmp_path, monkeypatch):
     assert flat(convert(studies[:2], COHORT, manifest, cache=tmp_path)) == plain[:2]
     assert flat(convert(studies, COHORT, manifest, cache=tmp_path)) == plain
     assert seen == ["P-A", "P-B", "P-C"]
-    os.utime(studies[1].files[3])  # touched: it may be another file now
+    os.utime(studies[0].files[3])  # as if unpacked anew
+    changed, before = studies[1].files[3], studies[1].files[3].read_bytes()
+    rewrite(changed, PatientComments="another file now")
+    # What was rejected is tried again each time.
     assert flat(convert(studies, COHORT, manifest, cache=tmp_path)) == plain
+    changed.write_bytes(before)
     other = Cohort(region=SacroiliacRegion(size=32, pixel_mm=2.9))
     list(convert(studies[:1], other, manifest, cache=tmp_path))
-    assert seen[3:] == ["P-B", "P-A"]
+    assert seen[3:] == ["P-B", "P-C", "P-A"]
 
 
 def test_a_damaged_cache_is_made_again(cohort, plain, tmp_path):

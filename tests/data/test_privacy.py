@@ -18,6 +18,7 @@ from msk_jax.data.draft import draft_rows, write_draft
 from msk_jax.data.geometry import SeriesError
 from msk_jax.data.volume import read_volume
 from msk_jax.verbs import cohort as verb
+from msk_jax.verbs.console import this_command
 
 from .ct_files import ramp, rewrite, write_ct
 
@@ -47,6 +48,8 @@ def files(tmp_path):
         data = pydicom.dcmread(file)
         data.private_block(0x11, "MAKER", create=True).add_new(1, "LO", "Private^Paula")
         data.add_new(0x60004000, "LT", "Overlay of Olga")
+        data.add_new(0x00109999, "LO", "Unlisted^Ursula")
+        data.PatientBirthTime, data.AcquisitionTime, data.SeriesDate = "0815", "Tom^Thomas", "2020"
         data.save_as(file)
     return files
 
@@ -61,12 +64,14 @@ def test_nothing_of_the_patient_is_left(files, rules, tmp_path):
     names, _ = identifiers(files)
     for file in (tmp_path / "out").iterdir():
         for word in (b"KLINIK", b"Doe", b"Rita", b"Nested", b"Nora", b"Paula", b"Olga", b"4711",
-                     b"Exampletown", b"Hospital", b"20200229", b"19810203"):  # fmt: skip
+                     b"Ursula", b"Tom", b"0815", b"Exampletown", b"Hospital", b"20200229",
+                     b"19810203"):  # fmt: skip
             assert word not in words_in(file), word
-        assert not any(name in words_in(file) for name in names)
+        assert not any(name.encode() in words_in(file) for name in names)
     copy = pydicom.dcmread(tmp_path / "out" / "0")
     assert copy.PatientID == copy.PatientName == pseudonym("KLINIK-1", KEY)
     assert copy.PatientIdentityRemoved == "YES" and "PatientAge" not in copy
+    assert copy.PatientBirthDate == "", "shifted like the study's date it would tell the age"
     assert [c.CodeValue for c in copy.DeidentificationMethodCodeSequence] == ["113100", "113107"]
 
 
@@ -110,6 +115,19 @@ def test_burned_in_text(files, rules, tags, refused):
     assert deidentify(data, KEY, rules, allow_burned_in=True).PatientIdentityRemoved == "YES"
 
 
+def test_a_damaged_file_is_listed_and_the_others_are_copied(files, rules, tmp_path, monkeypatch):
+    monkeypatch.setattr(verb, "load_key", lambda path: KEY)
+    rewrite(files[1], SOPInstanceUID=None)
+    rewrite(files[2], BurnedInAnnotation="YES")
+    out = tmp_path / "out"
+    verb.deidentify(str(files[0].parent), out, tmp_path / "key", False, False)
+    with (out / "rejected.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file"] for row in rows] == ["series0001/00002.dcm", "series0001/00003.dcm"]
+    assert "lacks what identifies" in rows[0]["reason"] and "burned-in" in rows[1]["reason"]
+    assert len(list(out.rglob("*.dcm"))) == len(files) - 2
+
+
 @pytest.mark.parametrize("where", ["plain.log", "deep/shard", "name", "packed.gz", "packed.npz"])
 def test_audit_finds_what_should_not_be_there(files, tmp_path, where):
     folder = tmp_path / "data"
@@ -134,11 +152,33 @@ def test_audit_finds_what_should_not_be_there(files, tmp_path, where):
     assert left.value.code == 1
 
 
+@pytest.mark.parametrize("content", ['"M\\u00fcller-O\'Brien"', "M\u00fcller-O&#39;Brien"])
+def test_audit_knows_names_as_json_and_html_write_them(tmp_path, content):
+    (tmp_path / "a").write_text(content, encoding="utf-8")
+    found = audit(tmp_path, {"M\u00fcller-O'Brien": "PatientName"})
+    assert [hit.keyword for hit in found.hits] == ["PatientName"]
+
+
+@pytest.mark.parametrize("start", [0, 2**20 - 3, 2**20, 70 * 2**20])
+def test_audit_looks_across_blocks_and_to_the_end_of_what_is_packed(tmp_path, start):
+    (tmp_path / "a.gz").write_bytes(gzip.compress(bytes(start) + b"KLINIK-1\0", 1))
+    names = {"KLINIK-1": "PatientID", "KLINIK-2": "PatientName", "KLINIK-10": "StudyID"}
+    assert [hit.keyword for hit in audit(tmp_path, names).hits] == ["PatientID"]
+
+
 def test_audit_of_a_clean_folder(files, tmp_path, capsys):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "cohort.json").write_text('{"patients": 7}')
     verb.audit_folder(tmp_path / "data", str(files[0].parent))
     assert "No identifier was found" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["--dicom", "https://h/w?PatientID=KLINIK-1&x=y"],
+                                   ["--dicom=http:/h/w?PatientID=KLINIK-1"]])  # fmt: skip
+def test_what_a_server_was_asked_is_not_noted(words, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["msk-jax", "build", *words, "--seed", "1"])
+    noted = this_command()
+    assert "KLINIK" not in noted and "/h/w?..." in noted and noted.endswith("--seed 1")
 
 
 def test_draft_lists_series_and_defuses_headers(tmp_path):

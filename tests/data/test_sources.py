@@ -84,6 +84,21 @@ def test_damaged_archives(archive, tmp_path, cut):
         assert str(archive.parent) in str(error)
 
 
+def test_a_damaged_archive_costs_itself_alone(tmp_path):
+    files = write_ct(tmp_path / "in" / "ct", ramp())
+    with zipfile.ZipFile(tmp_path / "in" / "bad.zip", "w") as out:
+        for file in write_ct(tmp_path / "other", ramp(), series="b"):
+            out.write(file, file.name)
+    content = bytearray((tmp_path / "in" / "bad.zip").read_bytes())
+    content[-30 - len(content) // 3] ^= 0xFF  # a slice in the middle
+    (tmp_path / "in" / "bad.zip").write_bytes(bytes(content))
+    with opened(tmp_path / "in") as source:
+        found = scan(source.folder, unpacked=source.unpacked)
+    assert list(found.series.values()) == [tuple(files)]
+    ((archive, reason),) = found.skipped
+    assert archive.name == "bad.zip" and "cannot be unpacked" in reason
+
+
 def test_links_out_of_the_folder_are_passed_over(tmp_path):
     files = write_ct(tmp_path / "elsewhere", ramp())
     (tmp_path / "in").mkdir()
@@ -125,7 +140,13 @@ def test_dicomdir_with_a_missing_file_or_a_way_out(disc):
     with opened(disc / "DICOMDIR") as source:
         found = scan(source.folder, files=source.files)
     assert found.skipped == ((gone, "named but missing"),)
+    os.symlink(disc.parent / "ct", disc / "LINK")
     directory = pydicom.dcmread(disc / "DICOMDIR")
+    directory.DirectoryRecordSequence[-1].ReferencedFileID = ["LINK", "000.dcm"]
+    directory.save_as(disc / "DICOMDIR")
+    with opened(disc / "DICOMDIR") as source:
+        skipped = scan(source.folder, files=source.files).skipped
+    assert (disc / "LINK" / "000.dcm", "a link that leaves the folder") in skipped
     directory.DirectoryRecordSequence[-1].ReferencedFileID = ["..", "secret"]
     directory.save_as(disc / "DICOMDIR")
     with pytest.raises(UserError, match="files outside its folder"), opened(disc / "DICOMDIR"):
@@ -215,6 +236,9 @@ def test_nifti_that_is_refused(tmp_path):
     (tmp_path / "b.nii.gz").write_bytes(gzip.compress(bytes(whole)))
     with pytest.raises(SeriesError, match="too much for a file of its size"):
         read_nifti(tmp_path / "b.nii.gz")
+    path.write_text("ObjectType = Image\nNDims = 3\nElementDataFile = /etc/passwd\n" * 9)
+    with pytest.raises(SeriesError, match="is no NIfTI file"):
+        read_nifti(path)
     write_nifti(path, np.eye(4), (2, 2, 2, 3))
     with pytest.raises(SeriesError, match="no volume of three dimensions"):
         read_nifti(path)

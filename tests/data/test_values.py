@@ -1,5 +1,6 @@
 """Stored pixels to values: codecs, look-up tables, odd bits, real-world values."""
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,12 @@ from pydicom.uid import (
 )
 
 from msk_jax.data.codestream import frame_size
+from msk_jax.data.dicom import parse_age, scan
 from msk_jax.data.geometry import SeriesError
 from msk_jax.data.headers import quiet, read_header
 from msk_jax.data.pixels import read_frames, read_stored
 from msk_jax.data.volume import ReadOptions, read_volume
+from msk_jax.errors import UserError
 
 from .ct_files import ramp, rewrite, uid, write_ct
 
@@ -86,14 +89,20 @@ def test_a_codestream_larger_than_its_header_is_not_decoded(tmp_path, need):
         bytes([0, 0, 0, 60, 0, 0, 0, 64]), bytes([0, 0, 255, 255, 0, 0, 255, 255]), 1
     )
     data.save_as(file)
-    with pytest.raises(SeriesError, match="65535 x 65535 pixels where 64 x 60 was promised"):
+    with pytest.raises(SeriesError, match="65535 x 65535 pixels where 64 x 60 pixels was promised"):
         frames(file)
 
 
 def test_sizes_in_jpeg_markers():
     # SOI, a comment of 4 bytes, SOF3 (lossless): length 11, 12 bits, 300 rows, 200 columns.
     stream = b"\xff\xd8\xff\xfe\x00\x04ab\xff\xc3\x00\x0b\x0c\x01\x2c\x00\xc8\x01\x01\x11\x00"
-    assert frame_size(stream) == (300, 200)
+    assert frame_size(stream) == (300, 200, 1)
+    # JP2: the codestream counts, not what looks like one in a box of another kind before it.
+    size = b"\xff\x4f\xff\x51\0\x29\0\0" + bytes((0, 0, 0, 7, 0, 0, 0, 9)) + bytes(24) + b"\0\3"
+    other = size[:11] + b"\5" + size[12:]
+    boxes = ((b"jP  ", b"\r\n\x87\n"), (b"uuid", other), (b"jp2c", size))
+    file = b"".join((len(b) + 8).to_bytes(4, "big") + kind + b for kind, b in boxes)
+    assert frame_size(size) == frame_size(file) == (9, 7, 3)
     assert frame_size(b"") is None and frame_size(b"\xff\xd8\xff") is None
 
 
@@ -238,8 +247,6 @@ def test_headers_that_promise_too_much(tmp_path):
 
 
 def test_deflated_bomb(tmp_path):
-    import zlib
-
     (file,) = write_ct(tmp_path, ramp()[:1])
     data = pydicom.dcmread(file)
     data.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.99"
@@ -252,3 +259,37 @@ def test_deflated_bomb(tmp_path):
     file.write_bytes(content[:start] + bomb)
     with pytest.raises(SeriesError, match="unfolds to more than 64 MB"):
         read_header(file)
+    with pytest.raises(UserError, match="made to harm"):
+        scan(tmp_path)
+
+
+def test_a_bomb_behind_a_wrong_length_of_the_meta_information(tmp_path):
+    (file,) = write_ct(tmp_path, ramp()[:1])
+    data = pydicom.dcmread(file)
+    data.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.99"
+    data.save_as(file)
+    start = 144 + pydicom.dcmread(file).file_meta.FileMetaInformationGroupLength
+    deflate = zlib.compressobj(9, wbits=-15)
+    bomb = deflate.compress(bytes(70 * 2**20)) + deflate.flush()
+    content = bytearray(file.read_bytes()[:start] + bomb + b"\3\0")  # an empty deflate stream
+    content[140:144] = (len(content) - 2 - 144).to_bytes(4, "little")
+    file.write_bytes(bytes(content))
+    with pytest.raises(SeriesError, match="unfolds to more than 64 MB"):
+        read_header(file)
+
+
+@pytest.mark.parametrize("tags", [{"RescaleSlope": "1e300"}, {"RescaleIntercept": "-1e300"}])
+def test_values_too_large_for_a_number(tmp_path, tags):
+    (file,) = write_ct(tmp_path, ramp()[:1], **tags)
+    with pytest.raises(SeriesError, match="too large for one"):
+        frames(file)
+
+
+def test_a_negative_number_of_frames(tmp_path):
+    (file,) = write_ct(tmp_path, ramp()[:1], SliceThickness=3, NumberOfFrames=-1)
+    with pytest.raises(SeriesError, match="truncated or damaged"):
+        read_volume([file])
+
+
+def test_an_age_of_odd_digits_is_unknown():
+    assert parse_age("\u00b2\u00b2\u00b2Y") is None and parse_age("006M") == 0.5

@@ -1,5 +1,6 @@
 """Results as DICOM objects: valid, unverified, and pointing at the images they come from."""
 
+import copy
 import shutil
 import subprocess
 
@@ -130,3 +131,12 @@ def test_hash_of_a_checkpoint(tmp_path):
 def test_headers_that_lack_everything():
     with pytest.raises(UserError, match="do not allow a secondary capture"):
         secondary_capture([pydicom.Dataset()], np.zeros((2, 2, 3), np.uint8), "x", MODEL)
+    with pytest.raises(UserError, match="do not allow a measurement report"):
+        measurement_report([pydicom.Dataset()], FINDINGS, MODEL)
+
+
+def test_one_of_several_headers_lacks_its_name(sources):
+    nameless = copy.deepcopy(sources[1])
+    del nameless.SOPInstanceUID
+    with pytest.raises(UserError, match="SOPInstanceUID"):
+        secondary_capture([sources[0], nameless], np.zeros((2, 2, 3), np.uint8), "x", MODEL)
