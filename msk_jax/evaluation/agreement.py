@@ -7,7 +7,7 @@ import numpy as np
 from scipy.stats import binomtest, chi2, f
 from sklearn.metrics import cohen_kappa_score
 
-from msk_jax.evaluation.figure import Figure, missing, wald
+from msk_jax.evaluation.figure import Figure, bootstrap_figure, missing, wald
 from msk_jax.evaluation.resampling import cluster_bootstrap
 
 _BANDS = ((0.2, "slight"), (0.4, "fair"), (0.6, "moderate"), (0.8, "substantial"))
@@ -94,7 +94,7 @@ def cohen_kappa(
     spread = (joint * (agree - means * (1 - value)) ** 2).sum()
     variance = (spread - (value - expected * (1 - value)) ** 2) / (1 - expected) ** 2 / len(a)
     if variance < 1e-15:
-        return missing(method, "The raters never disagree, so the variance is 0.", value)
+        return missing(method, "The large-sample variance is 0, so there is no interval.", value)
     return wald(value, np.sqrt(variance), confidence, method, (-1.0, 1.0))
 
 
@@ -138,7 +138,7 @@ def fleiss_kappa(
     value = statistic(np.ones((1, len(ratings))))[0]
     options = {"samples": samples, "seed": seed, "confidence": confidence}
     bounds = cluster_bootstrap(np.arange(len(ratings)), statistic, **options)
-    return Figure(float(value), float(bounds.low[0]), float(bounds.high[0]), method)
+    return bootstrap_figure(value, bounds.low[0], bounds.high[0], method)
 
 
 def icc(
@@ -175,7 +175,7 @@ def icc(
     if within == 0.0 or (error == 0.0 and kind.startswith("ICC3")):
         return missing(method, "The readers agree without error, so F is infinite.", 1.0)
     if error == 0.0 and kind.startswith("ICC2"):
-        value = cases / (cases + k * readers / n)
+        value = cases / (cases + (1 if kind.endswith("k") else k) * readers / n)
         return missing(method, "The readers differ by constants only, so F is infinite.", value)
     tails = (0.5 + confidence / 2, 0.5 - confidence / 2)
     if kind.startswith("ICC2"):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from msk_jax.evaluation.figure import Figure
+from msk_jax.evaluation.figure import Figure, bootstrap_figure, missing
 from msk_jax.evaluation.proportions import Proportion, clustered_proportion, proportion
 from msk_jax.evaluation.resampling import cluster_bootstrap
 
@@ -24,8 +24,12 @@ class Confusion:
 
 
 def confusion(labels: np.ndarray, called: np.ndarray) -> Confusion:
-    """Counts of the outcomes of labels [cases] (0 or 1) called positive or not [cases] (bool)."""
-    labels, called = np.asarray(labels, bool), np.asarray(called, bool)
+    """Counts of the outcomes of labels [cases] (0 or 1) called positive or not [cases] (bool).
+
+    Raises:
+      ValueError: labels or calls other than 0 and 1, or unequal lengths.
+    """
+    labels, called = _checked(labels, called)
     return Confusion(
         tp=int((labels & called).sum()),
         fp=int((~labels & called).sum()),
@@ -58,8 +62,11 @@ def binary_figures(
       as `Proportion`; balanced_accuracy (sensitivity + specificity)/2, f1 2TP/(2TP+FP+FN) and mcc
       (TP TN - FP FN) / sqrt((TP+FP)(TP+FN)(TN+FP)(TN+FN)) as `Figure` with a bootstrap interval. A
       figure with an empty denominator has no value (scikit-learn would say 0).
+
+    Raises:
+      ValueError: as `confusion`.
     """
-    labels, called = np.asarray(labels, bool), np.asarray(called, bool)
+    labels, called = _checked(labels, called)
     right = labels == called
     everyone = np.ones(len(labels), bool)
     shares = {
@@ -82,30 +89,32 @@ def binary_figures(
     return figures
 
 
+def _checked(labels: np.ndarray, called: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both as bool: a probability in place of a call, or a NaN, would count as true."""
+    labels, called = np.asarray(labels), np.asarray(called)
+    if labels.ndim != 1 or labels.shape != called.shape:
+        raise ValueError(f"Labels {labels.shape} and calls {called.shape} must be equal vectors.")
+    if not (np.isin(labels, (0, 1)).all() and np.isin(called, (0, 1)).all()):
+        raise ValueError("Labels and calls must be 0 or 1.")
+    return labels.astype(bool), called.astype(bool)
+
+
 def _composite_figures(
     labels: np.ndarray, called: np.ndarray, clusters: np.ndarray | None, options: dict
 ) -> dict[str, Figure]:
     """Balanced accuracy, F1 and MCC with bootstrap intervals."""
     names = ("balanced_accuracy", "f1", "mcc")
     if not len(labels):
-        return {name: Figure(None, None, None, "none", "There is no case.") for name in names}
+        return {name: missing("none", "There is no case.") for name in names}
     cells = np.stack([labels & called, ~labels & called, ~labels & ~called, labels & ~called], 1)
     values = _composites(cells.sum(axis=0, keepdims=True).astype(float))[0]
     units = np.arange(len(labels)) if clusters is None else np.asarray(clusters)
     method = "bootstrap" if clusters is None else "patient-clustered bootstrap"
     bounds = cluster_bootstrap(units, lambda weights: _composites(weights @ cells), **options)
-    figures = {}
-    for column, name in enumerate(names):
-        value, low, high = values[column], bounds.low[column], bounds.high[column]
-        if not np.isfinite(value):
-            why = "A denominator is 0: a class is empty, or nobody is called so."
-            figures[name] = Figure(None, None, None, method, why)
-        elif low == high:
-            why = "Every resample says the same, so there is no interval; see the proportions."
-            figures[name] = Figure(float(value), None, None, method, why)
-        else:
-            figures[name] = Figure(float(value), float(low), float(high), method)
-    return figures
+    triples = zip(values, bounds.low, bounds.high, strict=True)
+    return {
+        name: bootstrap_figure(*triple, method) for name, triple in zip(names, triples, strict=True)
+    }
 
 
 def _composites(cells: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from scipy.special import expit, logit
 from scipy.stats import chi2, norm
 
 from msk_jax.evaluation.figure import Figure, bootstrap_figure, missing, wald
-from msk_jax.evaluation.logistic import fit_logistic
+from msk_jax.evaluation.logistic import LogisticFit, fit_logistic
 from msk_jax.evaluation.resampling import cluster_bootstrap
 
 EDGE = 1e-6
@@ -156,16 +156,27 @@ def _wald_line(
     fit = fit_logistic(labels, design, offset)
     if fit is None:
         return None
-    covariance = fit.covariance
-    if clusters is not None:
-        residual = labels - expit(design @ fit.coefficients + offset)
-        _, member = np.unique(clusters, return_inverse=True)
-        scores = np.zeros((member.max() + 1, design.shape[1]))
-        np.add.at(scores, member, design * residual[:, None])
-        covariance = covariance @ (scores.T @ scores) @ covariance
-        covariance *= len(scores) / max(len(scores) - 1, 1)
+    covariance = _covariance(fit, labels, design, offset, clusters)
     errors = np.sqrt(np.diag(covariance))
     return [wald(b, e, confidence, method) for b, e in zip(fit.coefficients, errors, strict=True)]
+
+
+def _covariance(
+    fit: LogisticFit,
+    labels: np.ndarray,
+    design: np.ndarray,
+    offset: np.ndarray | float,
+    clusters: np.ndarray | None,
+) -> np.ndarray:
+    """Covariance of the coefficients; with clusters the sandwich, C/(C-1) for C patients."""
+    if clusters is None:
+        return fit.covariance
+    residual = labels - expit(design @ fit.coefficients + offset)
+    _, member = np.unique(clusters, return_inverse=True)
+    scores = np.zeros((member.max() + 1, design.shape[1]))
+    np.add.at(scores, member, design * residual[:, None])
+    sandwich = fit.covariance @ (scores.T @ scores) @ fit.covariance
+    return sandwich * len(scores) / max(len(scores) - 1, 1)
 
 
 def brier_parts(labels: np.ndarray, probs: np.ndarray) -> BrierParts:
@@ -206,6 +217,9 @@ def calibration_bins(labels: np.ndarray, probs: np.ndarray, num_bins: int = 10) 
 def hosmer_lemeshow(labels: np.ndarray, probs: np.ndarray, num_bins: int = 10) -> HosmerLemeshow:
     """Goodness of fit over groups of equal size.
 
+    Groups - 2 degrees of freedom are those of a model fitted on these same cases. On other cases
+    they are the number of groups: take `chi2` and refer it to that.
+
     Raises:
       ValueError: as `brier_parts`, or fewer than three groups, or a group of probability 0 or 1.
 
@@ -225,6 +239,7 @@ def hosmer_lemeshow(labels: np.ndarray, probs: np.ndarray, num_bins: int = 10) -
 def calibration_curve(
     labels: np.ndarray,
     probs: np.ndarray,
+    clusters: np.ndarray | None = None,
     *,
     num_knots: int = 4,
     points: int = 101,
@@ -235,6 +250,7 @@ def calibration_curve(
     Args:
       labels: 0 or 1 [cases].
       probs: 0..1 [cases].
+      clusters: patient of each case; the bounds then use the sandwich variance over patients.
       num_knots: 3 to 5, at Harrell's percentiles.
       points: of the grid, from the lowest to the highest probability.
       confidence: of the pointwise bounds, from the coefficients' covariance.
@@ -258,13 +274,15 @@ def calibration_curve(
     knots = np.percentile(x, percentiles[num_knots])
     if len(np.unique(knots)) < num_knots:
         return None
-    fit = fit_logistic(labels, _spline(x, knots))
+    terms = _spline(x, knots)
+    fit = fit_logistic(labels, terms)
     if fit is None:
         return None
+    covariance = _covariance(fit, labels, terms, 0.0, clusters)
     grid = np.linspace(probs.min(), probs.max(), points)
     design = _spline(logit(np.clip(grid, EDGE, 1 - EDGE)), knots)
     centre = design @ fit.coefficients
-    errors = np.sqrt(np.einsum("ij,jk,ik->i", design, fit.covariance, design))
+    errors = np.sqrt(np.einsum("ij,jk,ik->i", design, covariance, design))
     half = norm.ppf(0.5 + confidence / 2) * errors
     return CalibrationCurve(grid, expit(centre), expit(centre - half), expit(centre + half))
 

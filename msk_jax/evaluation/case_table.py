@@ -117,7 +117,6 @@ def _faults(frame: pd.DataFrame) -> list[str]:
     for name, bad, text in checks:
         rows = np.flatnonzero(bad)
         if len(rows):
-            # Line 1 of the file is the header.
             named = ", ".join(f"{frame[name][row]!r}" for row in rows[:_MOST_NAMED])
             faults.append(f"{name} {text} in {len(rows)} row(s) ({named}).")
     if "case" in frame and frame["case"].duplicated().any():

@@ -97,7 +97,10 @@ def mean_average_precision(
     truths: Sequence[np.ndarray],
     thresholds: Sequence[float] = tuple(np.arange(50, 100, 5) / 100),
 ) -> float | None:
-    """Mean average precision over overlaps 0.50, 0.55, ... 0.95; None without findings."""
+    """Mean of one class's average precision over overlaps 0.50 ... 0.95; None without findings.
+
+    Of several classes take the mean of their values.
+    """
     values = [average_precision(match_boxes(boxes, scores, truths, t)) for t in thresholds]
     return None if values[0] is None else float(np.mean(values))
 
@@ -105,6 +108,7 @@ def mean_average_precision(
 def froc(matched: Matched, *, samples: int = 2000, seed: int = 0, confidence: float = 0.95) -> Froc:
     """Free-response curve and its score, with a bootstrap over images.
 
+    At a rate the curve has the sensitivity of its last point that does not exceed it (a step).
     A second detection on a finding that is hit already counts as false.
 
     Source: B. van Ginneken et al., Med Image Anal 2010;14:707 (seven rates).

@@ -90,4 +90,7 @@ def bootstrap_figure(value: float, low: float, high: float, method: str) -> Figu
         return missing(method, "A denominator is 0.")
     if not (np.isfinite(low) and np.isfinite(high)):
         return missing(method, "No resample has an answer.", float(value))
+    if low == high:
+        why = "Every resample says the same, which proves no certainty; there is no interval."
+        return missing(method, why, float(value))
     return Figure(float(value), float(low), float(high), method)

@@ -11,10 +11,11 @@ Task = Literal["early", "staging", "segmentation"]
 LIMITS: dict[Task, dict[str, tuple[float, float]]] = {
     "early": {"sensitivity": (0.95, np.inf), "specificity": (0.80, np.inf)},
     "staging": {"specificity": (0.85, np.inf), "slope": (0.8, 1.2)},
-    "segmentation": {"hd95_mm": (-np.inf, 2.0), "volume_error": (-np.inf, 0.10)},
+    "segmentation": {"hd95_mm": (-np.inf, 2.0), "volume_error": (-0.10, 0.10)},
 }
-"""Lowest and highest value of each figure. J. Fu et al., Med J Chin PLA 2025;50:1235: early
-diagnosis (ARCO I-II), staging and prognosis (ARCO III-IV), segmentation of the lesion."""
+"""Lowest and highest value of each figure; a volume error may be signed or not. J. Fu et al., Med J
+Chin PLA 2025;50:1235: early diagnosis (ARCO I-II), staging and prognosis (ARCO III-IV),
+segmentation of the lesion."""
 
 _MOST = 1_000_000
 

@@ -29,6 +29,8 @@ class TargetError:
 
     mean_mm: float
     """Mean."""
+    rms_mm: float
+    """Root mean square, as a fiducial registration error is usually given."""
     sd_mm: float | None
     """Standard deviation; None with one point."""
     p95_mm: float
@@ -176,6 +178,7 @@ def target_error(found_mm: np.ndarray, true_mm: np.ndarray) -> TargetError:
     apart = np.linalg.norm(found_mm - true_mm, axis=1)
     return TargetError(
         mean_mm=float(apart.mean()),
+        rms_mm=float(np.sqrt(np.mean(apart**2))),
         sd_mm=float(apart.std(ddof=1)) if len(apart) > 1 else None,
         p95_mm=float(np.percentile(apart, 95)),
         max_mm=float(apart.max()),

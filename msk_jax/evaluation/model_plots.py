@@ -1,6 +1,7 @@
 """Pictures of a model judged on its table of predictions, in the house style."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from msk_jax.evaluation.plots import BLACK, BLUE, GREEN, GREY, RED, house_style, panels
-
-_GRID = {"color": "#e6e6e6", "linewidth": 0.6}
 
 
 def roc_curves_figure(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
@@ -23,7 +22,7 @@ def roc_curves_figure(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
         figure, axes = panels(1, width=4.0, height=4.0)
         axis = axes[0]
         axis.plot([0, 1], [0, 1], color=GREY, linewidth=0.7, linestyle=":")
-        for (name, curve), (colour, line) in zip(curves.items(), styles, strict=False):
+        for (name, curve), (colour, line) in zip(curves.items(), cycle(styles), strict=False):
             auc = curve["auc"]
             text = f"{name}: {auc['value']:.3f}"
             if auc["low"] is not None:
@@ -34,7 +33,7 @@ def roc_curves_figure(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
             xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="1 − specificity",
             ylabel="Sensitivity", aspect="equal",
         )  # fmt: skip
-        axis.grid(**_GRID)
+        axis.grid()
         axis.legend(loc="lower right", fontsize=8, title="AUC", title_fontsize=8)
     return figure
 
@@ -67,7 +66,7 @@ def calibration_figure(calibration: Mapping[str, Any], slope: Mapping[str, Any])
             xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="Predicted probability",
             ylabel="Share of positives", aspect="equal",
         )  # fmt: skip
-        axis.grid(**_GRID)
+        axis.grid()
         axis.legend(loc="upper left", fontsize=8)
     return figure
 
@@ -96,7 +95,7 @@ def decision_figure(curve: Mapping[str, Any], names: Sequence[str]) -> Figure:
             ylim=(-0.25 * top, 1.1 * top), xlim=(0, 1), xlabel="Threshold probability",
             ylabel="Net benefit",
         )  # fmt: skip
-        axis.grid(**_GRID)
+        axis.grid()
         axis.legend(loc="upper right", fontsize=8)
     return figure
 
@@ -116,7 +115,7 @@ def subgroup_figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
             for row, entry in enumerate(rows):
                 interval_row(axis, row, entry["figures"][key])
             axis.set_xlim(-0.02, 1.02)
-            axis.grid(axis="x", **_GRID)
+            axis.grid(axis="x")
             axis.tick_params(axis="y", length=0)
         labels = [f"{entry['group']} (n {entry['n']['cases']})" for entry in rows]
         axes[0].set_yticks(range(len(rows)), labels)

@@ -100,7 +100,7 @@ def evaluate_model(
         "figures": _plain(_figures(cases, threshold, settings)),
         "confusion": asdict(confusion(labels, probs >= threshold)),
         "roc": _roc(labels, probs),
-        "calibration": _calibration(labels, probs, settings),
+        "calibration": _calibration(labels, probs, patients, settings),
     }
     second = None
     if other is not None:
@@ -134,7 +134,8 @@ def _threshold(
     if shared:
         raise UserError(
             f"{len(shared)} patient(s) are in the validation file and in the predictions (as "
-            f"{sorted(shared)[0]}); an operating point must be chosen on other patients."
+            f"{sorted(shared)[0]}); an operating point must be chosen on other patients. (Rows of "
+            "a file without patient_id and case are numbered: give both files one of the two.)"
         )
     labels, probs = validation["label"].to_numpy(), validation["prob"].to_numpy()
     if len(set(labels)) < 2:
@@ -179,9 +180,11 @@ def _roc(labels: np.ndarray, probs: np.ndarray) -> dict[str, list] | None:
     return {"false_positive_rate": fpr.tolist(), "sensitivity": tpr.tolist()}
 
 
-def _calibration(labels: np.ndarray, probs: np.ndarray, settings: ModelSettings) -> dict[str, Any]:
+def _calibration(
+    labels: np.ndarray, probs: np.ndarray, patients: np.ndarray | None, settings: ModelSettings
+) -> dict[str, Any]:
     """Groups and the flexible curve; the curve is None where it cannot be fitted."""
-    curve = calibration_curve(labels, probs, confidence=settings.confidence)
+    curve = calibration_curve(labels, probs, patients, confidence=settings.confidence)
     bins = calibration_bins(labels, probs, 10)
     return {"bins": _lists(bins), "curve": None if curve is None else _lists(curve)}
 

@@ -1,6 +1,7 @@
 """Pictures of survival, detection and measurement, in the house style."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,7 +12,6 @@ from msk_jax.evaluation.plots import BLACK, BLUE, GREEN, GREY, ORANGE, RED, hous
 from msk_jax.evaluation.survival import KaplanMeier
 
 _LINES = ((BLUE, "-"), (RED, "--"), (GREEN, "-."), (ORANGE, ":"), (BLACK, (0, (5, 1, 1, 1))))
-_GRID = {"color": "#e6e6e6", "linewidth": 0.6}
 
 
 def survival_figure(curves: Mapping[str, KaplanMeier], time_unit: str) -> Figure:
@@ -25,7 +25,7 @@ def survival_figure(curves: Mapping[str, KaplanMeier], time_unit: str) -> Figure
         figure, axes = panels(1, width=4.8, height=3.4 + 0.2 * len(curves))
         axis = axes[0]
         rows = []
-        for (name, curve), (colour, line) in zip(curves.items(), _LINES, strict=False):
+        for (name, curve), (colour, line) in zip(curves.items(), cycle(_LINES), strict=False):
             axis.step(curve.times, curve.survival, where="post", color=colour, linestyle=line,
                       linewidth=1.6, label=name)  # fmt: skip
             axis.fill_between(curve.times, curve.low, curve.high, step="post", color=colour,
@@ -35,12 +35,12 @@ def survival_figure(curves: Mapping[str, KaplanMeier], time_unit: str) -> Figure
         axis.set(ylim=(0, 1.02), xlim=(ticks[0], ticks[-1]), ylabel="Share without event")
         axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axis.set_xlabel(f"Time ({time_unit})")
-        axis.grid(**_GRID)
+        axis.grid()
         axis.legend(loc="lower left", fontsize=8)
         for i, (name, row) in enumerate(zip(curves, rows, strict=True)):
             height = -0.28 - 0.08 * i
             shared = {"transform": axis.get_xaxis_transform(), "fontsize": 8, "va": "top"}
-            axis.annotate(name, (0, height), xycoords="axes fraction", xytext=(-6, 0),
+            axis.annotate(name, (0, height), xycoords="axes fraction", xytext=(-18, 0),
                           textcoords="offset points", ha="right", va="top", fontsize=8)  # fmt: skip
             for tick, text in zip(ticks, row, strict=True):
                 axis.text(tick, height, text, ha="center", **shared)
@@ -53,7 +53,7 @@ def froc_figure(curves: Mapping[str, Froc]) -> Figure:
     with house_style():
         figure, axes = panels(1, width=4.4, height=3.6)
         axis = axes[0]
-        for (name, curve), (colour, line) in zip(curves.items(), _LINES, strict=False):
+        for (name, curve), (colour, line) in zip(curves.items(), cycle(_LINES), strict=False):
             text = name
             if curve.score.value is not None:
                 text += f": score {curve.score.value:.3f}"
@@ -69,7 +69,7 @@ def froc_figure(curves: Mapping[str, Froc]) -> Figure:
         axis.set_xticks(FROC_RATES, [f"{rate:g}" for rate in FROC_RATES])
         axis.set(xlim=(FROC_RATES[0] / 2, FROC_RATES[-1]), ylim=(0, 1.02),
                  xlabel="False positives per image", ylabel="Sensitivity")  # fmt: skip
-        axis.grid(**_GRID)
+        axis.grid()
         axis.legend(loc="lower right", fontsize=8)
     return figure
 
@@ -93,8 +93,9 @@ def agreement_figure(
         for line, style in ((result.bias, "-"), (result.lower, "--"), (result.upper, "--")):
             axis.axhspan(line.low, line.high, color=GREY, alpha=0.15, linewidth=0)
             axis.axhline(line.value, color=BLACK, linewidth=1.0, linestyle=style)
-            axis.text(1.0, line.value, f" {line.value:.3g}", va="center", fontsize=8,
+            text = f" {line.value:.3g}".replace("-", "−")
+            axis.text(1.0, line.value, text, va="center", fontsize=8,
                       transform=axis.get_yaxis_transform())  # fmt: skip
         axis.set(xlabel=f"Mean of the two ({unit})", ylabel=f"First minus second ({unit})")
-        axis.grid(**_GRID)
+        axis.grid()
     return figure

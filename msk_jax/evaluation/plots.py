@@ -40,6 +40,8 @@ _STYLE = {
     "axes.edgecolor": GREY,
     "axes.linewidth": 0.7,
     "axes.axisbelow": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.6,
     "xtick.color": "#333333",
     "ytick.color": "#333333",
     "legend.frameon": False,
@@ -82,7 +84,7 @@ def _roc_panel(axis: Axes, name: str, level: Mapping[str, Any]) -> None:
     )
     axis.set_xticks(np.linspace(0, 1, 6))
     axis.set_yticks(np.linspace(0, 1, 6))
-    axis.grid(color="#e6e6e6", linewidth=0.6)
+    axis.grid()
     curve = level.get("roc")
     if not curve:
         say(axis, "No curve: it needs\nboth classes.")
@@ -211,7 +213,7 @@ def training_figure(histories: Mapping[int, pd.DataFrame]) -> Figure:
             axis.set_title(title)
             axis.set_xlabel("Epoch")
             axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
-            axis.grid(color="#e6e6e6", linewidth=0.6)
+            axis.grid()
         top = max(axes[0].get_ylim()[1], axes[1].get_ylim()[1])
         for axis in axes[:2]:
             axis.set_ylim(0, top)
@@ -277,7 +279,7 @@ def forest_figure(
                 )
                 lowest = min(lowest, printed[measure])
             axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-            axis.grid(axis="x", color="#e6e6e6", linewidth=0.6)
+            axis.grid(axis="x")
             axis.tick_params(axis="y", length=0)
         axes[0].set_yticks(range(len(levels)), list(levels))
         axes[0].set_ylim(len(levels) - 0.5, -1.0)
@@ -323,7 +325,7 @@ def ablation_figure(table: pd.DataFrame, levels: Sequence[str]) -> Figure:
             axis.axvline(whole, color=GREY, linewidth=0.8, linestyle=(0, (4, 2)), zorder=0)
             axis.set_title(level.capitalize())
             axis.set_xlabel("AUC")
-            axis.grid(axis="x", color="#e6e6e6", linewidth=0.6)
+            axis.grid(axis="x")
             axis.xaxis.set_major_locator(MaxNLocator(nbins=4))
             axis.tick_params(axis="y", length=0)
         axes[0].set_yticks(range(len(variants)), variants)

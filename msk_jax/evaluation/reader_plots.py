@@ -1,6 +1,7 @@
 """Pictures of a reader study, in the house style."""
 
 from collections.abc import Mapping
+from itertools import cycle
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -9,7 +10,6 @@ from msk_jax.evaluation.model_plots import interval_row
 from msk_jax.evaluation.plots import BLACK, BLUE, GREEN, GREY, ORANGE, RED, house_style, panels
 
 _STYLES = ((BLUE, "o"), (RED, "s"), (GREEN, "D"), (ORANGE, "^"), (BLACK, "v"))
-_GRID = {"color": "#e6e6e6", "linewidth": 0.6}
 
 
 def reader_figure(result: Mapping[str, Any]) -> Figure:
@@ -25,7 +25,7 @@ def reader_figure(result: Mapping[str, Any]) -> Figure:
         for row, _ in enumerate(readers):
             values = [of_modality[row] for of_modality in result["accuracy"]]
             axis.plot([min(values), max(values)], [row, row], color=GREY, linewidth=0.9)
-            for value, (colour, marker) in zip(values, _STYLES, strict=False):
+            for value, (colour, marker) in zip(values, cycle(_STYLES), strict=False):
                 axis.plot(value, row, marker=marker, color=colour, markersize=6)
         for i, modality in enumerate(result["modalities"]):
             colour, marker = _STYLES[i % len(_STYLES)]
@@ -34,11 +34,11 @@ def reader_figure(result: Mapping[str, Any]) -> Figure:
         axis.set_yticks(places, [*readers, *(f"mean, {name}" for name in modalities)])
         axis.axhline(len(readers) - 0.25, color=GREY, linewidth=0.7)
         axis.set_ylim(places[-1] + 0.5, -0.5)
-        axis.set_xlabel("AUC" if result["measure"] == "auc" else result["measure"].capitalize())
-        axis.grid(axis="x", **_GRID)
+        axis.set_xlabel(_measure(result))
+        axis.grid(axis="x")
         handles = [
             axis.plot([], [], marker=marker, color=colour, linestyle="none", label=name)[0]
-            for name, (colour, marker) in zip(modalities, _STYLES, strict=False)
+            for name, (colour, marker) in zip(modalities, cycle(_STYLES), strict=False)
         ]
         figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=8)
     return figure
@@ -46,6 +46,8 @@ def reader_figure(result: Mapping[str, Any]) -> Figure:
 
 def difference_figure(study: Mapping[str, Any]) -> Figure:
     """First minus second modality: overall, by group and by reader, with intervals.
+
+    Of more than two modalities the first two are drawn.
 
     Args:
       study: what `mrmc.study.analyse` gives.
@@ -69,6 +71,10 @@ def difference_figure(study: Mapping[str, Any]) -> Figure:
             interval_row(axis, row, shown, colour, marker)
         axis.set_yticks(range(len(rows)), [name for name, *_ in rows])
         axis.set_ylim(len(rows) - 0.5, -0.5)
-        axis.set_xlabel(f"{pair[0]} minus {pair[1]}")
-        axis.grid(axis="x", **_GRID)
+        axis.set_xlabel(f"{_measure(study['overall'])}: {pair[0]} minus {pair[1]}")
+        axis.grid(axis="x")
     return figure
+
+
+def _measure(result: Mapping[str, Any]) -> str:
+    return "AUC" if result["measure"] == "auc" else result["measure"].capitalize()

@@ -1,4 +1,4 @@
-"""Area under the ROC curve: DeLong variance, interval and paired test; clustered bootstrap."""
+"""Area under the ROC curve: DeLong variance and interval; clustered bootstrap."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -33,28 +33,6 @@ class Auc:
     """How the interval was made."""
     why: str | None = None
     """Why something is missing or was made in another way."""
-
-
-@dataclass(frozen=True)
-class DelongTest:
-    """Paired comparison of two scores on the same cases."""
-
-    auc_a: float
-    """Area of the first score."""
-    auc_b: float
-    """Area of the second score."""
-    difference: float
-    """auc_a - auc_b."""
-    standard_error: float
-    """Of the difference."""
-    covariance: float
-    """Between the two areas."""
-    z: float | None
-    """difference / standard_error; None where the standard error is 0 and the areas differ."""
-    p: float | None
-    """Two-sided p-value."""
-    why: str | None = None
-    """Why z and p are missing."""
 
 
 def delong(
@@ -108,39 +86,6 @@ def delong(
         return Auc(area, 0.0, None, None, m, n, "DeLong", why)
     low, high, method = auc_interval(area, np.sqrt(variance), confidence, interval)
     return Auc(area, variance, low, high, m, n, method)
-
-
-def delong_test(labels: np.ndarray, a: np.ndarray, b: np.ndarray) -> DelongTest:
-    """DeLong's paired test of two scores of the same cases, two-sided.
-
-    Args:
-      labels: 0 or 1 [cases], at least two of each.
-      a: first scores [cases].
-      b: second scores [cases].
-
-    Raises:
-      ValueError: as `delong`, or fewer than two cases of a class.
-    """
-    labels, a = check_scores(labels, a)
-    _, b = check_scores(labels, b)
-    if min(labels.sum(), (~labels).sum()) < 2:
-        raise ValueError("The DeLong test needs at least two cases of each class.")
-    areas, covariance = delong_components(labels, np.stack([a, b]))
-    difference = float(areas[0] - areas[1])
-    variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
-    error = float(np.sqrt(max(variance, 0.0)))
-    z = p = why = None
-    # Rounding leaves about 1e-9 where the two scores rank alike.
-    if error > 1e-8:
-        z = difference / error
-        p = float(2 * norm.sf(abs(z)))
-    elif abs(difference) < 1e-12:
-        z, p = 0.0, 1.0
-    else:
-        why = "The areas differ but their difference has no variance, as where both are 0 or 1."
-    return DelongTest(
-        float(areas[0]), float(areas[1]), difference, error, float(covariance[0, 1]), z, p, why
-    )
 
 
 def roc_curve(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

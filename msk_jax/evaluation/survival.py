@@ -120,7 +120,8 @@ def uno_c(
     # Pairs (i, j) in which i had the event first; a tie in time counts where j was censored.
     first = times[:, None] < times[None]
     first |= (times[:, None] == times[None]) & ~events[None]
-    first &= (events & (times < horizon))[:, None]
+    counted = events & (times < horizon)
+    first &= counted[:, None]
     score = (risks[:, None] > risks[None]) + 0.5 * (np.abs(risks[:, None] - risks[None]) <= 1e-8)
 
     def statistic(weights: np.ndarray) -> np.ndarray:
@@ -128,7 +129,8 @@ def uno_c(
         for row in weights:
             chance = censoring_survival(times, events, times, row)
             with np.errstate(divide="ignore", invalid="ignore"):
-                inverse = np.where(events, row / chance**2, 0.0)
+                # An event that does not count, or was not drawn, may lie where the chance is 0.
+                inverse = np.where(counted & (row > 0), row / chance**2, 0.0)
                 pairs = inverse[:, None] * row[None] * first
                 values.append((pairs * score).sum() / pairs.sum())
         return np.array(values)

@@ -44,6 +44,8 @@ def _print(study: dict[str, Any]) -> None:
     for name, group in study["groups"].items():
         if group["why"]:
             console.say(f"{name}: {group['why']}")
+    if study["next_study_why"]:
+        console.say(study["next_study_why"])
     for row in study["next_study"]:
         need = row["why"] if row["cases"] is None else f"{row['cases']} cases"
         wanted = study["settings"]["next_difference"]

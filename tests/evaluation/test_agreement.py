@@ -120,6 +120,8 @@ def test_icc_intervals_as_psych_prints_them():
 
 def test_icc_of_equal_readers():
     assert icc([[1, 1], [2, 2], [3, 3]], "ICC2").value == 1.0
+    # Mean squares: cases 2, readers 1.5. Of the mean of both readers 2 / (2 + 1.5 / 3).
+    assert icc([[1, 2], [2, 3], [3, 4]], "ICC2k").value == pytest.approx(0.8)
     shifted = icc([[1, 2], [2, 3], [3, 4]], "ICC2")
     assert shifted.value == pytest.approx(2 / 3) and shifted.low is None
     assert icc([[1, 1], [1, 1]], "ICC3").value is None

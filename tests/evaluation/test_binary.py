@@ -63,6 +63,12 @@ def test_empty_denominators_have_a_reason():
     assert all(figure.value is None and figure.why for figure in nobody.values())
 
 
+@pytest.mark.parametrize("called", [[0.2, 0.7], [np.nan, 1.0], [1]])
+def test_probabilities_are_no_calls(called):
+    with pytest.raises(ValueError, match="calls"):
+        binary_figures([0, 1], called)
+
+
 def test_youden_lies_half_way_between_scores():
     # Calls from 0.4 up: sensitivity 3/3, specificity 2/3, the best; half way from 0.2 is 0.3.
     threshold = youden_threshold([0, 0, 1, 0, 1, 1], [0.1, 0.2, 0.4, 0.5, 0.6, 0.9])

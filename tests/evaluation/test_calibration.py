@@ -119,6 +119,22 @@ def _harrell(x, knots, j):
     return value + np.where(x > z, x - z, 0) ** 3 * (y - a) / (z - y)
 
 
+def test_curve_counts_patients():
+    # Every case twice: as one patient's the bounds are those of the cases once, but for the
+    # estimated spread of the sandwich; as patients of their own they are sqrt(2) narrower.
+    rng = np.random.default_rng(3)
+    probs = rng.uniform(0.05, 0.95, 2000)
+    labels = rng.random(2000) < probs
+    once = calibration_curve(labels, probs)
+    twice = np.tile(labels, 2), np.tile(probs, 2)
+    clustered = calibration_curve(*twice, np.tile(np.arange(2000), 2))
+    naive = calibration_curve(*twice)
+    np.testing.assert_allclose(clustered.observed, once.observed, atol=1e-8)
+    widths = [np.mean(curve.high - curve.low) for curve in (once, clustered, naive)]
+    assert widths[1] / widths[0] == pytest.approx(1.0, abs=0.05)
+    assert widths[2] / widths[0] == pytest.approx(np.sqrt(0.5), abs=0.01)
+
+
 def test_recalibration_mends_what_it_is_for(cases):
     labels, probs = cases
     platt = recalibrate(labels, probs)

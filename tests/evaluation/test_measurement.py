@@ -78,6 +78,7 @@ def test_registration_errors():
     true = np.array([[0.0, 0, 0], [1, 2, 3], [5, 5, 5]])
     result = target_error(true + np.array([[3, 4, 0], [0, 0, 1], [0, 0, 0]]), true)
     assert (result.mean_mm, result.max_mm, result.n) == (2.0, 5.0, 3)
+    assert result.rms_mm == pytest.approx(np.sqrt(26 / 3))
     assert result.sd_mm == pytest.approx(np.std([5, 1, 0], ddof=1))
     assert target_error(true[:1], true[:1]).sd_mm is None
     first, turn = Rotation.random(rng=0), Rotation.from_rotvec([0, 0.3, 0])

@@ -15,6 +15,9 @@ def test_survival_shows_the_curve_and_who_is_at_risk():
     np.testing.assert_allclose(axis.lines[0].get_ydata(), [1, 0.6, 0.3])
     assert {"9", "6", "1"} <= {text.get_text() for text in axis.texts}
     assert axis.get_xlabel() == "Time (months)"
+    # More groups than there are styles.
+    many = survival_figure({str(i): curve for i in range(6)}, "months").axes[0]
+    assert len(many.lines) == 6
 
 
 def test_froc_ends_where_nothing_more_is_found():

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from msk_jax.evaluation.roc import clustered_auc, delong, delong_test, roc_band, roc_curve
+from msk_jax.evaluation.roc import clustered_auc, delong, roc_band, roc_curve
+from msk_jax.evaluation.roc_comparison import roc_areas
 
 # Published worked example.
 Y = np.array([0, 0, 0, 0, 1, 1, 1, 1, 0, 1])
@@ -21,11 +22,12 @@ def test_delong_anchor(scores, area, variance):
 
 
 def test_delong_test_anchor():
-    result = delong_test(Y, A, B)
-    assert result.covariance == pytest.approx(0.0036, abs=1e-12)
+    areas = roc_areas(Y, [A, B])
+    result = areas.compare()
+    assert areas.covariance[0, 1] == pytest.approx(0.0036, abs=1e-12)
     assert result.difference == pytest.approx(-0.12, abs=1e-12)
     assert result.standard_error == pytest.approx(0.19183326, abs=1e-8)
-    assert result.z == pytest.approx(-0.62554324, abs=1e-8)
+    assert result.statistic == pytest.approx(-0.62554324, abs=1e-8)
     # The example prints 0.53161453; erfc(z / sqrt 2) of its own z is 0.53161458.
     assert result.p == pytest.approx(0.53161453, abs=1e-7)
     assert result.p == pytest.approx(math.erfc(0.12 / math.sqrt(0.0368 * 2)), abs=1e-12)
@@ -76,11 +78,11 @@ def test_what_has_no_answer_says_why():
 
 
 def test_equal_and_opposite_scores_in_the_test():
-    same = delong_test(Y, A, A)
-    assert (same.z, same.p) == (0.0, 1.0)
+    same = roc_areas(Y, [A, A]).compare()
+    assert (same.statistic, same.p) == (0.0, 1.0)
     perfect = np.array([0.1, 0.2, 0.8, 0.9])
-    opposite = delong_test([0, 0, 1, 1], perfect, -perfect)
-    assert opposite.z is None and opposite.why
+    opposite = roc_areas([0, 0, 1, 1], [perfect, -perfect]).compare()
+    assert opposite.statistic is None and opposite.why
 
 
 @pytest.mark.parametrize(

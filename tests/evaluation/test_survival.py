@@ -83,3 +83,12 @@ def test_what_has_no_answer():
         brier_at([-1, 2], censored, [0.5, 0.5], 1)
     with pytest.raises(ValueError, match="0 to 1"):
         brier_at([1, 2], [1, 0], [0.5, 1.5], 1)
+
+
+def test_events_where_nobody_is_left_do_not_silence_uno():
+    # At the last time one has the event and one is censored, so the chance of not being censored
+    # falls to 0 there; that event lies beyond the horizon. By hand: of the pairs of the events at
+    # 1 and 2 (4 + 3, no censoring before) those with the later cases are all in order but (1, 2).
+    times, events = [1, 2, 3, 4, 4], [1, 1, 0, 1, 0]
+    result = uno_c(times, events, [4, 5, 3, 2, 1], 3.5, samples=50)
+    assert result.value == pytest.approx(6 / 7) and result.low is not None

@@ -120,6 +120,8 @@ def obuchowski_rockette(
     2014;33:330.
     """
     truth, ratings = _checked(truth, ratings, random)
+    if measure != "auc" and not np.isin(ratings[~np.isnan(ratings)], (0, 1)).all():
+        raise ValueError(f"For {measure} the ratings must be calls, 0 or 1.")
     modality_names = modality_names or tuple(str(i + 1) for i in range(ratings.shape[0]))
     reader_names = reader_names or tuple(str(i + 1) for i in range(ratings.shape[1]))
     shape = ratings.shape[:2]
@@ -210,7 +212,7 @@ def _global_test(
     ms = _ms_modality(accuracy)
     c = components
     if random == "cases":
-        noise = c.error - c.cov1 + (num_readers - 1) * (c.cov2 - c.cov3)
+        noise = c.error - c.cov1 + (num_readers - 1) * max(c.cov2 - c.cov3, 0.0)
         statistic = df1 * ms / noise if noise > 0 else (np.inf if ms > 0 else 0.0)
         error = float(np.sqrt(2 / num_readers * max(noise, 0.0)))
         return float(statistic), df1, None, float(chi2.sf(statistic, df1)), error

@@ -12,6 +12,11 @@ from msk_jax.evaluation.mrmc.covariance import Measure, Method
 from msk_jax.evaluation.mrmc.ratings import Ratings
 from msk_jax.evaluation.mrmc.sizing import cases_needed, power
 
+_NOT_FACTORIAL = (
+    "The size of a next study is known from a factorial study only: here the readers did not all "
+    "read the same cases, so an error does not shrink with the number of all cases."
+)
+
 
 @dataclass(frozen=True)
 class MrmcSettings:
@@ -52,8 +57,9 @@ def analyse(study: Ratings, settings: MrmcSettings) -> dict[str, Any]:
 
     Returns:
       A dict of plain Python values: `settings`, `n` (readers, cases, positives, negatives),
-      `design`, `overall`, `groups` (by name, where the ratings have groups) and `next_study`. What
-      has no answer is None, with the reason in a `why` beside it.
+      `design`, `overall`, `groups` (by name, where the ratings have groups) and `next_study`, which
+      is empty with the reason in `next_study_why` unless the design is factorial. What has no
+      answer is None, with the reason in a `why` beside it.
 
     Raises:
       UserError: a study that cannot be analysed in the way asked for.
@@ -68,6 +74,8 @@ def analyse(study: Ratings, settings: MrmcSettings) -> dict[str, Any]:
     for name in dict.fromkeys(study.groups.values()):
         members = [reader for reader in study.readers if study.groups[reader] == name]
         groups[name] = _group(study.of_readers(members), settings)
+    factorial = bool(np.isfinite(study.ratings).all())
+    sizes = _next_study(result, len(study.truth), settings) if factorial else []
     return {
         "settings": asdict(settings),
         "n": {
@@ -79,7 +87,8 @@ def analyse(study: Ratings, settings: MrmcSettings) -> dict[str, Any]:
         "design": design(study.ratings),
         "overall": to_plain(result),
         "groups": groups,
-        "next_study": _next_study(result, len(study.truth), settings),
+        "next_study": sizes,
+        "next_study_why": None if factorial else _NOT_FACTORIAL,
     }
 
 
@@ -150,7 +159,8 @@ def to_plain(result: MrmcResult) -> dict[str, Any]:
     if plain["df2"] is not None and not np.isfinite(plain["df2"]):
         plain["df2"] = None
     if not np.isfinite(plain["statistic"]):
-        plain["statistic"] = None
+        # Modalities that differ without any variance are no proof.
+        plain["statistic"] = plain["p"] = None
     plain["differences"] = [
         {"first": a, "second": b, **asdict(test)} for a, b, test in result.differences
     ]

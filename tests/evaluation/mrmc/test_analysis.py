@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import f, ncf
@@ -9,9 +11,10 @@ from msk_jax.evaluation.mrmc.analysis import (
     obuchowski_rockette,
 )
 from msk_jax.evaluation.mrmc.covariance import accuracies, covariance
+from msk_jax.evaluation.mrmc.ratings import Ratings
 from msk_jax.evaluation.mrmc.simulation import RoeMetz
 from msk_jax.evaluation.mrmc.sizing import cases_needed, power
-from msk_jax.evaluation.mrmc.study import design
+from msk_jax.evaluation.mrmc.study import MrmcSettings, analyse, design, to_plain
 
 # Van Dyke's study (5 readers, 2 modalities, 114 cases) as the MRMCaov user guide (version 0.3.0,
 # B. J. Smith and S. L. Hillis) prints it: areas of the readers, components, tests.
@@ -168,6 +171,24 @@ def test_designs_have_names():
     assert design(whole).startswith("unbalanced")
 
 
+def test_a_nested_study_sizes_no_next_one(study):
+    truth, ratings = study
+    names = tuple("abc")
+    whole = Ratings(truth.astype(int), ratings, ("x", "y"), names, tuple(map(str, range(40))), {})
+    assert len(analyse(whole, MrmcSettings())["next_study"]) == 5
+    ratings = ratings.copy()
+    ratings[:, 0, 0] = np.nan
+    result = analyse(replace(whole, ratings=ratings), MrmcSettings())
+    assert result["next_study"] == [] and "factorial" in result["next_study_why"]
+
+
+def test_no_variance_is_no_proof(study):
+    truth, _ = study
+    ratings = np.stack([np.tile(truth, (3, 1)), np.zeros((3, 40))]).astype(float)
+    plain = to_plain(obuchowski_rockette(truth, ratings))
+    assert plain["statistic"] is None and plain["p"] is None
+
+
 def test_null_studies_are_rejected_at_the_level():
     rejected = 0
     for seed in range(120):
@@ -216,7 +237,11 @@ def test_power_by_the_formula_of_hillis_and_others():
         ({"truth": np.zeros(40)}, "cases of both"),
         ({"ratings": np.full((2, 3, 40), np.inf)}, "finite"),
         ({"method": "delong", "ratings": np.full((2, 3, 40), np.nan)}, "too few cases"),
-        ({"method": "unbiased", "measure": "accuracy"}, "take jackknife"),
+        ({"measure": "accuracy"}, "calls, 0 or 1"),
+        (
+            {"method": "unbiased", "measure": "accuracy", "ratings": np.zeros((2, 3, 40))},
+            "take jackknife",
+        ),
     ],
 )
 def test_what_cannot_be_analysed(study, change, message):
