@@ -193,13 +193,14 @@ class ShardedCohort:
         # In turn, so that every batch has its share, but in no order that mixtures could follow.
         return shuffled(tf.data.Dataset.choose_from_datasets(each, turns), within=batch_size)
 
-    def steps_per_epoch(self, patients: set[str], batch_size: int) -> int:
+    def steps_per_epoch(self, patients: set[str], batch_size: int, balanced: bool = False) -> int:
         """Full batches in the stacks of these patients.
 
         Raises:
-            UserError: there is none, or a host's share of the records lacks stacks of a class.
+            UserError: there is none, or a host's share of the records lacks their stacks, or (for
+                balanced draws) those of a class.
         """
-        self._check_shares(patients)
+        self._check_shares(patients, balanced)
         count = len(self.table(patients).label)
         if count < batch_size:
             raise UserError(
@@ -208,7 +209,7 @@ class ShardedCohort:
             )
         return count // batch_size
 
-    def _check_shares(self, patients: set[str]) -> None:
+    def _check_shares(self, patients: set[str], balanced: bool) -> None:
         """Every host looks at all shares, so that all of them refuse alike."""
         if self._num_hosts == 1:
             return
@@ -216,10 +217,11 @@ class ShardedCohort:
         wanted = set(self.table(patients).label.tolist())
         for host, share in enumerate(shares):
             mine = [self.joints[k] for k in share if self.joints[k]["patient_id"] in patients]
-            if {int(label) for joint in mine for label in joint["stack_labels"]} != wanted:
+            found = {int(label) for joint in mine for label in joint["stack_labels"]}
+            if not found or (balanced and found != wanted):
                 raise UserError(
-                    f"The share of host {host + 1} of {self._num_hosts} lacks training stacks of "
-                    "a class. Start fewer hosts."
+                    f"The share of host {host + 1} of {self._num_hosts} lacks training stacks, or "
+                    "those of a class. Start fewer hosts."
                 )
 
 

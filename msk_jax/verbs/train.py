@@ -117,7 +117,11 @@ def members(folds: dict[str, int], k: int, role: str) -> set[str]:
 def make_trainer(data: ShardedCohort, folds: dict[str, int], stage: Stage) -> Trainer:
     """A trainer whose epoch fits every fold, so that all folds share one compiled step."""
     steps = min(
-        data.steps_per_epoch(members(folds, k, "train"), stage.recipe.batch_size)
+        data.steps_per_epoch(
+            members(folds, k, "train"),
+            stage.recipe.batch_size,
+            balanced=stage.recipe.sampling == "balanced",
+        )
         for k in range(max(folds.values()) + 1)
     )
     return Trainer(

@@ -87,9 +87,12 @@ def test_hosts_share_the_records(shards, cohort):
 
 def test_a_host_without_a_class(shards, cohort):
     patients = {j["patient_id"] for j in cohort.joints}
-    assert ShardedCohort(shards, 3, 2, num_hosts=2).steps_per_epoch(patients, 4) > 0
+    many = ShardedCohort(shards, 3, 2, host=5, num_hosts=18)
+    assert many.steps_per_epoch(patients, 4) > 0
     with pytest.raises(UserError, match=r"host \d+ of 18 lacks"):
-        ShardedCohort(shards, 3, 2, host=5, num_hosts=18).steps_per_epoch(patients, 4)
+        many.steps_per_epoch(patients, 4, balanced=True)
+    with pytest.raises(UserError, match=r"host 2 of 18 lacks"):
+        many.steps_per_epoch({cohort.joints[0]["patient_id"]} - {""}, 1)
 
 
 def test_shuffled_labels_go_by_patient(shards, cohort):
