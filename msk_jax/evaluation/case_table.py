@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from msk_jax.errors import UserError
-from msk_jax.evaluation.predictions import LEVELS
+from msk_jax.evaluation.predictions import LEVELS, exact_numbers
 
 NAMES = {
     "case": ("unit_id", "case", "case_id", "id"),
@@ -103,8 +103,8 @@ def _faults(frame: pd.DataFrame) -> list[str]:
     """Faults of the rows, one sentence each."""
     if not len(frame):
         return ["It holds no prediction, only a header."]
-    label = pd.to_numeric(frame["label"], errors="coerce").to_numpy(float)
-    prob = pd.to_numeric(frame["prob"], errors="coerce").to_numpy(float)
+    label = exact_numbers(frame["label"])
+    prob = exact_numbers(frame["prob"])
     with np.errstate(invalid="ignore"):
         checks = [
             ("label", ~np.isin(label, (0, 1)), "is neither 0 nor 1"),

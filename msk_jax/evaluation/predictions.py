@@ -57,6 +57,17 @@ def write_predictions(frame: pd.DataFrame, path: Path) -> Path:
     return Path(path)
 
 
+def exact_numbers(cells: pd.Series) -> np.ndarray:
+    """Cells, text or numbers, as float64 to the last bit; NaN where a cell is no number.
+
+    Before pandas 3 `to_numeric` was some last bits off, so a table changed each time it was read
+    and written.
+    """
+    are_numbers = pd.to_numeric(cells, errors="coerce").notna()
+    pairs = zip(cells, are_numbers, strict=True)
+    return np.array([float(cell) if fine else np.nan for cell, fine in pairs], np.float64)
+
+
 def check_predictions(
     frame: pd.DataFrame, where: str, role: Literal["test", "validation"] = "test"
 ) -> pd.DataFrame:
@@ -75,10 +86,7 @@ def check_predictions(
     if not len(frame):
         raise UserError(f"{where} holds no prediction, only a header.")
     frame = frame.reset_index(drop=True)
-    numbers = {
-        name: pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64)
-        for name in ("fold", "label", "prob")
-    }
+    numbers = {name: exact_numbers(frame[name]) for name in ("fold", "label", "prob")}
     texts = {name: frame[name].astype(str) for name in ("patient_id", "unit_id", "level")}
     faults = _faults(frame, numbers, texts)
     if not faults:
@@ -89,7 +97,7 @@ def check_predictions(
             prob=numbers["prob"],
         )
         if "age" in typed:
-            typed["age"] = pd.to_numeric(typed["age"], errors="coerce").astype(np.float64)
+            typed["age"] = exact_numbers(typed["age"])
         faults = _faults_between_rows(typed, role)
     if faults:
         raise UserError(f"{where} cannot be used:\n" + "\n".join(f"- {f}" for f in faults))

@@ -3,7 +3,13 @@ import pandas as pd
 import pytest
 
 from msk_jax.errors import UserError
-from msk_jax.evaluation.predictions import COLUMNS, pool, read_predictions, write_predictions
+from msk_jax.evaluation.predictions import (
+    COLUMNS,
+    exact_numbers,
+    pool,
+    read_predictions,
+    write_predictions,
+)
 
 
 def _slices():
@@ -138,3 +144,12 @@ def test_missing_columns_and_file(tmp_path):
     path.write_text("")
     with pytest.raises(UserError, match="could not be read"):
         read_predictions(path)
+
+
+def test_numbers_are_read_to_the_last_bit():
+    drawn = np.random.default_rng(0).uniform(size=2000)
+    text = pd.Series([repr(float(value)) for value in drawn])
+    np.testing.assert_array_equal(exact_numbers(text), drawn)
+    np.testing.assert_array_equal(
+        exact_numbers(pd.Series(["1", "", "x", "1_0"])), [1] + [np.nan] * 3
+    )

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from msk_jax.errors import UserError
+from msk_jax.evaluation.predictions import exact_numbers
 
 COLUMNS = ("reader", "case", "modality", "truth", "rating")
 """Columns that must be there; `group` (of readers) may follow."""
@@ -88,8 +89,8 @@ def _faults(frame: pd.DataFrame) -> list[str]:
     """What keeps the table from being a study, one sentence each."""
     if not len(frame):
         return ["It holds no reading, only a header."]
-    truth = pd.to_numeric(frame["truth"], errors="coerce").to_numpy(float)
-    rating = pd.to_numeric(frame["rating"], errors="coerce").to_numpy(float)
+    truth = exact_numbers(frame["truth"])
+    rating = exact_numbers(frame["rating"])
     checks = [
         (name, (frame[name].astype(str) == "").to_numpy(), "is empty")
         for name in ("reader", "case", "modality")
