@@ -1,7 +1,10 @@
 """What a TPU slice is asked to do is read and added up right."""
 
+import dataclasses
 import importlib.util
+import re
 
+import jax
 import pytest
 
 from msk_jax.errors import UserError
@@ -54,3 +57,22 @@ def test_sides_of_a_slice():
 def test_without_the_compiler(capsys):
     verb("tpu-check", TINY, status=2)
     assert "pip install 'msk_jax[tpu]'" in capsys.readouterr().err
+
+
+def test_what_is_printed(capsys, monkeypatch):
+    """The devices of this machine stand for the slice; their program has the same exchanges."""
+    monkeypatch.setattr(tpu, "slice_devices", lambda name: jax.devices()[:4])
+    verb("tpu-check", TINY, "--topology", "v5e:2x2", "--batch-per-device", "4")
+    printed = capsys.readouterr().out
+    assert "on v5e:2x2, batch 16 in all, float32" in printed
+    assert re.search(r"memory a chip +0\.\d\d GiB of 16\.00 GiB \(\d%\)", printed)
+    count, size = re.search(r"all-reduce +(\d+) with (\d+\.\d+) MiB", printed).groups()
+    assert int(count) > 10 and float(size) > 0.05, "gradients and statistics are summed"
+    table = [line.split() for line in printed.splitlines() if line.startswith("v5e:")]
+    assert [row[0] for row in table][:3] == ["v5e:2x2", "v5e:2x4", "v5e:4x4"]
+    assert [row[-1] for row in table if row[0] == "v5e:2x4"] == ["100%"]
+    speeds = [float(row[-2].replace(",", "")) for row in table]
+    assert speeds == sorted(speeds) and "not a measurement" in printed
+    monkeypatch.setitem(tpu.CHIPS, "v5e", dataclasses.replace(tpu.CHIPS["v5e"], hbm_bytes=1000))
+    verb("tpu-check", TINY, "--topology", "v5e:2x2", "--batch-per-device", "4", status=2)
+    assert "Lower --batch-per-device" in capsys.readouterr().err
