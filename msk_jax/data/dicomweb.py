@@ -19,6 +19,7 @@ from msk_jax.errors import UserError
 from msk_jax.files import replacing
 
 TOKEN_VARIABLE = "MSK_JAX_DICOMWEB_TOKEN"
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 _PAGE = 200
 _ATTEMPTS = 5
 _COMPLETE = "complete.json"
@@ -42,7 +43,8 @@ class Server:
         """A service by its address; `?PatientID=4711&Modality=CT` behind it filters.
 
         Raises:
-          UserError: no host, or a name and password in the address.
+          UserError: no host, a name and password in the address, or a token that would be sent in
+            the clear to another machine.
         """
         parts = urlsplit(re.sub(r"^(https?):/(?!/)", r"\1://", address))  # as a Path writes it
         if not parts.hostname:
@@ -52,8 +54,14 @@ class Server:
                 "The address of the server contains a name or password, which others would see. "
                 f"Put a token into the environment variable {TOKEN_VARIABLE} instead."
             )
+        token = os.environ.get(TOKEN_VARIABLE, "")
+        if token and parts.scheme != "https" and parts.hostname not in _THIS_MACHINE:
+            raise UserError(
+                f"The token of {TOKEN_VARIABLE} would go to {parts.hostname} unencrypted. Give an "
+                "https:// address, or unset the variable."
+            )
         bare = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
-        return cls(bare, tuple(parse_qsl(parts.query)), os.environ.get(TOKEN_VARIABLE, ""))
+        return cls(bare, tuple(parse_qsl(parts.query)), token)
 
     def client(self):
         """A dicomweb-client with token and retries.

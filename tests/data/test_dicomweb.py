@@ -150,6 +150,15 @@ def row(series: str) -> dict:
     }
 
 
+def test_a_token_is_not_sent_in_the_clear(monkeypatch):
+    monkeypatch.setenv(TOKEN_VARIABLE, "let-me-in")
+    with pytest.raises(UserError, match=r"would go to pacs\.example unencrypted"):
+        Server.at("http://pacs.example/dicom-web")
+    assert Server.at("https://pacs.example/dicom-web").url == "https://pacs.example/dicom-web"
+    monkeypatch.delenv(TOKEN_VARIABLE)
+    assert Server.at("http://pacs.example/dicom-web").url == "http://pacs.example/dicom-web"
+
+
 def test_token_and_retry(spiteful, monkeypatch):
     monkeypatch.setenv(TOKEN_VARIABLE, "let-me-in")
     address = spiteful((503, []), (200, [row("1.2.3")]))
