@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from msk_jax.errors import UserError
-from msk_jax.evaluation.predictions import LEVELS, exact_numbers
+from msk_jax.evaluation.predictions import LEVELS
+from msk_jax.evaluation.tables import exact_numbers, read_text, refuse
 
 NAMES = {
     "case": ("unit_id", "case", "case_id", "id"),
@@ -35,12 +36,7 @@ def read_cases(path: Path, level: str = "") -> pd.DataFrame:
       UserError: the file is missing or no table, or its rows are faulty; all faults are listed.
     """
     path = Path(path)
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"There is no file {path}.") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} could not be read as a CSV table: {error}") from error
+    frame = read_text(path, f"There is no file {path}.", encoding="utf-8-sig")
     if "level" in frame:
         frame = _one_level(frame, level, path)
     found = {}
@@ -55,9 +51,7 @@ def read_cases(path: Path, level: str = "") -> pd.DataFrame:
             )
     taken = [c for c in found.values() if c in frame.columns and c not in found]
     frame = frame.drop(columns=taken).rename(columns=found).reset_index(drop=True)
-    faults = _faults(frame)
-    if faults:
-        raise UserError(f"{path} cannot be used:\n" + "\n".join(f"- {f}" for f in faults))
+    refuse(_faults(frame), str(path))
     if "case" not in frame:
         frame["case"] = [str(i + 1) for i in range(len(frame))]
     if "patient_id" not in frame:

@@ -8,6 +8,14 @@ import numpy as np
 import pandas as pd
 
 from msk_jax.errors import UserError
+from msk_jax.evaluation.tables import (
+    exact_numbers,
+    faults_of_rows,
+    read_text,
+    refuse,
+    require_columns,
+    some,
+)
 from msk_jax.files import replacing
 
 LEVELS = ("slice", "joint", "patient")
@@ -18,8 +26,6 @@ COLUMNS = ("patient_id", "unit_id", "level", "fold", "label", "prob")
 
 Pooling = Literal["mean", "max", "median"]
 """How probabilities of parts become the probability of the whole."""
-
-_MOST_ROWS_NAMED = 5
 
 
 def read_predictions(path: Path, role: Literal["test", "validation"] = "test") -> pd.DataFrame:
@@ -38,14 +44,9 @@ def read_predictions(path: Path, role: Literal["test", "validation"] = "test") -
       UserError: the file is missing or no table, or its rows are faulty; all faults are listed.
     """
     path = Path(path)
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise UserError(
-            f"There are no predictions at {path}. Run `msk-jax evaluate`, which writes them."
-        ) from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} could not be read as a CSV table: {error}") from error
+    frame = read_text(
+        path, f"There are no predictions at {path}. Run `msk-jax evaluate`, which writes them."
+    )
     return check_predictions(frame, str(path), role)
 
 
@@ -57,17 +58,6 @@ def write_predictions(frame: pd.DataFrame, path: Path) -> Path:
     return Path(path)
 
 
-def exact_numbers(cells: pd.Series) -> np.ndarray:
-    """Cells, text or numbers, as float64 to the last bit; NaN where a cell is no number.
-
-    Before pandas 3 `to_numeric` was some last bits off, so a table changed each time it was read
-    and written.
-    """
-    are_numbers = pd.to_numeric(cells, errors="coerce").notna()
-    pairs = zip(cells, are_numbers, strict=True)
-    return np.array([float(cell) if fine else np.nan for cell, fine in pairs], np.float64)
-
-
 def check_predictions(
     frame: pd.DataFrame, where: str, role: Literal["test", "validation"] = "test"
 ) -> pd.DataFrame:
@@ -77,12 +67,7 @@ def check_predictions(
       frame: a table with `COLUMNS`, cells as text or as numbers.
       where: what to call the table in an error.
     """
-    missing = [name for name in COLUMNS if name not in frame.columns]
-    if missing:
-        raise UserError(
-            f"{where} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has "
-            f"{', '.join(map(str, frame.columns)) or 'none'}."
-        )
+    require_columns(frame, COLUMNS, where)
     if not len(frame):
         raise UserError(f"{where} holds no prediction, only a header.")
     frame = frame.reset_index(drop=True)
@@ -99,8 +84,7 @@ def check_predictions(
         if "age" in typed:
             typed["age"] = exact_numbers(typed["age"])
         faults = _faults_between_rows(typed, role)
-    if faults:
-        raise UserError(f"{where} cannot be used:\n" + "\n".join(f"- {f}" for f in faults))
+    refuse(faults, where)
     return typed
 
 
@@ -118,14 +102,7 @@ def _faults(
             ("label", ~np.isin(label, (0, 1)), "is neither 0 nor 1"),
             ("prob", ~((prob >= 0) & (prob <= 1)), "is no number from 0 to 1"),
         ]
-    faults = []
-    for name, bad, text in checks:
-        rows = np.flatnonzero(bad)
-        if len(rows):
-            # Line 1 of the file is the header.
-            named = [f"line {row + 2}: {frame[name][row]!r}" for row in rows[:_MOST_ROWS_NAMED]]
-            faults.append(f"{name} {text} in {len(rows)} row(s) ({_some(named, len(rows))}).")
-    return faults
+    return faults_of_rows(frame, checks)
 
 
 def _faults_between_rows(frame: pd.DataFrame, role: str) -> list[str]:
@@ -134,28 +111,22 @@ def _faults_between_rows(frame: pd.DataFrame, role: str) -> list[str]:
     key = ["level", "unit_id"] if role == "test" else ["fold", "level", "unit_id"]
     twice = frame[frame.duplicated(key)]
     if len(twice):
-        named = [f"{row.level} {row.unit_id}" for row in twice[:_MOST_ROWS_NAMED].itertuples()]
-        faults.append(f"{len(twice)} unit(s) are predicted twice ({_some(named, len(twice))}).")
+        named = [f"{row.level} {row.unit_id}" for row in twice.itertuples()]
+        faults.append(f"{len(twice)} unit(s) are predicted twice ({some(named)}).")
     owners = frame.groupby(["level", "unit_id"])["patient_id"].nunique()
     if (owners > 1).any():
         named = [unit for _, unit in owners[owners > 1].index]
-        faults.append(f"Units belong to two patients ({_some(named, len(named))}).")
+        faults.append(f"Units belong to two patients ({some(named)}).")
     labels = frame.groupby(["level", "unit_id"])["label"].nunique()
     if (labels > 1).any():
         named = [unit for _, unit in labels[labels > 1].index]
-        faults.append(f"Units carry two labels ({_some(named, len(named))}).")
+        faults.append(f"Units carry two labels ({some(named)}).")
     if role == "test":
         folds = frame.groupby("patient_id")["fold"].nunique()
         if (folds > 1).any():
             named = list(folds[folds > 1].index)
-            faults.append(f"Patients are in two test folds ({_some(named, len(named))}).")
+            faults.append(f"Patients are in two test folds ({some(named)}).")
     return faults
-
-
-def _some(names: list[str], total: int) -> str:
-    """The first names, and that there are more."""
-    shown = ", ".join(map(str, names[:_MOST_ROWS_NAMED]))
-    return shown + (", ..." if total > _MOST_ROWS_NAMED else "")
 
 
 def pool(
@@ -231,7 +202,7 @@ def _pool_level(
     pooled["prob"] = groups["prob"].agg(how).to_numpy()
     unknown = sorted(set(pooled[key]) - set(labels))
     if unknown:
-        raise UserError(f"No label is given for the {level}(s) {_some(unknown, len(unknown))}.")
+        raise UserError(f"No label is given for the {level}(s) {some(unknown)}.")
     return pooled.assign(
         unit_id=pooled[key], level=level, label=[int(labels[name]) for name in pooled[key]]
     )

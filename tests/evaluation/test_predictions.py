@@ -5,11 +5,11 @@ import pytest
 from msk_jax.errors import UserError
 from msk_jax.evaluation.predictions import (
     COLUMNS,
-    exact_numbers,
     pool,
     read_predictions,
     write_predictions,
 )
+from msk_jax.evaluation.tables import exact_numbers
 
 
 def _slices():

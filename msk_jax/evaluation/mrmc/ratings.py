@@ -6,13 +6,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from msk_jax.errors import UserError
-from msk_jax.evaluation.predictions import exact_numbers
+from msk_jax.evaluation.tables import (
+    exact_numbers,
+    faults_of_rows,
+    read_text,
+    refuse,
+    require_columns,
+    some,
+)
 
 COLUMNS = ("reader", "case", "modality", "truth", "rating")
 """Columns that must be there; `group` (of readers) may follow."""
-
-_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -52,27 +56,16 @@ def read_ratings(path: Path) -> Ratings:
       UserError: the file is missing or no table, or its rows are faulty; all faults are listed.
     """
     path = Path(path)
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"There is no file {path}. Give the table with --ratings.") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} could not be read as a CSV table: {error}") from error
+    missing = f"There is no file {path}. Give the table with --ratings."
+    frame = read_text(path, missing, encoding="utf-8-sig")
     return ratings_from_table(frame, str(path))
 
 
 def ratings_from_table(frame: pd.DataFrame, where: str) -> Ratings:
     """Arrays from a table; see `read_ratings`. `where` names the table in an error."""
-    lacking = [name for name in COLUMNS if name not in frame.columns]
-    if lacking:
-        raise UserError(
-            f"{where} lacks the column{'s' * (len(lacking) > 1)} {', '.join(lacking)}; it has "
-            f"{', '.join(map(str, frame.columns)) or 'none'}."
-        )
+    require_columns(frame, COLUMNS, where)
     frame = frame.reset_index(drop=True)
-    faults = _faults(frame)
-    if faults:
-        raise UserError(f"{where} cannot be used:\n" + "\n".join(f"- {f}" for f in faults))
+    refuse(_faults(frame), where)
     axes = [pd.factorize(frame[name].astype(str)) for name in ("modality", "reader", "case")]
     codes, names = [a[0] for a in axes], [tuple(map(str, a[1])) for a in axes]
     ratings = np.full([len(n) for n in names], np.nan)
@@ -99,22 +92,16 @@ def _faults(frame: pd.DataFrame) -> list[str]:
         ("truth", ~np.isin(truth, (0, 1)), "is neither 0 nor 1"),
         ("rating", ~np.isfinite(rating), "is no number"),
     ]
-    faults = []
-    for name, bad, text in checks:
-        rows = np.flatnonzero(bad)
-        if len(rows):
-            # Line 1 of the file is the header.
-            named = [f"line {row + 2}: {frame[name][row]!r}" for row in rows]
-            faults.append(f"{name} {text} in {len(rows)} row(s) ({_some(named)}).")
+    faults = faults_of_rows(frame, checks)
     if faults:
         return faults
     twice = frame[frame.duplicated(["reader", "case", "modality"])]
     if len(twice):
         named = [f"reader {r.reader}, case {r.case}" for r in twice.itertuples()]
-        faults.append(f"{len(twice)} reading(s) are there twice ({_some(named)}).")
+        faults.append(f"{len(twice)} reading(s) are there twice ({some(named)}).")
     owners = frame.assign(truth=truth).groupby("case", sort=False)["truth"].nunique()
     if (owners > 1).any():
-        faults.append(f"Cases have two truths ({_some(list(owners[owners > 1].index))}).")
+        faults.append(f"Cases have two truths ({some(list(owners[owners > 1].index))}).")
     if len(set(truth)) < 2:
         faults.append("All cases have the same truth; a reader study needs both.")
     if frame["modality"].nunique() < 2:
@@ -125,17 +112,11 @@ def _faults(frame: pd.DataFrame) -> list[str]:
         counts = pairs.groupby("reader", sort=False).size()
         named = list(counts[counts < frame["modality"].nunique()].index)
         faults.append(
-            f"Readers lack a modality ({_some(named)}). Every reader must read in every one; to "
+            f"Readers lack a modality ({some(named)}). Every reader must read in every one; to "
             "set a model beside readers give it the same ratings in each."
         )
     if "group" in frame:
         groups = frame.groupby("reader", sort=False)["group"].nunique()
         if (groups > 1).any():
-            faults.append(f"Readers are in two groups ({_some(list(groups[groups > 1].index))}).")
+            faults.append(f"Readers are in two groups ({some(list(groups[groups > 1].index))}).")
     return faults
-
-
-def _some(names: list) -> str:
-    """The first names, and that there are more."""
-    shown = ", ".join(map(str, names[:_MOST_NAMED]))
-    return shown + (", ..." if len(names) > _MOST_NAMED else "")
