@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from msk_jax.training.parallel import parallel_train_step
-from msk_jax.training.step import StepSettings, TrainState, first_state
+from msk_jax.training.step import StepSettings, TrainState, first_state, untrained_variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,13 +30,10 @@ class StepCost:
 def abstract_state(settings: StepSettings, image_shape: tuple[int, ...]) -> TrainState:
     """The shapes of a state; nothing is computed. `image_shape`: as stored in the shards."""
 
-    def make():
-        image = settings.preprocess.window(jnp.zeros((1, *image_shape), jnp.int16))
-        variables = settings.model.init(jax.random.key(0), image)
-        kept = {name: variables[name] for name in ("params", "batch_stats")}
-        return first_state(settings, kept, jax.random.key(0))
+    def make(key):
+        return first_state(settings, untrained_variables(settings, image_shape, key), key)
 
-    return jax.eval_shape(make)
+    return jax.eval_shape(make, jax.random.key(0))
 
 
 def abstract_batch(

@@ -24,7 +24,7 @@ from msk_jax.training.checkpoints import Checkpoints
 from msk_jax.training.optimiser import learning_rate_schedule, make_optimiser
 from msk_jax.training.recipe import Recipe
 from msk_jax.training.records import Board, History, NoRecords
-from msk_jax.training.step import StepSettings, TrainState, first_state
+from msk_jax.training.step import StepSettings, TrainState, first_state, untrained_variables
 from msk_jax.training.watch import NOTHING_MORE, Pace, Trace, Watching
 
 Progress = Callable[[int, int, str], None]
@@ -73,25 +73,20 @@ class Trainer:
         num_classes: int,
         steps_per_epoch: int,
     ):
-        self.recipe, self.preprocess = recipe, preprocess
+        self.recipe = recipe
         self.batch_size = recipe.batch_size // jax.process_count()
         self.steps_per_epoch = steps_per_epoch
         self.image_shape = image_shape
-        self.model = model
-        self.num_classes = num_classes
         self.step_settings = StepSettings(
             model, num_classes, make_optimiser(recipe, steps_per_epoch), preprocess, recipe
         )
-        self._init = jax.jit(model.init)
+        self.untrained_variables = jax.jit(
+            partial(untrained_variables, self.step_settings, image_shape)
+        )
+        """`key -> variables`: random `params` and `batch_stats`, in the shapes of trained ones."""
         self._first_state = jax.jit(partial(first_state, self.step_settings))
         self.step = parallel.parallel_train_step(self.step_settings)
-        self._predict = parallel.parallel_predict(self.model, preprocess)
-
-    def untrained_variables(self, key: jax.Array) -> dict[str, Any]:
-        """Random `params` and `batch_stats`, in the shapes of trained ones."""
-        image = self.preprocess.window(jnp.zeros((1, *self.image_shape), jnp.int16))
-        variables = self._init(key, image)
-        return {name: variables[name] for name in ("params", "batch_stats")}
+        self._predict = parallel.parallel_predict(model, preprocess)
 
     def initial_state(self, split: int) -> TrainState:
         """The state before the first step; `split` tells the folds' random numbers apart."""
@@ -160,13 +155,14 @@ class _Run:
         self._pending = collections.deque()
         self._pace = Pace(self._recipe.batch_size)
         self._labels = data.table(validation).label
-        if self._recipe.monitor == "auc" and len(np.unique(self._labels)) < trainer.num_classes:
+        num_classes = trainer.step_settings.num_classes
+        if self._recipe.monitor == "auc" and len(np.unique(self._labels)) < num_classes:
             raise UserError(
                 "The validation patients do not show every class, so their AUC cannot pick an "
                 "epoch. Give --monitor loss or --monitor none, or build with other folds."
             )
         weighted = self._recipe.class_weights and self._recipe.sampling == "all"
-        self._weights = _class_weights(data.table(train).label, trainer.num_classes, weighted)
+        self._weights = _class_weights(data.table(train).label, num_classes, weighted)
         self._rate = learning_rate_schedule(self._recipe, trainer.steps_per_epoch)
         self._total = self._recipe.epochs * trainer.steps_per_epoch
 
@@ -238,7 +234,7 @@ class _Run:
 
     def _show(self, volumes: np.ndarray) -> None:
         """The middle slices of the first batch, as the network's window shows them."""
-        middle = self._trainer.preprocess.window(jnp.asarray(volumes[:8]))
+        middle = self._trainer.step_settings.preprocess.window(jnp.asarray(volumes[:8]))
         middle = middle[..., middle.shape[-1] // 2, None]
         self._board.pictures(0, "train/middle_slices", np.asarray(middle))
 

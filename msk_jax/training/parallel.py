@@ -143,14 +143,14 @@ def predict_all(
     """
     num_devices = jax.local_device_count()
     batch_size = -(-batch_size // num_devices) * num_devices
-    results = [np.zeros((0, 0), np.float32)]
+    results = []
     for volumes in batches:
         padded = np.zeros((batch_size, *volumes.shape[1:]), volumes.dtype)
         padded[: len(volumes)] = volumes
         batch = split_over_devices({"volume": padded}, num_devices)["volume"]
         probabilities = np.asarray(predict(variables, batch))
         results.append(probabilities.reshape(batch_size, -1)[: len(volumes)])
-    return np.concatenate(results[1:] or results)
+    return np.concatenate(results) if results else np.zeros((0, 0), np.float32)
 
 
 def join_hosts(

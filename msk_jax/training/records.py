@@ -2,13 +2,14 @@
 
 import csv
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from flax.traverse_util import flatten_dict
+
+from msk_jax.files import replacing
 
 HISTORY_COLUMNS = ("step", "epoch", "split", "loss", "auc", "learning_rate")
 
@@ -26,12 +27,10 @@ class History:
                 )
                 kept = [row for row in whole if int(row["step"]) <= upto]
         self._path = path
-        temporary = path.with_name(path.name + ".partial")
-        with temporary.open("w", newline="") as file:
+        with replacing(path) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, HISTORY_COLUMNS)
             writer.writeheader()
             writer.writerows(kept)
-        os.replace(temporary, path)
 
     def add(self, *values) -> None:
         """One row, in the order of `HISTORY_COLUMNS`; NaN is left out."""

@@ -59,6 +59,15 @@ class StepSettings:
     """What the steps of all devices are summed over; None where there is one program only."""
 
 
+def untrained_variables(
+    settings: StepSettings, image_shape: tuple[int, ...], key: jax.Array
+) -> dict[str, Any]:
+    """Random `params` and `batch_stats`; `image_shape`: height, width, slices as stored."""
+    image = settings.preprocess.window(jnp.zeros((1, *image_shape), jnp.int16))
+    variables = settings.model.init(key, image)
+    return {name: variables[name] for name in ("params", "batch_stats")}
+
+
 def first_state(settings: StepSettings, variables: Any, key: jax.Array) -> TrainState:
     """The state before the first step.
 
