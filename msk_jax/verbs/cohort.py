@@ -43,8 +43,7 @@ def deidentify(
     dicom: str, out: Path, key: Path | None, keep_characteristics: bool, allow_burned_in: bool
 ) -> None:
     """Copy all images of a source, de-identified; what is left out is listed with its reason."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is not an empty folder. Give a new one as --out.")
+    console.check_new_folder(out, "--out")
     rules = basic_profile()
     secret = load_key(key) if key else load_or_create_key(default_key_path(None))
     refused, count = [], 0

@@ -114,6 +114,14 @@ def hardware() -> str:
     return f"{len(devices)} x {devices[0].device_kind} ({os.cpu_count()} CPU cores)"
 
 
+def check_new_folder(path: Path, flag: str) -> None:
+    """Raises UserError where there is anything but an empty folder."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(
+            f"{path} is not an empty folder and nothing is written over. Give another {flag}."
+        )
+
+
 def writable_folder(path: Path, flag: str) -> Path:
     """`path` as a folder that exists and takes files.
 

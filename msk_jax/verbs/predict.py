@@ -61,10 +61,7 @@ def run(
 ) -> None:
     """Predict every CT series of a source; what cannot be read is listed, not fatal."""
     saved = load_model(workdir)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(
-            f"{out} is not an empty folder and nothing is written over. Give another --out."
-        )
+    console.check_new_folder(out, "--out")
     with opened(dicom) as source:
         found = scan(source.folder, files=source.files, unpacked=source.unpacked)
         results = None
