@@ -88,7 +88,10 @@ class Trace:
             wait_for()
             self.__exit__()
         if self._folder is not None and self._step == _TRACED.start:
-            jax.profiler.start_trace(str(self._folder))
+            options = jax.profiler.ProfileOptions()
+            # Every call of a Python function would be written too: much, and slow to write.
+            options.python_tracer_level = 0
+            jax.profiler.start_trace(str(self._folder), profiler_options=options)
             self._running = True
         self._step += 1
 

@@ -26,7 +26,6 @@ FORWARD = [
 ]
 # Of the others narrow members are compared, in tests of their own.
 BACKWARD = ["resnet18", "pix2pix_discriminator", "autoencoder"]
-TRAJECTORY = {"resnet18": (48, 48), "autoencoder": (32, 64)}
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +54,8 @@ def test_every_endpoint_and_the_logits(pair, name):
 
 @pytest.mark.parametrize("name", BACKWARD)
 def test_loss_gradients_and_running_statistics_in_double_precision(pair, name):
-    errors = compare.training_errors(pair(name), architecture(name).small)
+    batch = 1 if name.startswith("pix2pix") else 2
+    errors = compare.training_errors(pair(name), architecture(name).small, batch)
     assert errors["loss"] < 1e-11
     assert errors["gradients"] < 1e-8
     assert errors["statistics"] < 1e-11
-
-
-@pytest.mark.parametrize("name", TRAJECTORY)
-def test_ten_steps_loss_by_loss(pair, name):
-    errors = compare.trajectory_errors(pair(name), TRAJECTORY[name])
-    assert errors.keys() == {"sgd", "adamw"} and max(errors.values()) < 1e-3, errors

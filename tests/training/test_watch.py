@@ -104,7 +104,7 @@ def test_sigterm_is_noted_and_given_back():
 
 def test_a_trace_is_of_five_steps(tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(watch.jax.profiler, "start_trace", lambda folder: calls.append(folder))
+    monkeypatch.setattr(watch.jax.profiler, "start_trace", lambda folder, **_: calls.append(folder))
     monkeypatch.setattr(watch.jax.profiler, "stop_trace", lambda: calls.append("stop"))
     for folder, steps in ((tmp_path, 20), (tmp_path, 7), (tmp_path, 3), (None, 20)):
         with watch.Trace(folder) as trace:
