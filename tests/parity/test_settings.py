@@ -94,7 +94,6 @@ CASES = {
 
 
 TEN_STEPS = (
-    "resnet with a projection, its bias and an uneven stem",
     "unet of odd size with batch norm",
     "dynunet with residual blocks and uneven levels",
 )
