@@ -18,7 +18,7 @@ from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
 from msk_jax.errors import UserError
-from msk_jax.models.convolution import conv_transpose, convolve, depthwise
+from msk_jax.models.convolution import conv_transpose, convolve, depthwise, pointwise
 
 ENDPOINT = "endpoint"
 """What rematerialisation knows the outputs of stages by."""
@@ -64,9 +64,7 @@ class Conv(nn.Module):
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
         padding = self._padding(dilation)
         if self.groups == 1 and not any(padding) and all(k == 1 for k in self.kernel_size):
-            # A 1x1 convolution is a matrix product; written as one it is faster on CPU.
-            x = x[(slice(None), *(slice(None, None, s) for s in strides), slice(None))]
-            y = x @ kernel.reshape(kernel.shape[-2:])
+            y = pointwise(x[(slice(None), *(slice(None, None, s) for s in strides))], kernel)
         elif 1 < self.groups == x.shape[-1] == self.features:
             y = depthwise(x, kernel, strides, padding, dilation)
         else:
