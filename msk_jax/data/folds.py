@@ -15,7 +15,8 @@ from msk_jax.errors import UserError
 from msk_jax.files import read_json
 
 _SPLITS = {
-    "num_folds": int, "seed": int, "cohort_digest": str, "folds": [[str]], "test_sets?": {str: [str]},
+    "num_folds": int, "seed": int, "cohort_digest": str, "folds": [[str]],
+    "test_sets?": {str: [str]},
 }  # fmt: skip
 _PARTS = ("test", "validation", "train")
 SplitKind = Literal["patient", "site", "manifest"]
@@ -75,8 +76,8 @@ def draw_held_out(labels: Mapping[str, int], share: float, seed: int) -> list[st
         _, drawn = train_test_split(patients, test_size=share, random_state=seed, stratify=classes)
     except ValueError:
         raise UserError(
-            f"{len(patients)} usable patients are too few to hold out {share:.0%} with one of every "
-            "class. Add patients, or give another --held-out (0 holds out none)."
+            f"{len(patients)} usable patients are too few to hold out {share:.0%} with one of "
+            "every class. Add patients, or give another --held-out (0 holds out none)."
         ) from None
     return sorted(drawn)
 
