@@ -8,7 +8,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from msk_jax.errors import UserError
 from msk_jax.evaluation import plots
-from msk_jax.evaluation.predictions import LEVELS
 from msk_jax.files import replacing
 from msk_jax.reports.classes import classes_context
 from msk_jax.reports.cohort import class_names, classes_table, cohort_rows
@@ -93,7 +92,7 @@ def _context(inputs: ReportInputs) -> dict[str, Any]:
     return {
         "experiment": experiment,
         "classes": classes,
-        "names": experiment.get("levels") or list(LEVELS),
+        "names": list(metrics["levels"]),
         "is_phantom": bool(run.get("is_phantom") or (cohort or {}).get("is_phantom")),
         "levels": levels,
         "settings": mapping(metrics.get("settings")),
@@ -153,8 +152,9 @@ def _headline(levels: Mapping[str, Any], classes: list[str]) -> str:
         if sensitivity["value"] is None or specificity["value"] is None:
             continue
         return (
-            f"Of {sensitivity['n']} {plural(name)} labelled {classes[1]}, {sensitivity['successes']} "
-            f"were found (sensitivity {percent(sensitivity['value'])}, {interval(sensitivity)}); "
+            f"Of {sensitivity['n']} {plural(name)} labelled {classes[1]}, "
+            f"{sensitivity['successes']} were found (sensitivity "
+            f"{percent(sensitivity['value'])}, {interval(sensitivity)}); "
             f"of {specificity['n']} labelled {classes[0]}, {specificity['successes']} were called "
             f"so (specificity {percent(specificity['value'])}, {interval(specificity)})."
         )
@@ -184,7 +184,11 @@ def _choices(
     parts = {name: run.get(name) for name in ("model", "recipe", "preprocess", "evaluation")}
     parts |= {
         "region": config.get("region"),
-        "cohort": {"num_folds": mapping(cohort).get("num_folds")},
+        "cohort": {
+            "num_folds": mapping(cohort).get("num_folds"),
+            "held_out": mapping(mapping(cohort).get("fingerprint")).get("held_out"),
+        },
+        "phases": {"before": run.get("before")},
     }
     values: dict[str, str] = {}
     for part, settings in parts.items():

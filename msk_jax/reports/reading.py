@@ -1,5 +1,6 @@
 """What a report is made of: the files that the other verbs left in the working folder."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pandas as pd
 
 from msk_jax.errors import UserError
 from msk_jax.evaluation.class_study import OF_CLASS, OVERALL
-from msk_jax.evaluation.predictions import read_predictions
+from msk_jax.evaluation.predictions import LEVELS, read_predictions
 from msk_jax.files import fault, read_json
 
 _TEXT = (str, None)
@@ -118,7 +119,7 @@ def read_inputs(workdir: Path) -> ReportInputs:
         )
     run = _json(workdir / "run.json", "train", RUN)
     metrics = _json(workdir / "metrics.json", "evaluate", METRICS)
-    _check_levels(metrics, workdir / "metrics.json")
+    _check_levels(metrics, run["experiment"].get("levels", LEVELS), workdir / "metrics.json")
     heat_maps, missing = _heat_maps(workdir / "cam")
     has_cohort = (workdir / "cohort.json").exists()
     return ReportInputs(
@@ -132,9 +133,10 @@ def read_inputs(workdir: Path) -> ReportInputs:
     )
 
 
-def _check_levels(metrics: dict[str, Any], path: Path) -> None:
+def _check_levels(metrics: dict[str, Any], names: Sequence[str], path: Path) -> None:
     """UserError where metrics.json is not what `evaluate` of this version writes."""
-    found = ""
+    lacking = [name for name in names if name not in metrics["levels"]]
+    found = f"levels lacks {', '.join(lacking)}" if lacking else ""
     for name, level in metrics["levels"].items():
         if level["n"] > 0 and not found and "classes" in metrics:
             found = fault(level, _CLASS_LEVEL, f"levels.{name}")
