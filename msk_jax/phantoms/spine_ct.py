@@ -113,31 +113,42 @@ def _near(spine: Spine, findings: dict[int, Findings], x, y, z) -> np.ndarray:
 
 def _bone(spine: Spine, findings: dict[int, Findings], x, y, z_mm: float, grid: Grid):
     """Means over the samples of each voxel: HU of the bone, shares of bone and marrow, truth."""
-    inner = (np.arange(IN_PLANE) + 0.5) / IN_PLANE - 0.5
-    dx, dy = (v.ravel().astype(np.float32) * grid.pixel_mm for v in np.meshgrid(inner, inner))
-    width = grid.pixel_mm / IN_PLANE
-    total, weight, spongy = (np.zeros_like(x) for _ in range(3))
+    plane = ((np.arange(IN_PLANE) + 0.5) / IN_PLANE - 0.5) * grid.pixel_mm
+    across = ((np.arange(ACROSS) + 0.5) / ACROSS - 0.5) * grid.spacing_mm
+    steps = np.stack(np.meshgrid(plane, plane, across), axis=-1).reshape(-1, 3).astype(np.float32)
+    # All samples of all voxels at once: small calls would cost more than what they compute.
+    u, v, w = to_spine(
+        spine,
+        (x[:, None] + steps[:, 0]).ravel(),
+        (y[:, None] + steps[:, 1]).ravel(),
+        np.tile(np.float32(z_mm) + steps[:, 2], len(x)),
+    )
+    total, weight, spongy = (np.zeros_like(u) for _ in range(3))
     truth = {}
-    count = ACROSS * len(dx)
-    for step in (np.arange(ACROSS) + 0.5) / ACROSS - 0.5:
-        for i in range(len(dx)):
-            z = np.full_like(x, z_mm + step * grid.spacing_mm)
-            u, v, w = to_spine(spine, x + dx[i], y + dy[i], z)
-            for level in NEIGHBOURS:
-                local = w - np.float32(level * spine.pitch_mm)
-                there = np.flatnonzero(np.abs(local) < 30)
-                if not len(there):
-                    continue
-                hu, bone, inside, marks = materials(
-                    spine, findings[level], u[there], v[there], local[there], width
-                )
-                total[there] += hu * bone
-                weight[there] += bone
-                spongy[there] += inside
-                for code, mark in marks.items() if level == 0 else ():
-                    truth.setdefault(code, np.zeros_like(x))[there] += mark / count
-    mean = total / np.maximum(weight, 1e-3)
-    return mean, np.minimum(weight / count, 1), np.minimum(spongy / count, 1), truth
+    for level in NEIGHBOURS:
+        local = w - np.float32(level * spine.pitch_mm)
+        there = np.flatnonzero(np.abs(local) < 30)
+        if not len(there):
+            continue
+        hu, bone, inside, marks = materials(
+            spine, findings[level], u[there], v[there], local[there], grid.pixel_mm / IN_PLANE
+        )
+        total[there] += hu * bone
+        weight[there] += bone
+        spongy[there] += inside
+        for code, mark in marks.items() if level == 0 else ():
+            truth.setdefault(code, np.zeros_like(u))[there] = mark
+
+    def mean(values):
+        return values.reshape(len(x), len(steps)).mean(axis=1)
+
+    share = mean(weight)
+    return (
+        mean(total) / np.maximum(share, 1e-3),
+        np.minimum(share, 1),
+        np.minimum(mean(spongy), 1),
+        {code: mean(marks) for code, marks in truth.items()},
+    )
 
 
 def _soft_tissue(spine: Spine, x, y, z, streak) -> np.ndarray:

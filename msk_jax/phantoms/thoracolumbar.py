@@ -139,7 +139,9 @@ def _kinds(config: ThoracolumbarPhantom, number: int) -> list[int]:
     found: list[int] = []
     for block in range(number // BLOCK + 1):
         order = np.random.default_rng([config.seed, block, 78]).permutation(BLOCK)
-        found += np.searchsorted(edges, (order + 0.5) / BLOCK, side="right").tolist()
+        # A half patient of a class is rounded up in one block and down in the next.
+        places = (order + (0.25 if block % 2 else 0.75)) / BLOCK
+        found += np.searchsorted(edges, places, side="right").tolist()
     return found[: number + 1]
 
 

@@ -32,8 +32,7 @@ def parameters(drawn):
 
 def test_classes_come_in_their_shares(drawn):
     counts = [sum(p.kind == kind for p in drawn) for kind in CLASSES]
-    # In whole blocks of 25, so the published 18, 40 and 42 % but for rounding in a block.
-    np.testing.assert_allclose(np.array(counts) / len(drawn), CONFIG.shares, atol=0.021)
+    np.testing.assert_allclose(np.array(counts) / len(drawn), CONFIG.shares, rtol=1e-12)
     for kind in CLASSES:
         sites = [p.site for p in drawn if p.kind == kind]
         assert abs(sites.count("A") - sites.count("B")) <= 1
