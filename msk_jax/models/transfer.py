@@ -36,7 +36,7 @@ class TransferNetConfig:
     @property
     def explained_endpoints(self) -> tuple[str, ...]:
         """The endpoints whose evidence Grad-CAM shows."""
-        return ("stage4",)
+        return ("stage3", "stage4")
 
     def build(self, axis_name: str | None = None, dtype: Any = None) -> "TransferNet":
         """The network; `axis_name` synchronises batch norm over devices."""
