@@ -28,7 +28,7 @@ def test_every_class_gives_its_share_and_the_order_plays_no_part():
 
 
 def test_what_cannot_be_held_out():
-    with pytest.raises(UserError, match="--held-out is 0.7"):
+    with pytest.raises(UserError, match=r"--held-out is 0\.7"):
         check_held_out(0.7, "patient")
     with pytest.raises(UserError, match="split by site says itself who is tested"):
         check_held_out(0.2, "site")
