@@ -140,6 +140,7 @@ def _defaults(cls: type, experiment: Experiment, small: bool):
         "model": stage.model,
         "preprocess": stage.preprocess,
         "recipe": stage.recipe,
+        "before": stage.before,
     }
     values = {}
     for field in dataclasses.fields(cls):

@@ -7,7 +7,6 @@ import pkgutil
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -16,9 +15,9 @@ from msk_jax.data.augment import Preprocess
 from msk_jax.data.cohort import Cohort
 from msk_jax.errors import UserError
 from msk_jax.evaluation.study import EvaluationSettings
-from msk_jax.models.ms25dnet import MS25DNetConfig
-from msk_jax.phantoms import SacroiliacPhantom
-from msk_jax.training.recipe import Recipe
+from msk_jax.models import NetworkConfig
+from msk_jax.phantoms import AnyPhantom
+from msk_jax.training.recipe import Phase, Recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,11 +25,11 @@ class Published:
     """A figure as the paper prints it."""
 
     name: str
-    """Its name, as in `metrics.json`: `sensitivity`, `specificity`."""
+    """Its name, as in `metrics.json`: `sensitivity`, `specificity`, `validation_accuracy`."""
     value: float
     """The figure, 0 to 1."""
-    level: Literal["slice", "joint", "patient", "not stated"]
-    """What was counted."""
+    level: str
+    """What was counted: one of the cohort's levels, or `not stated`."""
     note: str = ""
     """What a reader must know to compare."""
 
@@ -39,12 +38,19 @@ class Published:
 class Stage:
     """One trained part of a system."""
 
-    model: MS25DNetConfig
+    model: NetworkConfig
     """The network."""
     preprocess: Preprocess
     """From stored values to its input."""
     recipe: Recipe
     """How it is trained."""
+    before: tuple[Phase, ...] = ()
+    """What is trained before, one phase after the other, as in staged transfer."""
+
+    def check(self) -> None:
+        """Raises UserError where the recipe or a phase has a field that cannot be what it is."""
+        for recipe in (*(phase.of(self.recipe) for phase in self.before), self.recipe):
+            recipe.check()
 
     def network(self, axis_name: str | None = None) -> nn.Module:
         """The Flax module, in the precision that it is trained and used in."""
@@ -65,8 +71,8 @@ class Experiment:
     """What the network sees, in a few words."""
     source: str
     """Citation of the paper."""
-    phantom: SacroiliacPhantom
-    """Synthetic patients to try it on."""
+    phantom: AnyPhantom
+    """Synthetic patients to try it on, as many as were published."""
     cohort: Cohort
     """What is taken from real ones."""
     stage: Stage
@@ -75,6 +81,10 @@ class Experiment:
     """The same at a size that a laptop trains in minutes."""
     num_folds: int
     """Folds of the cross-validation, by patient."""
+    held_out: float
+    """Share of the patients who are in no fold and are tested by the networks of all folds."""
+    demo_patients: int
+    """Phantom patients of the demo."""
     evaluation: EvaluationSettings
     published: tuple[Published, ...]
     choices: Mapping[str, str]
@@ -87,7 +97,7 @@ class Experiment:
 class Ablation:
     """What is taken away from a network to see what it was worth."""
 
-    phantom: SacroiliacPhantom
+    phantom: AnyPhantom
     """Patients on whom the difference can show."""
     stage: Stage
     """The whole system at the size of the ablation."""

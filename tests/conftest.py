@@ -49,6 +49,7 @@ import pytest  # noqa: E402
 gc.set_threshold(200_000, 50, 1000)
 
 TINY = str(REPOSITORY / "tests" / "tiny_experiment.py")
+TINY_SPINE = str(REPOSITORY / "tests" / "tiny_spine.py")
 
 
 @pytest.fixture(scope="session")
@@ -94,6 +95,31 @@ def shards(made_once, tiny, phantom_cohort) -> Path:
     return made_once(
         "shards",
         lambda folder: build_cohort(tiny.cohort, dicom, manifest, folder, num_folds=tiny.num_folds),
+    )
+
+
+@pytest.fixture(scope="session")
+def spine_cohort(made_once) -> Path:
+    """Folder of sixteen phantom spines."""
+    from msk_jax.experiment import load
+    from msk_jax.phantoms import write_cohort
+
+    return made_once("spines", lambda folder: write_cohort(folder, load(TINY_SPINE).phantom))
+
+
+@pytest.fixture(scope="session")
+def spine_shards(made_once, spine_cohort) -> Path:
+    """Folder of their shards."""
+    from msk_jax.data.builder import build_cohort
+    from msk_jax.experiment import load
+
+    tiny = load(TINY_SPINE)
+    dicom, manifest = spine_cohort / "dicom", spine_cohort / "manifest.csv"
+    return made_once(
+        "spine_shards",
+        lambda folder: build_cohort(
+            tiny.cohort, dicom, manifest, folder, num_folds=tiny.num_folds, held_out=tiny.held_out
+        ),
     )
 
 

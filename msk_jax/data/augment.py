@@ -24,20 +24,32 @@ class Preprocess:
     """Divided by afterwards; the grey standard deviation of ImageNet."""
     crop: int | None = None
     """Side in pixels of a central crop; none keeps the stored size."""
+    shrink: int = 1
+    """Pixels along each side whose mean becomes one pixel, after cropping."""
 
     def window(self, stored: jax.Array) -> jax.Array:
-        """`[..., height, width, slices]` stored values to 0..1, cropped."""
+        """`[..., height, width, slices]` stored values to 0..1, cropped and shrunk."""
         low = self.window_level - self.window_width / 2
         image = jnp.clip((stored.astype(jnp.float32) - low) / self.window_width, 0.0, 1.0)
-        if self.crop is None:
-            return image
-        if not 1 <= self.crop <= min(image.shape[-3:-1]):
+        if self.crop is not None:
+            if not 1 <= self.crop <= min(image.shape[-3:-1]):
+                raise UserError(
+                    f"--crop is {self.crop}, but the pictures have {image.shape[-3]} x "
+                    f"{image.shape[-2]} pixels; give a number up to {min(image.shape[-3:-1])}."
+                )
+            top, left = ((n - self.crop) // 2 for n in image.shape[-3:-1])
+            image = image[..., top : top + self.crop, left : left + self.crop, :]
+        return image if self.shrink == 1 else self._shrunk(image)
+
+    def _shrunk(self, image: jax.Array) -> jax.Array:
+        *batch, height, width, slices = image.shape
+        if self.shrink < 1 or height % self.shrink or width % self.shrink:
             raise UserError(
-                f"--crop is {self.crop}, but the pictures have {image.shape[-3]} x "
-                f"{image.shape[-2]} pixels; give a number up to {min(image.shape[-3:-1])}."
+                f"--shrink is {self.shrink}, which does not divide {height} x {width} pixels. Give "
+                "a divisor of both, or another --crop."
             )
-        top, left = ((n - self.crop) // 2 for n in image.shape[-3:-1])
-        return image[..., top : top + self.crop, left : left + self.crop, :]
+        blocks = (height // self.shrink, self.shrink, width // self.shrink, self.shrink)
+        return jnp.mean(image.reshape(*batch, *blocks, slices), axis=(-4, -2))
 
     def normalise(self, image: jax.Array) -> jax.Array:
         """0..1 to about zero mean and unit variance."""

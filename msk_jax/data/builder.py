@@ -23,8 +23,10 @@ from msk_jax.data.deidentify import default_key_path, load_key, load_or_create_k
 from msk_jax.data.dicom import Scan, scan
 from msk_jax.data.folds import (
     SplitKind,
+    check_held_out,
     check_split,
     cohort_digest,
+    draw_held_out,
     folds_by_group,
     make_folds,
     split_column,
@@ -55,7 +57,7 @@ class BuildSummary:
     """False: the folder already holds this very cohort and nothing was done."""
 
     num_patients: int
-    num_joints: int
+    num_units: int
     num_stacks: int
     num_rejected: int
     """Manifest rows in `rejected.csv`."""
@@ -69,14 +71,14 @@ class BuildSummary:
 
 @dataclass
 class _Collected:
-    """Everything about the joints but their pixels, gathered while these stream to disk."""
+    """Everything about the records but their pixels, gathered while these stream to disk."""
 
-    joints: list[dict] = field(default_factory=list)
+    records: list[dict] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
     facts: list[ScanFacts] = field(default_factory=list)
 
     def patient_labels(self) -> dict[str, int]:
-        return {joint["patient_id"]: joint["patient_label"] for joint in self.joints}
+        return {record["patient_id"]: record["patient_label"] for record in self.records}
 
 
 def build_cohort(
@@ -92,6 +94,7 @@ def build_cohort(
     split: SplitKind = "patient",
     workers: int = 1,
     cache: Path | None = None,
+    held_out: float = 0.0,
 ) -> BuildSummary:
     """Build the shards of a cohort, unless `data_dir` already holds them.
 
@@ -110,16 +113,19 @@ def build_cohort(
         `manifest`, test, validation and training patients as its column `split` says.
       workers: processes that read DICOM files; the shards are the same for any number.
       cache: folder for converted studies; a later build converts only what is not in it.
+      held_out: share of the patients who are in no fold, to test the networks of all folds on
+        together; with folds of patients only.
 
     Raises:
       UserError: a faulty manifest, a folder without DICOM, nothing usable, too few patients for
         the folds, a target that cannot be written, is full, or holds something else.
     """
     progress = progress or (lambda done, total, note: None)
-    checked = read_manifest(Path(manifest), cohort.classes, cohort.clinical)
+    checked = read_manifest(Path(manifest), cohort)
     num_folds = check_split(checked.rows, checked.patient_labels(), split, num_folds)
+    check_held_out(held_out, split)
     secret = load_key(key) if key else load_or_create_key(default_key_path(Path(manifest)))
-    fingerprint = _fingerprint(cohort, checked, secret, num_folds, seed, split)
+    fingerprint = _fingerprint(cohort, checked, secret, num_folds, seed, split, held_out)
     previous = target.existing_build(data_dir, cohort.name, fingerprint, overwrite)
     if previous is not None:
         return BuildSummary(data_dir=data_dir, built=False, **previous)
@@ -134,8 +140,11 @@ def build_cohort(
         studies, collected = _assign(cohort, checked, found, secret)
         converted = convert(studies, cohort, checked, workers, cache)
         write_shards(cohort, _read(studies, converted, collected, progress), staged)
-        folds, digest = _folds(collected, studies, num_folds, seed, split)
-        write_folds(staged / target.SPLITS_NAME, folds, seed, digest)
+        labels = collected.patient_labels()
+        tested = draw_held_out(labels, held_out, seed)
+        folds = _folds(collected, studies, tested, num_folds, seed, split)
+        digest = cohort_digest(labels)
+        write_folds(staged / target.SPLITS_NAME, folds, seed, digest, {"held-out": tested})
         build = _counts(collected, found)
         _write_tables(staged, cohort, collected, build, fingerprint, checked.path)
     return BuildSummary(data_dir=data_dir, built=True, **build)
@@ -162,7 +171,7 @@ def _write_tables(
     _write_rejected(folder / target.REJECTED_NAME, collected.rejected)
     _write_quality(folder / target.QUALITY_NAME, collected.facts)
     content = {
-        **cohort_table(cohort, collected.joints, collected.facts),
+        **cohort_table(cohort, collected.records, collected.facts),
         # Written by the phantom generator: a report must not pass these off as patients.
         "is_phantom": (manifest.parent / "phantom.json").is_file(),
         "num_folds": fingerprint["num_folds"],
@@ -174,8 +183,9 @@ def _write_tables(
 
 
 def _fingerprint(
-    cohort: Cohort, manifest: Manifest, key: bytes, num_folds: int, seed: int, split: SplitKind
-) -> dict:
+    cohort: Cohort, manifest: Manifest, key: bytes, num_folds: int, seed: int, split: SplitKind,
+    held_out: float,
+) -> dict:  # fmt: skip
     """What tells one build from another."""
     return {
         "manifest_sha256": manifest.sha256,
@@ -183,6 +193,7 @@ def _fingerprint(
         "num_folds": num_folds,
         "seed": seed,
         "split": split,
+        "held_out": held_out,
         "version": VERSION,
         # Tells another key from this one without giving anything away.
         "key_check": hmac.new(key, b"msk_jax key check", hashlib.sha256).hexdigest()[:16],
@@ -216,10 +227,10 @@ def _read(
         collected.rejected += rejected
         collected.facts += [facts] if facts else []
         for record in records:
-            collected.joints.append({k: v for k, v in record.items() if k != "volume"})
+            collected.records.append({k: v for k, v in record.items() if k != "volume"})
             yield record
     progress(len(studies), len(studies), "")
-    if not collected.joints:
+    if not collected.records:
         raise UserError(
             f"Nothing usable is left of the cohort, so nothing was built. "
             f"{summarise(collected.rejected)}"
@@ -227,18 +238,17 @@ def _read(
 
 
 def _folds(
-    collected: _Collected, studies: list[Study], num_folds: int, seed: int, split: SplitKind
-) -> tuple[dict[str, int], str]:
-    """Folds of the usable patients, and the digest of these."""
-    labels = collected.patient_labels()
+    collected: _Collected, studies: list[Study], tested: list[str], num_folds: int, seed: int,
+    split: SplitKind,
+) -> dict[str, int]:  # fmt: skip
+    """Folds of the usable patients but those who are held out."""
+    labels = {k: v for k, v in collected.patient_labels().items() if k not in tested}
     rows = {study.pseudonym: study.rows[0] for study in studies}
     try:
         if split == "patient":
-            folds = make_folds(labels, num_folds, seed)
-        else:
-            groups = {name: getattr(rows[name], split_column(split)) for name in labels}
-            folds = folds_by_group(groups, labels, split, num_folds)
-        return folds, cohort_digest(labels)
+            return make_folds(labels, num_folds, seed)
+        groups = {name: getattr(rows[name], split_column(split)) for name in labels}
+        return folds_by_group(groups, labels, split, num_folds)
     except UserError as error:
         raise UserError(f"{error} {summarise(collected.rejected)}".strip()) from None
 
@@ -246,8 +256,8 @@ def _folds(
 def _counts(collected: _Collected, found: Scan) -> dict:
     return {
         "num_patients": len(collected.patient_labels()),
-        "num_joints": len(collected.joints),
-        "num_stacks": sum(len(joint["stack_labels"]) for joint in collected.joints),
+        "num_units": len({record["unit_id"] for record in collected.records}),
+        "num_stacks": sum(len(record["stack_labels"]) for record in collected.records),
         "num_rejected": len(collected.rejected),
         "num_skipped_files": len(found.skipped),
         "rejected": summarise(collected.rejected),
@@ -257,9 +267,9 @@ def _counts(collected: _Collected, found: Scan) -> dict:
 def _write_rejected(path: Path, rejected: list[Rejection]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["row", "patient_id", "side", "reason"])
+        writer.writerow(["row", "patient_id", "unit", "reason"])
         for item in sorted(rejected, key=lambda item: item.row):
-            writer.writerow([item.row, item.patient_id, item.side, csv_text(item.reason)])
+            writer.writerow([item.row, item.patient_id, item.unit, csv_text(item.reason)])
 
 
 def _write_quality(path: Path, facts: list[ScanFacts]) -> None:
@@ -272,6 +282,5 @@ def _write_quality(path: Path, facts: list[ScanFacts]) -> None:
 def _room_needed(cohort: Cohort, manifest: Manifest) -> int:
     """Bytes that the build takes at its peak; tfds sorts through a second copy."""
     region = cohort.region
-    tallest_mm = region.joint_length_mm[1] * float(np.ptp(region.z_range))
-    slices = tallest_mm / region.slice_mm + 1 + 2 * region.context_slices
-    return int(2 * len(manifest.rows) * slices * region.size**2 * np.int16().nbytes)
+    pixels = len(manifest.rows) * region.max_slices * region.size**2
+    return int(2 * pixels * np.int16().nbytes)

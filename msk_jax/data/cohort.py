@@ -4,24 +4,29 @@ import hashlib
 import io
 import math
 from collections import defaultdict
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
 import pandas as pd
 
+from msk_jax.data.cells import Cells
 from msk_jax.data.regions import SacroiliacRegion
+from msk_jax.data.vertebra import VertebraRegion
 from msk_jax.errors import UserError
 from msk_jax.files import plain_text
 
-SIDES = ("left", "right")
 SPLITS = ("train", "validation", "test")
-_REQUIRED = ("patient_id", "side", "label")
 COLUMNS = (
-    *_REQUIRED, "patient_label", "grade", "lesion_z_mm", "joint_top_mm", "joint_bottom_mm",
-    "study_uid", "series_uid", "path", "split", "site", "age", "sex",
+    "patient_id", "label", "patient_label", "study_uid", "series_uid", "path", "split", "site",
+    "age", "sex",
 )  # fmt: skip
-"""What a manifest may have beside clinical variables and columns of its owner's (`x_...`)."""
+"""What any manifest may have beside the columns of its region, clinical variables and columns of
+its owner's (`x_...`)."""
+
+AnyRegion = SacroiliacRegion | VertebraRegion
+"""Each is a `crops.Region`."""
 
 OWN_PREFIX = "x_"
 _MAX_LISTED = 20
@@ -51,9 +56,15 @@ class Cohort:
 
     modality: str = "CT"
     classes: tuple[str, ...] = ("normal", "sacroiliitis")
-    """Labels of the manifest, the negative one first."""
+    """Labels of the manifest, the negative one first, the gravest last."""
 
-    region: SacroiliacRegion = field(default_factory=SacroiliacRegion)
+    levels: tuple[str, str, str] = ("slice", "joint", "patient")
+    """What an image, the unit that images show, and the one whose units they are are called."""
+
+    region: AnyRegion = field(default_factory=SacroiliacRegion)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Words that are often taken for a label, and why they are none."""
+
     keep: tuple[str, ...] = ("site", "age", "sex")
     """What is kept about a patient beside the label, of `site`, `age`, `sex`."""
 
@@ -63,21 +74,23 @@ class Cohort:
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """One joint of one patient, as the manifest states it."""
+    """One unit of one patient, as the manifest states it."""
 
     row: int
     """Line of the file as a spreadsheet counts it: the header is row 1."""
 
     patient_id: str
-    side: str
+    unit: str
+    """Its name: a side, a level."""
+
     label: int
     patient_label: int
     grade: int = -1
     lesion_z_mm: tuple[tuple[float, float], ...] = ()
     """Closed intervals of patient z in which a lesion is visible."""
 
-    joint_z_mm: tuple[float, float] | None = None
-    """Bottom and top of the joint."""
+    place: Hashable = None
+    """Where it is, as far as the manifest says; see `crops.Region.place`."""
 
     series_uid: str = ""
     path: str = ""
@@ -105,29 +118,37 @@ class Manifest:
         return {row.patient_id: row.patient_label for row in self.rows}
 
 
-def read_manifest(
-    path: Path, classes: tuple[str, ...], clinical: tuple[ClinicalVariable, ...] = ()
-) -> Manifest:
-    """Read and check a manifest, CSV or Parquet, one row per joint.
+def read_manifest(path: Path, cohort: Cohort, labelled: bool = True) -> Manifest:
+    """Read and check a manifest, CSV or Parquet, one row per unit.
 
-    Columns: `patient_id`, `side` (left, right), `label` (one of `classes`); and where the images
-    are: `series_uid`, or `path` relative to the DICOM folder, or neither (the one CT series of
-    that PatientID). Optional: `patient_label` (default: positive if any joint of the patient is),
+    Columns: `patient_id`, the unit's name (`side`: left or right; `level`: T12, ...), `label` (one
+    of the cohort's classes); and where the images are: `series_uid`, or `path` relative to the
+    DICOM folder, or neither (the one series of that PatientID). Those of the region: for joints
     `grade` (0 to 4), `lesion_z_mm` (closed intervals of patient z, `-112.5:-97.5;-90:-85`),
-    `joint_top_mm` with `joint_bottom_mm`, `study_uid`, `split` (one of `SPLITS`, of a whole
-    patient), `site`, `age` (years), `sex`, the `clinical` variables, and columns of your own that
-    begin with `x_`. Any other column is a fault.
+    `joint_top_mm` with `joint_bottom_mm`; for vertebrae `centre_x_mm`, `centre_y_mm`,
+    `centre_z_mm`, all required. Optional: `patient_label` (default: the last class that any unit
+    of the patient has), `study_uid`, `split` (one of `SPLITS`, of a whole patient), `site`, `age`
+    (years), `sex`, the cohort's clinical variables, and columns of your own that begin with `x_`.
+    Any other column is a fault.
+
+    Args:
+      path: the file.
+      cohort: whose manifest it is.
+      labelled: False where units are to be predicted: then `label` may be missing.
 
     Raises:
       UserError: every fault found, with its row, in one message.
     """
     path = Path(path)
-    table, digest = _read_table(path)
-    faults = _unknown_columns(table.columns, clinical)
+    required = ("patient_id", cohort.region.unit_column, "label")[: None if labelled else 2]
+    table, digest = _read_table(path, required)
+    if "label" not in table:
+        table = table.assign(label=cohort.classes[0])
+    faults = _unknown_columns(table.columns, cohort)
     rows = []
     for index, record in zip(table.index, table.to_dict("records"), strict=True):
-        rows.append(_parse_row(_Cells(int(index) + 2, record, faults), classes, clinical))
-    faults += _contradictions(rows) if rows else ["it has no rows"]
+        rows.append(_parse_row(Cells(int(index) + 2, record, faults), cohort))
+    faults += _contradictions(rows, cohort) if rows else ["it has no rows"]
     if faults:
         raise UserError(_list_faults(path, faults))
     rows = _fill_patient_labels(rows)
@@ -140,14 +161,14 @@ def read_manifest(
     )
 
 
-def _read_table(path: Path) -> tuple[pd.DataFrame, str]:
+def _read_table(path: Path, required: tuple[str, ...]) -> tuple[pd.DataFrame, str]:
     """The cells as stripped text, indexed by data row from 0, and the file's SHA-256."""
     try:
         content = path.read_bytes()
         table = _table_of(path, content)
     except FileNotFoundError:
         raise UserError(
-            f"There is no manifest {path}. Give the CSV with one row per joint."
+            f"There is no manifest {path}. Give the CSV with one row per unit."
         ) from None
     except OSError as error:
         raise UserError(
@@ -159,7 +180,7 @@ def _read_table(path: Path) -> tuple[pd.DataFrame, str]:
             "Parquet."
         ) from error
     table.columns = [str(column).strip() for column in table.columns]
-    missing = [column for column in _REQUIRED if column not in table.columns]
+    missing = [column for column in required if column not in table.columns]
     if missing:
         raise UserError(
             f"The manifest {path} lacks the column(s) {', '.join(missing)}; it has "
@@ -185,8 +206,9 @@ def _table_of(path: Path, content: bytes) -> pd.DataFrame:
     )
 
 
-def _unknown_columns(columns, clinical: tuple[ClinicalVariable, ...]) -> list[str]:
-    known = [*COLUMNS, *(variable.name for variable in clinical)]
+def _unknown_columns(columns, cohort: Cohort) -> list[str]:
+    clinical, region = cohort.clinical, cohort.region
+    known = [*COLUMNS, region.unit_column, *region.columns, *(v.name for v in clinical)]
     faults = [
         f"column {column} is given twice" for column in sorted(set(columns))
         if list(columns).count(column) > 1
@@ -202,44 +224,8 @@ def _unknown_columns(columns, clinical: tuple[ClinicalVariable, ...]) -> list[st
     return faults + [f"column {name} is missing" for name in missing]
 
 
-@dataclass
-class _Cells:
-    """The cells of one row; what cannot be understood is added to the faults."""
-
-    row: int
-    record: dict[str, str]
-    faults: list[str]
-
-    def text(self, column: str) -> str:
-        return self.record.get(column, "")
-
-    def fault(self, text: str) -> None:
-        self.faults.append(f"row {self.row}: {text}")
-
-    def number(self, column: str) -> float | None:
-        text = self.text(column)
-        if not text:
-            return None
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            self.fault(f"{column} {text!r} is not a number")
-            return None
-        return value
-
-    def one_of(self, column: str, allowed: tuple[str, ...]) -> int:
-        text = self.text(column)
-        if text in allowed:
-            return allowed.index(text)
-        self.fault(f"{column} {text!r} is not one of {', '.join(allowed)}")
-        return 0
-
-
-def _parse_row(
-    cells: _Cells, classes: tuple[str, ...], clinical: tuple[ClinicalVariable, ...]
-) -> ManifestRow:
+def _parse_row(cells: Cells, cohort: Cohort) -> ManifestRow:
+    classes, region, refused = cohort.classes, cohort.region, cohort.refused
     if not cells.text("patient_id"):
         cells.fault("patient_id is empty")
     if cells.text("series_uid") and cells.text("path"):
@@ -254,16 +240,20 @@ def _parse_row(
         cells.fault(f"grade {grade:g} is not one of 0, 1, 2, 3, 4")
     if cells.text("split") and cells.text("split") not in SPLITS:
         cells.fault(f"split {cells.text('split')!r} is not one of {', '.join(SPLITS)}")
-    has_patient_label = bool(cells.text("patient_label"))
+    unit = region.unit_names[cells.one_of(region.unit_column, region.unit_names)]
+    label = cells.one_of("label", classes, refused)
+    stated = -1
+    if cells.text("patient_label"):
+        stated = cells.one_of("patient_label", classes, refused)
     return ManifestRow(
         row=cells.row,
         patient_id=cells.text("patient_id"),
-        side=SIDES[cells.one_of("side", SIDES)],
-        label=cells.one_of("label", classes),
-        patient_label=cells.one_of("patient_label", classes) if has_patient_label else -1,
+        unit=unit,
+        label=label,
+        patient_label=stated,
         grade=-1 if grade is None else int(grade),
         lesion_z_mm=_intervals(cells),
-        joint_z_mm=_joint_extent(cells),
+        place=region.place(cells),
         series_uid=cells.text("series_uid"),
         path=cells.text("path"),
         site=cells.text("site"),
@@ -271,11 +261,11 @@ def _parse_row(
         sex=cells.text("sex"),
         study_uid=cells.text("study_uid"),
         split=cells.text("split"),
-        clinical=tuple(_clinical(cells, variable) for variable in clinical),
+        clinical=tuple(_clinical(cells, variable) for variable in cohort.clinical),
     )
 
 
-def _clinical(cells: _Cells, variable: ClinicalVariable) -> float:
+def _clinical(cells: Cells, variable: ClinicalVariable) -> float:
     value = cells.number(variable.name)
     if value is None:
         if variable.required and not cells.text(variable.name):
@@ -294,7 +284,7 @@ def _is_below(path: str) -> bool:
     return not Path(path).is_absolute() and ".." not in parts
 
 
-def _intervals(cells: _Cells) -> tuple[tuple[float, float], ...]:
+def _intervals(cells: Cells) -> tuple[tuple[float, float], ...]:
     found = []
     for part in filter(None, (p.strip() for p in cells.text("lesion_z_mm").split(";"))):
         try:
@@ -308,30 +298,17 @@ def _intervals(cells: _Cells) -> tuple[tuple[float, float], ...]:
     return tuple(found)
 
 
-def _joint_extent(cells: _Cells) -> tuple[float, float] | None:
-    top, bottom = cells.number("joint_top_mm"), cells.number("joint_bottom_mm")
-    if top is None and bottom is None:
-        return None
-    if top is None or bottom is None:
-        cells.fault("joint_top_mm and joint_bottom_mm must be given together")
-        return None
-    if not bottom < top:
-        cells.fault(f"joint_top_mm {top:g} does not lie above joint_bottom_mm {bottom:g}")
-        return None
-    return bottom, top
-
-
-def _contradictions(rows: list[ManifestRow]) -> list[str]:
+def _contradictions(rows: list[ManifestRow], cohort: Cohort) -> list[str]:
     """Faults that only several rows together show."""
     faults = []
-    joints, sources = defaultdict(list), defaultdict(set)
+    units, sources = defaultdict(list), defaultdict(set)
     given = {bool(row.split) for row in rows}
     if len(given) > 1:
         empty = [row.row for row in rows if not row.split]
         faults.append(f"row(s) {_join(empty[:10])}: split is empty though others have one")
     stated = {name: defaultdict(dict) for name in ("sex", "age", "site", "patient_label", "split")}
     for row in rows:
-        joints[row.patient_id, row.side].append(row.row)
+        units[row.patient_id, row.unit].append(row.row)
         for column in ("series_uid", "path"):
             if getattr(row, column):
                 sources[column, getattr(row, column)].add((row.patient_id, row.row))
@@ -339,9 +316,11 @@ def _contradictions(rows: list[ManifestRow]) -> list[str]:
             value = getattr(row, name)
             if value not in ("", None, -1):
                 by_patient[row.patient_id].setdefault(value, row.row)
-    for (patient, side), numbers in joints.items():
+    for (patient, unit), numbers in units.items():
         if len(numbers) > 1:
-            faults.append(f"rows {_join(numbers)}: the {side} joint of {patient} is given twice")
+            faults.append(
+                f"rows {_join(numbers)}: the {unit} {cohort.levels[1]} of {patient} is given twice"
+            )
     for name, by_patient in stated.items():
         for patient, values in by_patient.items():
             if len(values) > 1:
@@ -370,7 +349,7 @@ def _list_faults(path: Path, faults: list[str]) -> str:
 
 
 def _fill_patient_labels(rows: list[ManifestRow]) -> list[ManifestRow]:
-    """Give every row its patient's label: as stated, else the highest class of the joints."""
+    """Give every row its patient's label: as stated, else the highest class of the units."""
     stated, highest = {}, defaultdict(int)
     for row in rows:
         if row.patient_label >= 0:

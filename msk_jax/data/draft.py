@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pydicom
 
-from msk_jax.data.cohort import COLUMNS, OWN_PREFIX
+from msk_jax.data.cohort import OWN_PREFIX
 from msk_jax.data.dicom import Scan, parse_age
 from msk_jax.data.headers import number, quiet, read_bounded, text
 from msk_jax.data.mr import plane_of, recognise
@@ -49,8 +49,7 @@ def draft_rows(found: Scan) -> list[dict[str, str]]:
 
 def write_draft(path: Path, rows: list[dict[str, str]]) -> None:
     """Write rows as a CSV manifest; what comes from headers cannot become a formula."""
-    columns = [name for name in COLUMNS if name in _FILLED]
-    columns += [f"{OWN_PREFIX}{name}" for name in _OWN]
+    columns = [*_FILLED, *(f"{OWN_PREFIX}{name}" for name in _OWN)]
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(columns)

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from msk_jax.data.target import COHORT_NAME, SPLITS_NAME, read_cohort
 from msk_jax.errors import UserError
 from msk_jax.files import read_json
 
-_SPLITS = {"num_folds": int, "seed": int, "cohort_digest": str, "folds": [[str]]}
+_SPLITS = {
+    "num_folds": int, "seed": int, "cohort_digest": str, "folds": [[str]],
+    "test_sets?": {str: [str]},
+}  # fmt: skip
 _PARTS = ("test", "validation", "train")
 SplitKind = Literal["patient", "site", "manifest"]
 MIN_FOLDS = 3  # one to test, one to choose the operating point on, one or more to train on
@@ -42,6 +45,41 @@ def make_folds(labels: Mapping[str, int], num_folds: int, seed: int) -> dict[str
         [patients[i] for i in test] for _, test in splitter.split(np.zeros(len(classes)), classes)
     ]
     return _check_folds(folds, patients, "The new split")
+
+
+def check_held_out(share: float, split: SplitKind) -> None:
+    """Raise a UserError where patients cannot be held out of the folds."""
+    if not 0 <= share <= 0.5:
+        raise UserError(f"--held-out is {share:g}; it may be from 0 to 0.5.")
+    if share and split != "patient":
+        raise UserError(
+            f"A split by {split} says itself who is tested. Give --held-out 0, or --split patient."
+        )
+
+
+def draw_held_out(labels: Mapping[str, int], share: float, seed: int) -> list[str]:
+    """Patients who are in no fold, of every class the same share as far as whole patients go.
+
+    Args:
+      labels: class of each patient.
+      share: of the patients, 0 to 0.5.
+      seed: of the draw.
+
+    Raises:
+      UserError: too few patients for one of every class.
+    """
+    if not share:
+        return []
+    patients = sorted(labels)
+    classes = [labels[patient] for patient in patients]
+    try:
+        _, drawn = train_test_split(patients, test_size=share, random_state=seed, stratify=classes)
+    except ValueError:
+        raise UserError(
+            f"{len(patients)} usable patients are too few to hold out {share:.0%} with one of "
+            "every class. Add patients, or give another --held-out (0 holds out none)."
+        ) from None
+    return sorted(drawn)
 
 
 def split_column(split: SplitKind) -> str:
@@ -153,11 +191,28 @@ def roles(folds: Mapping[str, int], k: int) -> dict[str, str]:
     return {patient: names.get(fold, "train") for patient, fold in folds.items()}
 
 
-def write_folds(path: Path, folds: Mapping[str, int], seed: int, digest: str) -> None:
-    """Write `splits.json`: one list of pseudonyms per fold, and what they were made from."""
+def write_folds(
+    path: Path,
+    folds: Mapping[str, int],
+    seed: int,
+    digest: str,
+    test_sets: Mapping[str, Iterable[str]] | None = None,
+) -> None:
+    """Write `splits.json`: one list of pseudonyms per fold, and what they were made from.
+
+    Args:
+      path: where.
+      folds: fold of each patient.
+      seed: that they were drawn with.
+      digest: see `cohort_digest`.
+      test_sets: by name, patients who are in no fold; those without patients are left out.
+    """
     num_folds = max(folds.values()) + 1
     lists = [sorted(p for p, fold in folds.items() if fold == k) for k in range(num_folds)]
     content = {"num_folds": num_folds, "seed": seed, "cohort_digest": digest, "folds": lists}
+    tested = {name: sorted(members) for name, members in (test_sets or {}).items() if members}
+    if tested:
+        content["test_sets"] = tested
     Path(path).write_text(json.dumps(content, indent=1) + "\n")
 
 
@@ -173,6 +228,33 @@ def load_folds(data_dir: Path, labels: Mapping[str, int] | None = None) -> dict[
       UserError: no or damaged `splits.json`, a patient in two folds, a patient of the shards in
         none, or folds of another build, in which someone might be tested who was trained on.
     """
+    path, content = _read_splits(data_dir)
+    tested = [patient for members in content.get("test_sets", {}).values() for patient in members]
+    inside = None if labels is None else set(labels) - set(tested)
+    folds = _check_folds(content["folds"], inside, str(path))
+    twice = sorted(set(tested) & set(folds))
+    if twice or len(set(tested)) < len(tested):
+        raise UserError(
+            f"{path} has patients in more than one test set, or in one and a fold "
+            f"({', '.join(twice[:3])}). Build the cohort again with --overwrite."
+        )
+    if labels is not None:
+        _check_origin(content, labels, data_dir)
+    return folds
+
+
+def load_test_sets(data_dir: Path) -> dict[str, set[str]]:
+    """By name, the patients of a built cohort who are in no fold; `load_folds` checks them.
+
+    Raises:
+      UserError: no or damaged `splits.json`.
+    """
+    return {
+        name: set(found) for name, found in _read_splits(data_dir)[1].get("test_sets", {}).items()
+    }
+
+
+def _read_splits(data_dir: Path) -> tuple[Path, dict]:
     path = Path(data_dir) / SPLITS_NAME
     if not path.is_file():
         raise UserError(
@@ -182,10 +264,7 @@ def load_folds(data_dir: Path, labels: Mapping[str, int] | None = None) -> dict[
     content = read_json(path, _SPLITS, way_out)
     if len(content["folds"]) != content["num_folds"] or not all(content["folds"]):
         raise UserError(f"{path} is damaged: it lacks folds, or some are empty. {way_out}")
-    folds = _check_folds(content["folds"], labels, str(path))
-    if labels is not None:
-        _check_origin(content, labels, data_dir)
-    return folds
+    return path, content
 
 
 def _check_origin(content: Mapping, labels: Mapping[str, int], data_dir: Path) -> None:

@@ -1,6 +1,7 @@
 """From TFRecord shards to batches of slice stacks, in an order that a seed fixes.
 
-A record is one joint; a stack is `num_slices` neighbouring slices of it about one centre.
+A record is one crop of a unit; a stack is `num_slices` neighbouring slices of it about one centre,
+the image that the network sees.
 """
 
 import dataclasses
@@ -23,6 +24,10 @@ class StackTable:
     unit_id: np.ndarray
     patient_id: np.ndarray
     label: np.ndarray
+    record: np.ndarray
+    """Which of `ShardedCohort.records` it is cut from."""
+    centre: np.ndarray
+    """Its middle slice there."""
 
 
 class ShardedCohort:
@@ -60,7 +65,7 @@ class ShardedCohort:
         self._host, self._num_hosts = host, num_hosts
         self.patient_labels: dict[str, int] = {}
         """Class of each patient as built, whatever `relabel` says."""
-        self.joints = self._read_joints()
+        self.records = self._read_records()
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -68,22 +73,22 @@ class ShardedCohort:
         _, height, width = self._builder.info.features["volume"].shape
         return (height, width, self._num_slices)
 
-    def _read_joints(self) -> list[dict]:
+    def _read_records(self) -> list[dict]:
         """All of each record but its pixels."""
         import tensorflow_datasets as tfds
 
         wanted = {name for name in self._builder.info.features if name != "volume"}
         partial = tfds.decode.PartialDecoding(dict.fromkeys(wanted, True))
-        joints = []
-        for record in _guarded(tfds.as_numpy(self._dataset(decoders=partial)), self._builder):
-            joint = {k: v.decode() if isinstance(v, bytes) else v for k, v in record.items()}
-            self.patient_labels[joint["patient_id"]] = int(joint["patient_label"])
-            label = self._relabel.get(joint["patient_id"])
+        records = []
+        for read in _guarded(tfds.as_numpy(self._dataset(decoders=partial)), self._builder):
+            record = {k: v.decode() if isinstance(v, bytes) else v for k, v in read.items()}
+            self.patient_labels[record["patient_id"]] = int(record["patient_label"])
+            label = self._relabel.get(record["patient_id"])
             if label is not None:
-                joint["stack_labels"] = np.full_like(joint["stack_labels"], label)
-                joint["label"] = joint["patient_label"] = label
-            joints.append(joint)
-        return joints
+                record["stack_labels"] = np.full_like(record["stack_labels"], label)
+                record["label"] = record["patient_label"] = label
+            records.append(record)
+        return records
 
     def _dataset(self, split: Any = "all", **options):
         import tensorflow_datasets as tfds
@@ -96,13 +101,19 @@ class ShardedCohort:
     def table(self, patients: set[str]) -> StackTable:
         """The stacks of these patients, in the order of `evaluation_batches`."""
         rows = [
-            (f"{joint['joint_id']}/{k}", joint["patient_id"], label)
-            for joint in self.joints
-            if joint["patient_id"] in patients
-            for k, label in enumerate(joint["stack_labels"])
+            (f"{record['unit_id']}/{record['view']}{k}", record["patient_id"], label, number, k)
+            for number, record in enumerate(self.records)
+            if record["patient_id"] in patients
+            for k, label in enumerate(record["stack_labels"])
         ]
-        unit, patient, label = zip(*rows, strict=True) if rows else ((), (), ())
-        return StackTable(np.array(unit), np.array(patient), np.array(label, np.int32))
+        unit, patient, label, number, k = zip(*rows, strict=True) if rows else ((),) * 5
+        return StackTable(
+            np.array(unit),
+            np.array(patient),
+            np.array(label, np.int32),
+            np.array(number, np.int32),
+            np.array(k, np.int32) + self.context_slices,
+        )
 
     def stacks(self, patients: set[str]):
         """A `tf.data.Dataset` of this host's stacks.
@@ -116,20 +127,22 @@ class ShardedCohort:
         labels = tf.constant([self._relabel.get(p, -1) for p in sorted(patients)] or [-1], tf.int64)
         half, context = self._num_slices // 2, self.context_slices
 
-        def to_stacks(joint):
-            centres = tf.range(context, tf.shape(joint["volume"])[0] - context)
+        def to_stacks(record):
+            centres = tf.range(context, tf.shape(record["volume"])[0] - context)
             slices = centres[:, None] + tf.range(-half, half + 1)[None, :]
-            volume = tf.transpose(tf.gather(joint["volume"], slices), (0, 2, 3, 1))
-            label = joint["stack_labels"]
+            volume = tf.transpose(tf.gather(record["volume"], slices), (0, 2, 3, 1))
+            label = record["stack_labels"]
             if self._relabel:
-                mine = tf.boolean_mask(labels, keep == joint["patient_id"])[0]
+                mine = tf.boolean_mask(labels, keep == record["patient_id"])[0]
                 label = tf.fill(tf.shape(label), mine)
             count = tf.strings.as_string(tf.range(tf.shape(label)[0]))
-            unit = tf.strings.join([joint["joint_id"], "/", count])
+            unit = tf.strings.join([record["unit_id"], "/", record["view"], count])
             return {"volume": volume, "label": tf.cast(label, tf.int32), "unit_id": unit}
 
         mine = tfds.even_splits("all", self._num_hosts)[self._host]
-        data = self._dataset(mine).filter(lambda joint: tf.reduce_any(keep == joint["patient_id"]))
+        data = self._dataset(mine).filter(
+            lambda record: tf.reduce_any(keep == record["patient_id"])
+        )
         return data.map(to_stacks, num_parallel_calls=2).unbatch()
 
     def evaluation_batches(self, patients: set[str], batch_size: int) -> Iterable[np.ndarray]:
@@ -187,7 +200,7 @@ class ShardedCohort:
         if not balanced:
             # Hosts whose share is smaller than others' begin again, so that all reach the end.
             return shuffled(stacks) if self._num_hosts == 1 else shuffled(stacks).repeat()
-        classes = sorted({int(label) for joint in self.joints for label in joint["stack_labels"]})
+        classes = sorted({int(label) for r in self.records for label in r["stack_labels"]})
         each = [shuffled(stacks.filter(lambda s, c=c: s["label"] == c)).repeat() for c in classes]
         turns = tf.data.Dataset.range(len(each)).repeat()
         # In turn, so that every batch has its share, but in no order that mixtures could follow.
@@ -213,11 +226,11 @@ class ShardedCohort:
         """Every host looks at all shares, so that all of them refuse alike."""
         if self._num_hosts == 1:
             return
-        shares = np.array_split(np.arange(len(self.joints)), self._num_hosts)
+        shares = np.array_split(np.arange(len(self.records)), self._num_hosts)
         wanted = set(self.table(patients).label.tolist())
         for host, share in enumerate(shares):
-            mine = [self.joints[k] for k in share if self.joints[k]["patient_id"] in patients]
-            found = {int(label) for joint in mine for label in joint["stack_labels"]}
+            mine = [r for r in map(self.records.__getitem__, share) if r["patient_id"] in patients]
+            found = {int(label) for record in mine for label in record["stack_labels"]}
             if not found or (balanced and found != wanted):
                 raise UserError(
                     f"The share of host {host + 1} of {self._num_hosts} lacks training stacks, or "
@@ -236,9 +249,9 @@ class _Batches:
             yield batch["volume"]
 
 
-def shuffled_labels(joints: list[dict], seed: int) -> dict[str, int]:
+def shuffled_labels(records: list[dict], seed: int) -> dict[str, int]:
     """Each patient's label given to another patient at random."""
-    labels = {joint["patient_id"]: int(joint["patient_label"]) for joint in joints}
+    labels = {record["patient_id"]: int(record["patient_label"]) for record in records}
     patients = sorted(labels)
     drawn = np.random.default_rng(seed).permutation([labels[p] for p in patients])
     return dict(zip(patients, (int(v) for v in drawn), strict=True))

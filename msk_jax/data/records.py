@@ -1,5 +1,9 @@
-"""From a manifest row and a scanned folder to one record per joint, or the reason there is none."""
+"""From a manifest row and a scanned folder to records, or the reason there are none.
 
+A record is one crop of one unit: a joint, or one plane of a vertebra.
+"""
+
+import functools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -9,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from msk_jax.data.cohort import Cohort, Manifest, ManifestRow
+from msk_jax.data.crops import Crop
 from msk_jax.data.dicom import Scan, Series, read_series
 from msk_jax.data.geometry import SeriesError
 from msk_jax.data.headers import quiet, read_header
 from msk_jax.data.quality import measure, missing_tags
-from msk_jax.data.regions import JointVolume
 from msk_jax.errors import UserError
 
 
@@ -31,13 +35,13 @@ class Study:
 
 @dataclass(frozen=True)
 class Rejection:
-    """A joint that could not be used."""
+    """A unit that could not be used."""
 
     row: int
     patient_id: str
     """Pseudonym."""
 
-    side: str
+    unit: str
     reason: str
 
 
@@ -110,16 +114,16 @@ def assign_series(
 def reject(row: ManifestRow, name: str, reason: str) -> Rejection:
     """A rejection whose reason is one line and does not name the patient."""
     reason = clean_reason(reason, (), row.patient_id)
-    return Rejection(row.row, name, row.side, reason)
+    return Rejection(row.row, name, row.unit, reason)
 
 
 def read_study(
     study: Study, cohort: Cohort, manifest: Manifest
 ) -> tuple[list[dict], list[Rejection], ScanFacts | None]:
-    """Read one series and crop its joints; no fault of the study gets past this function.
+    """Read one series and crop its units; no fault of the study gets past this function.
 
     Returns:
-      Records (see `record`), rejections, and facts of the scan if a joint could be used.
+      Records (see `record`), rejections, and facts of the scan if a unit could be used.
     """
     try:
         series = read_series(study.files, cohort.modality)
@@ -127,13 +131,14 @@ def read_study(
         reason = clean_reason(error, study.files, study.patient_id)
         return [], [reject(row, study.pseudonym, reason) for row in study.rows], None
     records, rejected = [], []
-    crops: dict[tuple[float, float] | None, dict[str, JointVolume]] = {}
+    at = functools.cache(lambda place: cohort.region.extract(series, place))
     for row in study.rows:
         try:
-            if row.joint_z_mm not in crops:
-                crops[row.joint_z_mm] = cohort.region.extract(series, row.joint_z_mm)
-            joint = crops[row.joint_z_mm][row.side]
-            records.append(record(row, study.pseudonym, joint, series, cohort, manifest))
+            records += [
+                record(row, study.pseudonym, name, crop, series, cohort, manifest)
+                for name, crop in at(row.place).items()
+                if name.partition("/")[0] == row.unit
+            ]
         except Exception as error:
             reason = clean_reason(error, study.files, study.patient_id)
             rejected.append(reject(row, study.pseudonym, reason))
@@ -157,37 +162,39 @@ def _facts(study: Study, series: Series) -> ScanFacts:
 
 def record(
     row: ManifestRow,
+    patient: str,
     name: str,
-    joint: JointVolume,
+    crop: Crop,
     series: Series,
     cohort: Cohort,
     manifest: Manifest,
 ) -> dict:
-    """The features of one joint: all that ever leaves the DICOM files.
+    """The features of one crop, called `name` by its region: all that ever leaves the DICOM files.
 
     Site, age and sex are kept as far as `cohort.keep` names them; age and sex come from the DICOM
     header where the manifest has no such column.
     """
     context = cohort.region.context_slices
     if manifest.has_lesions:
-        slice_labels = in_intervals(joint.z_mm, row.lesion_z_mm, joint.spacing_mm[2] / 2)
-        labels = stack_labels(slice_labels, context)
+        shown = in_intervals(crop.positions_mm, row.lesion_z_mm, crop.spacing_mm[2] / 2)
+        labels = stack_labels(shown, context) * max(row.label, 1)
     else:
-        labels = np.full(len(joint.z_mm) - 2 * context, int(row.label > 0), np.int64)
+        labels = np.full(len(crop.positions_mm) - 2 * context, row.label, np.int64)
     age = row.age if "age" in manifest.columns else series.age_years
     sex = row.sex if "sex" in manifest.columns else series.sex
     return {
-        "volume": joint.voxels,
-        "z_mm": joint.z_mm,
-        "origin_mm": np.asarray(joint.origin_mm, np.float32),
-        "spacing_mm": np.asarray(joint.spacing_mm, np.float32),
-        "mirrored": joint.mirrored,
+        "volume": crop.voxels,
+        "positions_mm": crop.positions_mm,
+        "origin_mm": np.asarray(crop.origin_mm, np.float32),
+        "spacing_mm": np.asarray(crop.spacing_mm, np.float32),
+        "direction": np.asarray(crop.direction, np.float32),
         "stack_labels": labels,
         "label": row.label,
         "patient_label": row.patient_label,
-        "patient_id": name,
-        "joint_id": f"{name}/{row.side}",
-        "side": row.side,
+        "patient_id": patient,
+        "unit_id": f"{patient}/{row.unit}",
+        "unit": row.unit,
+        "view": name.partition("/")[2],
         "site": row.site if "site" in cohort.keep else "",
         "sex": (sex or "") if "sex" in cohort.keep else "",
         "age": np.float32(np.nan if age is None or "age" not in cohort.keep else age),

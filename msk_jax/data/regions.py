@@ -7,46 +7,17 @@ All thresholds are our choice (`[U]`: the publication states none) and are field
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from msk_jax.data.cells import Cells
+from msk_jax.data.crops import AXIAL, MIRRORED, Crop
 from msk_jax.data.dicom import Series
 from msk_jax.data.geometry import SeriesError
 from msk_jax.data.pixels import AIR_HU
-
-
-@dataclass(frozen=True)
-class JointVolume:
-    """One joint, cropped: the medial side at the last column, the left joint mirrored."""
-
-    voxels: np.ndarray
-    """int16 [S, size, size], Hounsfield units; z, y ascending; x ascending, or descending when
-    mirrored."""
-
-    z_mm: np.ndarray
-    """float32 [S], patient z of each slice, ascending."""
-
-    origin_mm: tuple[float, float, float]
-    """Patient coordinates (x, y, z) of the centre of voxel [0, 0, 0]."""
-
-    spacing_mm: tuple[float, float, float]
-    """Distance between voxels along x, y, z."""
-
-    mirrored: bool
-    """The left joint: its columns run towards the patient's right."""
-
-    def to_sitk(self, values: np.ndarray | None = None) -> sitk.Image:
-        """The crop, or `values` on its grid [S, size, size], with its place in the patient."""
-        values = self.voxels if values is None else np.asarray(values)
-        if values.shape != self.voxels.shape:
-            raise ValueError(f"values have shape {values.shape}, not {self.voxels.shape}")
-        image = sitk.GetImageFromArray(values)
-        image.SetSpacing(self.spacing_mm)
-        image.SetOrigin(self.origin_mm)
-        image.SetDirection(_direction(self.mirrored))
-        return image
 
 
 @dataclass(frozen=True)
@@ -66,6 +37,13 @@ class BoneFrame:
 @dataclass(frozen=True)
 class SacroiliacRegion:
     """Which part of a pelvic CT the network sees."""
+
+    unit_column: ClassVar[str] = "side"
+    unit_names: ClassVar[tuple[str, ...]] = ("left", "right")
+    columns: ClassVar[tuple[str, ...]] = (
+        "grade", "lesion_z_mm", "joint_top_mm", "joint_bottom_mm",
+    )  # fmt: skip
+    needs_place: ClassVar[bool] = False
 
     pixel_mm: float = 0.75
     """Pixel of the crop, mm [U]: near the pixel of a pelvic CT."""
@@ -125,9 +103,28 @@ class SacroiliacRegion:
     joint_length_mm: tuple[float, float] = (30.0, 110.0)
     """A joint extent outside this range is not believed [U]: the adult joint is 50-70 mm high."""
 
+    @property
+    def max_slices(self) -> int:
+        """Slices of the tallest joint that is believed."""
+        tallest_mm = self.joint_length_mm[1] * float(np.ptp(self.z_range))
+        return int(tallest_mm / self.slice_mm) + 1 + 2 * self.context_slices
+
+    def place(self, cells: Cells) -> tuple[float, float] | None:
+        """Bottom and top of the joint in patient z, where the manifest gives them."""
+        top, bottom = cells.number("joint_top_mm"), cells.number("joint_bottom_mm")
+        if top is None and bottom is None:
+            return None
+        if top is None or bottom is None:
+            cells.fault("joint_top_mm and joint_bottom_mm must be given together")
+            return None
+        if not bottom < top:
+            cells.fault(f"joint_top_mm {top:g} does not lie above joint_bottom_mm {bottom:g}")
+            return None
+        return bottom, top
+
     def extract(
         self, series: Series, joint_z_mm: tuple[float, float] | None = None
-    ) -> dict[str, JointVolume]:
+    ) -> dict[str, Crop]:
         """Crop both joints.
 
         Args:
@@ -268,21 +265,22 @@ class SacroiliacRegion:
                 "reconstruction with a wider field of view."
             )
 
-    def _resample(self, volume: sitk.Image, frame, z_mm, mirrored: bool) -> JointVolume:
+    def _resample(self, volume: sitk.Image, frame, z_mm, mirrored: bool) -> Crop:
         x, y = self._corner(frame, mirrored)
         origin = (float(x), float(y), float(z_mm[0]))
         spacing = (self.pixel_mm, self.pixel_mm, self.slice_mm)
         size = (self.size, self.size, len(z_mm))
+        direction = MIRRORED if mirrored else AXIAL
         crop = sitk.Resample(
             volume, size, sitk.Transform(), sitk.sitkLinear, origin, spacing,
-            _direction(mirrored), float(AIR_HU), sitk.sitkInt16,
+            direction, float(AIR_HU), sitk.sitkInt16,
         )  # fmt: skip
-        return JointVolume(
+        return Crop(
             voxels=sitk.GetArrayFromImage(crop),
-            z_mm=z_mm.astype(np.float32),
+            positions_mm=z_mm.astype(np.float32),
             origin_mm=origin,
             spacing_mm=spacing,
-            mirrored=mirrored,
+            direction=direction,
         )
 
 
@@ -315,10 +313,6 @@ def coarse_bone(
     large[0] = False
     origin = np.asarray(series.origin_mm) + fine * (np.array([fx, fy, fz]) - 1) / 2
     return large[labels], spacing, origin
-
-
-def _direction(mirrored: bool) -> tuple[float, ...]:
-    return (-1.0 if mirrored else 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
 def _close(line: np.ndarray, width: int) -> np.ndarray:

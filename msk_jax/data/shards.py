@@ -1,4 +1,4 @@
-"""Joint records into TFRecord shards by way of TensorFlow Datasets.
+"""Records into TFRecord shards by way of TensorFlow Datasets.
 
 The shards are read with `tfds.builder_from_directory` and need none of this code.
 """
@@ -12,12 +12,11 @@ import tensorflow_datasets as tfds
 
 from msk_jax.data.cohort import Cohort
 
-VERSION = "1.0.0"
-SPLIT = "joints"  # tfds keeps the name `all` for the union of the splits: read it with that
+VERSION = "2.0.0"
 
 
 def write_shards(cohort: Cohort, records: Iterable[dict], data_dir: Path) -> Path:
-    """Write one tfds data set, one record per joint, in an order that the joint identifiers fix.
+    """Write one tfds data set, one record per crop, in an order that the units' identifiers fix.
 
     Args:
       cohort: gives the name and the size of the crops.
@@ -43,16 +42,17 @@ def features(size: int) -> tfds.features.FeaturesDict:
     return tfds.features.FeaturesDict(
         {
             "volume": tfds.features.Tensor(shape=(None, size, size), dtype=np.int16),
-            "z_mm": tfds.features.Tensor(shape=(None,), dtype=np.float32),
+            "positions_mm": tfds.features.Tensor(shape=(None,), dtype=np.float32),
             "origin_mm": tfds.features.Tensor(shape=(3,), dtype=np.float32),
             "spacing_mm": tfds.features.Tensor(shape=(3,), dtype=np.float32),
-            "mirrored": tfds.features.Scalar(dtype=np.bool_),
+            "direction": tfds.features.Tensor(shape=(9,), dtype=np.float32),
             "stack_labels": tfds.features.Tensor(shape=(None,), dtype=np.int64),
             "label": tfds.features.Scalar(dtype=np.int64),
             "patient_label": tfds.features.Scalar(dtype=np.int64),
             "patient_id": tfds.features.Text(),
-            "joint_id": tfds.features.Text(),
-            "side": tfds.features.Text(),
+            "unit_id": tfds.features.Text(),
+            "unit": tfds.features.Text(),
+            "view": tfds.features.Text(),
             "site": tfds.features.Text(),
             "sex": tfds.features.Text(),
             "age": tfds.features.Scalar(dtype=np.float32),
@@ -61,7 +61,7 @@ def features(size: int) -> tfds.features.FeaturesDict:
     )
 
 
-class JointShards(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class Shards(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Writes the records that it is given."""
 
     VERSION = tfds.core.Version(VERSION)
@@ -78,17 +78,18 @@ class JointShards(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         # `dataset_info_from_configs` would look for a package folder of the data set.
         return tfds.core.DatasetInfo(
             builder=self,
-            description=f"Joints of the cohort {self._cohort.name}, one record each.",
+            description=f"Crops of the cohort {self._cohort.name}, one record each.",
             features=features(self._cohort.region.size),
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
         del dl_manager  # nothing is fetched
-        return {SPLIT: self._generate_examples()}
+        # The order of the records depends on this name. It is read by tfds' own name, `all`.
+        return {f"{self._cohort.levels[1]}s": self._generate_examples()}
 
     def _generate_examples(self) -> Iterable[tuple[str, dict]]:
         for record in self._records:
-            yield record["joint_id"], record
+            yield "/".join(filter(None, (record["unit_id"], record["view"]))), record
 
     # What tfds would print here concerns downloads, and there are none.
     def _log_download_bytes(self) -> None:
@@ -98,10 +99,10 @@ class JointShards(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         pass
 
 
-def _builder_class(name: str) -> type[JointShards]:
+def _builder_class(name: str) -> type[Shards]:
     """tfds takes the name of a data set from its class."""
 
-    class Named(JointShards, skip_registration=True):
+    class Named(Shards, skip_registration=True):
         pass
 
     Named.name = name

@@ -11,34 +11,37 @@ from msk_jax.data.records import ScanFacts
 QUALITY = ("noise", "sharpness", "clipped", "coverage_mm")
 
 
-def cohort_table(cohort: Cohort, joints: list[dict], facts: list[ScanFacts]) -> dict:
+def cohort_table(cohort: Cohort, records: list[dict], facts: list[ScanFacts]) -> dict:
     """Describe the usable part of a cohort.
 
     Args:
       cohort: gives the class names.
-      joints: records without their volumes.
+      records: without their volumes.
       facts: one per usable scan.
 
     Returns:
-      A JSON-able dict: `patients`, `joints`, `slices` (stacks) counted; `by_label`, counts of the
-      classes at each of these levels; `sites` and `sex`, patients, with `by_site` and `by_sex`
+      A JSON-able dict: `levels`, the names of image, unit and patient; `by_label`, counts of the
+      classes at each of them; `sites` and `sex`, patients, with `by_site` and `by_sex`
       splitting them by class; `age`, quartiles over patients, with `age_by_label`; `scans`,
       `pixel_mm`, `spacing_mm` (between slices) and `num_slices` of the CT as lowest and highest;
       `quality`, the same of what was measured, and how many headers lack which attribute.
     """
     names = cohort.classes
-    patients = list({joint["patient_id"]: joint for joint in joints}.values())
-    stacks = np.concatenate([joint["stack_labels"] for joint in joints])
+    patients = list({record["patient_id"]: record for record in records}.values())
+    units = list({record["unit_id"]: record for record in records}.values())
+    stacks = np.concatenate([record["stack_labels"] for record in records])
+    labels_of = (
+        stacks,
+        [record["label"] for record in units],
+        [record["patient_label"] for record in patients],
+    )
     table = {
         "name": cohort.name,
         "modality": cohort.modality,
-        "patients": len(patients),
-        "joints": len(joints),
-        "slices": len(stacks),
+        "levels": list(cohort.levels),
         "by_label": {
-            "slice": _count(names, stacks),
-            "joint": _count(names, (joint["label"] for joint in joints)),
-            "patient": _count(names, (patient["patient_label"] for patient in patients)),
+            level: _count(names, labels)
+            for level, labels in zip(cohort.levels, labels_of, strict=True)
         },
     }
     for column, plural in (("site", "sites"), ("sex", "sex")):

@@ -18,7 +18,7 @@ QUALITY_NAME = "quality.csv"
 
 _BUILD = {
     "num_patients": int,
-    "num_joints": int,
+    "num_units": int,
     "num_stacks": int,
     "num_rejected": int,
     "num_skipped_files": int,
@@ -175,6 +175,7 @@ def _difference(data_dir: Path, content: dict | None, fingerprint: dict) -> str:
         "num_folds": "another number of folds",
         "seed": "another seed",
         "split": "another kind of split",
+        "held_out": "another share of patients held out",
         "version": "another version of the data set",
         "key_check": "another pseudonym key",
     }

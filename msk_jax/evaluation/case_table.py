@@ -85,11 +85,13 @@ def match_cases(first: pd.DataFrame, second: pd.DataFrame, where: str) -> np.nda
 
 
 def _one_level(frame: pd.DataFrame, level: str, path: Path) -> pd.DataFrame:
-    there = [name for name in LEVELS if (frame["level"] == name).any()]
+    there = [name for name in frame["level"].unique() if name]
+    # Others' names count as smaller than a patient.
+    there.sort(key=lambda name: LEVELS.index(name) if name in LEVELS else -1)
     if level and level not in there:
         raise UserError(f"{path} has no rows of level {level}; there is {', '.join(there)}.")
     if not there:
-        raise UserError(f"{path} has a column level with none of {', '.join(LEVELS)} in it.")
+        raise UserError(f"{path} has a column level with nothing in it. Fill it or leave it out.")
     return frame[frame["level"] == (level or there[-1])].drop(columns="level")
 
 

@@ -36,7 +36,8 @@ def multiclass_figures(
     Returns:
       classes: by name, `auc` (one against the rest) and the figures of `binary_figures`;
       accuracy; macro_auc (unweighted mean over classes), hand_till (mean over pairs of classes),
-      balanced_accuracy (mean of the classes' sensitivities) and macro_f1 as `Figure`; confusion
+      balanced_accuracy (mean of the classes' sensitivities), macro_f1 and Cohen's kappa as
+      `Figure`; confusion
       [true][called]. A class without cases leaves the means without an answer.
 
     Raises:
@@ -85,7 +86,7 @@ def _means(
     options: dict,
 ) -> dict[str, Figure]:
     """The figures that are means over classes or pairs of classes, resampled together."""
-    keys = ("macro_auc", "hand_till", "balanced_accuracy", "macro_f1")
+    keys = ("macro_auc", "hand_till", "balanced_accuracy", "macro_f1", "kappa")
     classes = range(probs.shape[1])
     method = "bootstrap" if clusters is None else "patient-clustered bootstrap"
     absent = [c for c in classes if not (labels == c).any()]
@@ -108,13 +109,25 @@ def _means(
             with np.errstate(invalid="ignore"):
                 sensitivity.append(hit / true)
                 f1.append(2 * hit / (true + said))
-        return np.stack([np.mean(x, axis=0) for x in (rest, pairs, sensitivity, f1)], axis=1)
+        means = [np.mean(x, axis=0) for x in (rest, pairs, sensitivity, f1)]
+        return np.stack([*means, _kappa(labels, called, weights)], axis=1)
 
     units = np.arange(len(labels)) if clusters is None else np.asarray(clusters)
     values = statistic(np.ones((1, len(labels))))[0]
     bounds = cluster_bootstrap(units, statistic, **options)
     triples = zip(values, bounds.low, bounds.high, strict=True)
     return {key: bootstrap_figure(*t, method) for key, t in zip(keys, triples, strict=True)}
+
+
+def _kappa(labels: np.ndarray, called: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Cohen's kappa for each row of case weights [samples, cases]."""
+    total = weights.sum(axis=1)
+    agreed = weights @ (labels == called) / total
+    chance = sum(
+        (weights @ (labels == c)) * (weights @ (called == c)) for c in np.unique(labels)
+    ) / total**2  # fmt: skip
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (agreed - chance) / (1 - chance)
 
 
 def ordinal_figures(

@@ -133,11 +133,12 @@ def confusion_figure(levels: Mapping[str, Mapping[str, Any]], classes: Sequence[
     """Confusion matrices side by side; a cell is shaded by its share of its row (true class).
 
     Args:
-      levels: entries of `evaluate_study(...)["levels"]`.
-      classes: names of class 0 and class 1.
+      levels: entries of `evaluate_study(...)["levels"]` or `evaluate_classes(...)["levels"]`.
+      classes: names of the classes.
     """
+    side = 1.3 + 0.75 * len(classes)
     with house_style():
-        figure, axes = panels(len(levels), width=2.9, height=2.8)
+        figure, axes = panels(len(levels), width=side + 0.1, height=side)
         for axis, (name, level) in zip(axes, levels.items(), strict=True):
             axis.set_title(name.capitalize())
             counts = level.get("confusion")
@@ -145,8 +146,9 @@ def confusion_figure(levels: Mapping[str, Mapping[str, Any]], classes: Sequence[
                 say(axis, "No decisions.")
                 axis.set_axis_off()
                 continue
-            table = np.array([[counts["tn"], counts["fp"]], [counts["fn"], counts["tp"]]])
-            _confusion_panel(axis, table, classes)
+            if isinstance(counts, Mapping):
+                counts = [[counts["tn"], counts["fp"]], [counts["fn"], counts["tp"]]]
+            _confusion_panel(axis, np.array(counts), classes)
     return figure
 
 
@@ -154,8 +156,9 @@ def _confusion_panel(axis: Axes, table: np.ndarray, classes: Sequence[str]) -> N
     """One matrix [true, called]."""
     share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     axis.imshow(share, cmap="Blues", vmin=0, vmax=1.25)
-    for row in range(2):
-        for column in range(2):
+    places = range(len(table))
+    for row in places:
+        for column in places:
             colour = "white" if share[row, column] > 0.8 else "black"
             axis.text(
                 column,
@@ -175,8 +178,8 @@ def _confusion_panel(axis: Axes, table: np.ndarray, classes: Sequence[str]) -> N
                 fontsize=8,
                 color=colour,
             )
-    axis.set_xticks([0, 1], classes)
-    axis.set_yticks([0, 1], classes, rotation=90, va="center")
+    axis.set_xticks(places, classes)
+    axis.set_yticks(places, classes, rotation=90, va="center")
     axis.set(xlabel="Called", ylabel="True")
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)

@@ -1,6 +1,6 @@
 """The table of predictions: what evaluation reads, whatever system wrote it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -19,26 +19,55 @@ from msk_jax.evaluation.tables import (
 from msk_jax.files import replacing
 
 LEVELS = ("slice", "joint", "patient")
-"""From the smallest unit to the largest."""
+"""From the smallest unit to the largest, where a cohort does not name its own."""
 
-COLUMNS = ("patient_id", "unit_id", "level", "fold", "label", "prob")
-"""Columns that must be there; columns of the cohort (site, age, sex) follow."""
+KEYS = ("patient_id", "unit_id", "level", "fold", "label")
+COLUMNS = (*KEYS, "prob")
+"""Columns that must be there; columns of the cohort (site, age, sex) follow. Of more than two
+classes there is a `prob_<class>` for each in place of `prob`, in the order of their labels."""
+
+ENSEMBLE = -1
+"""The fold of what the networks of all folds predict together."""
 
 Pooling = Literal["mean", "max", "median"]
 """How probabilities of parts become the probability of the whole."""
 
 
-def read_predictions(path: Path, role: Literal["test", "validation"] = "test") -> pd.DataFrame:
+def probability_columns(classes: Sequence[str]) -> list[str]:
+    """The columns of the probabilities of these classes."""
+    return ["prob"] if len(classes) == 2 else [f"prob_{name}" for name in classes]
+
+
+def probability_cells(classes: Sequence[str], probabilities: np.ndarray) -> dict[str, np.ndarray]:
+    """Probabilities [rows, classes] as columns of a table; of two classes that of the second."""
+    shown = probabilities[:, 1:] if len(classes) == 2 else probabilities
+    names = probability_columns(classes)
+    return {name: shown[:, k].astype(np.float64) for k, name in enumerate(names)}
+
+
+def found_columns(frame: pd.DataFrame) -> list[str]:
+    """The columns of probabilities that a table has: `prob`, or those of three or more classes."""
+    several = [name for name in frame.columns if str(name).startswith("prob_")]
+    return several if "prob" not in frame.columns and len(several) > 2 else ["prob"]
+
+
+def read_predictions(
+    path: Path,
+    role: Literal["test", "validation"] = "test",
+    levels: Sequence[str] = LEVELS,
+) -> pd.DataFrame:
     """The checked table of a predictions file.
 
     Args:
       path: CSV with `COLUMNS` and any others.
       role: "test": a unit is predicted once, by the model that never saw its patient.
         "validation": `fold` is the number of the model; each model predicts a unit at most once.
+      levels: what may stand in the column `level`.
 
     Returns:
-      patient_id, unit_id, level as str; fold, label as int64; prob as float64; `age` (where it is
-      there) as float64 with NaN for unknown; further columns as str, empty for unknown.
+      patient_id, unit_id, level as str; fold, label as int64; probabilities as float64; `age`
+      (where it is there) as float64 with NaN for unknown; further columns as str, empty where
+      unknown.
 
     Raises:
       UserError: the file is missing or no table, or its rows are faulty; all faults are listed.
@@ -47,19 +76,21 @@ def read_predictions(path: Path, role: Literal["test", "validation"] = "test") -
     frame = read_text(
         path, f"There are no predictions at {path}. Run `msk-jax evaluate`, which writes them."
     )
-    return check_predictions(frame, str(path), role)
+    return check_predictions(frame, str(path), role, levels)
 
 
 def write_predictions(frame: pd.DataFrame, path: Path) -> Path:
     """Writes a table with `COLUMNS` first; probabilities keep all their digits."""
-    rest = [name for name in frame.columns if name not in COLUMNS]
     with replacing(Path(path)) as temporary:
-        frame[[*COLUMNS, *rest]].to_csv(temporary, index=False)
+        _in_order(frame).to_csv(temporary, index=False)
     return Path(path)
 
 
 def check_predictions(
-    frame: pd.DataFrame, where: str, role: Literal["test", "validation"] = "test"
+    frame: pd.DataFrame,
+    where: str,
+    role: Literal["test", "validation"] = "test",
+    levels: Sequence[str] = LEVELS,
 ) -> pd.DataFrame:
     """The table with proper types; see `read_predictions` for types and errors.
 
@@ -67,19 +98,20 @@ def check_predictions(
       frame: a table with `COLUMNS`, cells as text or as numbers.
       where: what to call the table in an error.
     """
-    require_columns(frame, COLUMNS, where)
+    probs = found_columns(frame)
+    require_columns(frame, (*KEYS, *probs), where)
     if not len(frame):
         raise UserError(f"{where} holds no prediction, only a header.")
     frame = frame.reset_index(drop=True)
-    numbers = {name: exact_numbers(frame[name]) for name in ("fold", "label", "prob")}
+    numbers = {name: exact_numbers(frame[name]) for name in ("fold", "label", *probs)}
     texts = {name: frame[name].astype(str) for name in ("patient_id", "unit_id", "level")}
-    faults = _faults(frame, numbers, texts)
+    faults = _faults(frame, numbers, texts, probs, levels)
     if not faults:
         typed = frame.assign(
             **texts,
             fold=numbers["fold"].astype(np.int64),
             label=numbers["label"].astype(np.int64),
-            prob=numbers["prob"],
+            **{name: numbers[name] for name in probs},
         )
         if "age" in typed:
             typed["age"] = exact_numbers(typed["age"])
@@ -89,19 +121,34 @@ def check_predictions(
 
 
 def _faults(
-    frame: pd.DataFrame, numbers: dict[str, np.ndarray], texts: dict[str, pd.Series]
-) -> list[str]:
+    frame: pd.DataFrame, numbers: dict[str, np.ndarray], texts: dict[str, pd.Series],
+    probs: Sequence[str], levels: Sequence[str],
+) -> list[str]:  # fmt: skip
     """Faults that a row has by itself, one sentence each."""
-    fold, label, prob = numbers["fold"], numbers["label"], numbers["prob"]
+    fold, label = numbers["fold"], numbers["label"]
+    count = max(len(probs), 2)
+    labels = "neither 0 nor 1" if count == 2 else f"no class (0 to {count - 1})"
+    total = np.sum([numbers[name] for name in probs], axis=0)
     with np.errstate(invalid="ignore"):
         checks = [
             ("patient_id", (texts["patient_id"] == "").to_numpy(), "is empty"),
             ("unit_id", (texts["unit_id"] == "").to_numpy(), "is empty"),
-            ("level", ~texts["level"].isin(LEVELS).to_numpy(), f"is none of {', '.join(LEVELS)}"),
-            ("fold", ~((fold >= 0) & (fold == np.floor(fold))), "is no fold number (0, 1, ...)"),
-            ("label", ~np.isin(label, (0, 1)), "is neither 0 nor 1"),
-            ("prob", ~((prob >= 0) & (prob <= 1)), "is no number from 0 to 1"),
+            ("level", ~texts["level"].isin(levels).to_numpy(), f"is none of {', '.join(levels)}"),
+            (
+                "fold",
+                ~((fold >= ENSEMBLE) & (fold == np.floor(fold))),
+                "is no fold number (0, 1, ...)",
+            ),
+            ("label", ~np.isin(label, range(count)), f"is {labels}"),
         ]
+        checks += [
+            (name, ~((numbers[name] >= 0) & (numbers[name] <= 1)), "is no number from 0 to 1")
+            for name in probs
+        ]
+        if count > 2:
+            checks.append(
+                (probs[0], ~(np.abs(total - 1) < 1e-3), "does not sum to 1 with the others")
+            )
     return faults_of_rows(frame, checks)
 
 
@@ -130,76 +177,92 @@ def _faults_between_rows(frame: pd.DataFrame, role: str) -> list[str]:
 
 
 def pool(
-    slices: pd.DataFrame,
-    joint_labels: Mapping[str, int] | None = None,
+    images: pd.DataFrame,
+    unit_labels: Mapping[str, int] | None = None,
     patient_labels: Mapping[str, int] | None = None,
-    joint: Pooling = "mean",
+    unit: Pooling = "mean",
     patient: Pooling = "max",
+    levels: Sequence[str] = LEVELS,
 ) -> pd.DataFrame:
-    """Rows of all levels from the rows of slices, each fold (model) by itself.
+    """Rows of all levels from the rows of images, each fold (model) by itself.
 
-    The probability of a joint is made from its slices, that of a patient from its joints. Unit ids
-    are cut at the slash: `<patient>/<side>/<index>` -> `<patient>/<side>` -> `<patient>`. Labels
-    of joints and patients are given and never derived: a slice between two lesions of a sick joint
-    is normal, and the other joint of a sick patient may be.
+    The probability of a unit is made from its images, that of a patient from its units. Ids are cut
+    at the slash: `<patient>/<unit>/<image>` -> `<patient>/<unit>` -> `<patient>`. Labels of units
+    and patients are given and never derived: a slice between two lesions of a sick joint is normal,
+    and the other joint of a sick patient may be. Pooled probabilities of several classes are
+    divided by their sum.
 
     Args:
-      slices: rows of level `slice`; cohort columns are carried over.
-      joint_labels: label of each `<patient>/<side>`; None: take the column `joint_label`.
-      patient_labels: label of each patient; None: take the column `patient_label`.
-      joint: pooling of slices into a joint.
-      patient: pooling of joints into a patient.
+      images: rows of the first level; cohort columns are carried over.
+      unit_labels: label of each `<patient>/<unit>`; None: take the column `<unit level>_label`.
+      patient_labels: label of each patient; None: take the column `<patient level>_label`.
+      unit: pooling of images into a unit.
+      patient: pooling of units into a patient.
+      levels: names of image, unit and patient.
 
     Returns:
-      `COLUMNS` and the cohort columns, without the label columns: slices, joints, patients.
+      `COLUMNS` and the cohort columns, without the label columns: images, units, patients.
 
     Raises:
       UserError: rows of another level, a unit id of another form, a label that is missing.
     """
-    if set(slices["level"]) - {"slice"}:
-        raise UserError("Only rows of level slice can be pooled; joints and patients follow.")
-    parts = slices["unit_id"].str.rsplit("/", n=2, expand=True)
+    first, middle, last = levels
+    if set(images["level"]) - {first}:
+        raise UserError(f"Only rows of level {first} can be pooled; {middle}s and {last}s follow.")
+    parts = images["unit_id"].str.rsplit("/", n=2, expand=True)
     bad = parts.shape[1] < 3 or parts.isna().any(axis=None)
-    if bad or (parts[0] != slices["patient_id"]).any():
+    if bad or (parts[0] != images["patient_id"]).any():
         raise UserError(
-            "The unit ids of slices must read <patient_id>/<side>/<index>, as in "
-            f"P-0123/left/4; the first is {slices['unit_id'].iloc[0]!r}."
+            f"The unit ids of {first}s must read <patient_id>/<{middle}>/<index>, as in "
+            f"P-0123/left/4; the first is {images['unit_id'].iloc[0]!r}."
         )
-    base = slices.assign(joint_id=parts[0] + "/" + parts[1])
-    joints = _pool_level(base, "joint", "joint_id", joint, _labels(base, "joint", joint_labels))
+    owners = parts[0] + "/" + parts[1]
+    base = images.assign(_owner=owners)
+    units = _pool_level(base, middle, "_owner", unit, _labels(images, middle, owners, unit_labels))
     patients = _pool_level(
-        joints, "patient", "patient_id", patient, _labels(base, "patient", patient_labels)
-    )
-    drop = ["joint_id", "joint_label", "patient_label"]
-    table = pd.concat([base, joints, patients], ignore_index=True)
-    table = table.drop(columns=[name for name in drop if name in table])
-    rest = [name for name in table.columns if name not in COLUMNS]
-    return table[[*COLUMNS, *rest]]
+        units, last, "patient_id", patient,
+        _labels(images, last, images["patient_id"], patient_labels),
+    )  # fmt: skip
+    drop = ["_owner", f"{middle}_label", f"{last}_label"]
+    table = pd.concat([base, units, patients], ignore_index=True)
+    return _in_order(table.drop(columns=[name for name in drop if name in table]))
 
 
-def _labels(slices: pd.DataFrame, level: str, given: Mapping[str, int] | None) -> Mapping[str, int]:
-    """Label of each joint or patient, as given or from the label column."""
+def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with the columns that must be there first."""
+    first = [*KEYS, *found_columns(frame)]
+    return frame[[*first, *(name for name in frame.columns if name not in first)]]
+
+
+def _labels(
+    images: pd.DataFrame, level: str, owners: pd.Series, given: Mapping[str, int] | None
+) -> Mapping[str, int]:
+    """Label of each owner (unit or patient) of images, as given or from the label column."""
     if given is not None:
         return given
-    column, key = f"{level}_label", f"{level}_id"
-    if column not in slices:
+    column = f"{level}_label"
+    if column not in images:
         raise UserError(f"Labels of {level}s are needed: give them, or a column {column}.")
-    pairs = slices[[key, column]].drop_duplicates()
-    if pairs[key].duplicated().any():
-        name = pairs.loc[pairs[key].duplicated(), key].iloc[0]
+    pairs = pd.DataFrame({"owner": owners, "label": images[column]}).drop_duplicates()
+    if pairs["owner"].duplicated().any():
+        name = pairs.loc[pairs["owner"].duplicated(), "owner"].iloc[0]
         raise UserError(f"The {level} {name} carries two labels in the column {column}.")
-    return dict(zip(pairs[key], pairs[column].astype(int), strict=True))
+    return dict(zip(pairs["owner"], pairs["label"].astype(int), strict=True))
 
 
 def _pool_level(
     rows: pd.DataFrame, level: str, key: str, how: Pooling, labels: Mapping[str, int]
 ) -> pd.DataFrame:
-    """Rows of one level up; everything but the probability is the first row's."""
+    """Rows of one level up; everything but the probabilities is the first row's."""
     if how not in ("mean", "max", "median"):
         raise UserError(f"Probabilities can be pooled by mean, max or median, not by {how!r}.")
+    probs = found_columns(rows)
     groups = rows.groupby(["fold", key], sort=False)
     pooled = groups.first().reset_index()
-    pooled["prob"] = groups["prob"].agg(how).to_numpy()
+    values = groups[probs].agg(how).to_numpy()
+    if len(probs) > 1:
+        values = values / values.sum(axis=1, keepdims=True)
+    pooled[probs] = values
     unknown = sorted(set(pooled[key]) - set(labels))
     if unknown:
         raise UserError(f"No label is given for the {level}(s) {some(unknown)}.")

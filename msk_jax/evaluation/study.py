@@ -1,5 +1,6 @@
 """From out-of-fold predictions to the figures of a study, as a dict that goes into JSON."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -27,10 +28,10 @@ class EvaluationSettings:
     highest threshold that still reaches `target_sensitivity`."""
     target_sensitivity: float = 0.95
     """The sensitivity to reach on the validation folds, with criterion `sensitivity`."""
-    joint_pool: Pooling = "mean"
-    """How the probabilities of slices become that of their joint."""
+    unit_pool: Pooling = "mean"
+    """How the probabilities of images become that of the unit (joint, vertebra) that they show."""
     patient_pool: Pooling = "max"
-    """How the probabilities of joints become that of their patient."""
+    """How the probabilities of units become that of their patient."""
     confidence: float = 0.95
     """Of every interval."""
     bootstrap_samples: int = 2000
@@ -50,7 +51,10 @@ class EvaluationSettings:
 
 
 def evaluate_study(
-    predictions: pd.DataFrame, validation: pd.DataFrame, settings: EvaluationSettings
+    predictions: pd.DataFrame,
+    validation: pd.DataFrame,
+    settings: EvaluationSettings,
+    levels: Sequence[str] = LEVELS,
 ) -> dict[str, Any]:
     """All figures of a cross-validated two-class study, by level.
 
@@ -65,12 +69,13 @@ def evaluate_study(
       predictions: out-of-fold predictions (`read_predictions(..., "test")`), levels as they are.
       validation: predictions of the validation folds (`read_predictions(..., "validation")`).
       settings: how to judge.
+      levels: names of image, unit and patient.
 
     Returns:
       A dict of plain Python values: `settings`, `folds` and `levels`, where a level that has rows
       holds n, positives, negatives, patients, auc, auc_by_fold, sensitivity, specificity, ppv,
       npv, accuracy, balanced_accuracy, f1, mcc, confusion, thresholds (per_fold, predict), roc
-      (false_positive_rate, sensitivity, band) and `why`; slice and joint figures carry their
+      (false_positive_rate, sensitivity, band) and `why`; figures below patients carry their
       patient-clustered interval under `clustered`. What has no answer is None, with the reason in
       a `why` beside it.
 
@@ -78,36 +83,51 @@ def evaluate_study(
       UserError: faulty tables; a patient in two test folds; a validation row whose model was to be
         tested on the same patient.
     """
-    predictions = check_predictions(predictions, "The table of predictions", "test")
-    if len(validation):
-        validation = check_predictions(
-            validation, "The table of validation predictions", "validation"
-        )
+    predictions, validation = check_study(predictions, validation, levels)
     folds = predictions.groupby("patient_id")["fold"].first()
-    if len(validation):
-        tested_in = validation["patient_id"].map(folds)
-        leak = validation[tested_in == validation["fold"]]
-        if len(leak):
-            row = leak.iloc[0]
-            raise UserError(
-                f"Validation predictions of fold {row['fold']} hold patient {row['patient_id']}, "
-                f"who is in test fold {row['fold']}: the folds overlap. Build the cohort anew."
-            )
-    levels = {
+    figures = {
         level: _level(
             level,
             predictions[predictions["level"] == level].reset_index(drop=True),
             validation[validation["level"] == level] if len(validation) else validation,
             folds,
             settings,
+            clustered=level != levels[-1],
         )
-        for level in LEVELS
+        for level in levels
     }
     return {
         "settings": asdict(settings),
         "folds": sorted({int(fold) for fold in folds}),
-        "levels": levels,
+        "levels": figures,
     }
+
+
+def check_study(
+    predictions: pd.DataFrame, validation: pd.DataFrame, levels: Sequence[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both tables with proper types.
+
+    Raises:
+      UserError: faulty tables; a patient in two test folds; a validation row whose model was to be
+        tested on the same patient.
+    """
+    predictions = check_predictions(predictions, "The table of predictions", "test", levels)
+    if not len(validation):
+        return predictions, validation
+    validation = check_predictions(
+        validation, "The table of validation predictions", "validation", levels
+    )
+    folds = predictions.groupby("patient_id")["fold"].first()
+    tested_in = validation["patient_id"].map(folds)
+    leak = validation[tested_in == validation["fold"]]
+    if len(leak):
+        row = leak.iloc[0]
+        raise UserError(
+            f"Validation predictions of fold {row['fold']} hold patient {row['patient_id']}, "
+            f"who is in test fold {row['fold']}: the folds overlap. Build the cohort anew."
+        )
+    return predictions, validation
 
 
 def _level(
@@ -116,8 +136,9 @@ def _level(
     validation: pd.DataFrame,
     folds: pd.Series,
     settings: EvaluationSettings,
+    clustered: bool,
 ) -> dict[str, Any]:
-    """All figures of one level."""
+    """All figures of one level; `clustered`: a patient may have several cases."""
     labels = rows["label"].to_numpy() if len(rows) else np.zeros(0, int)
     result: dict[str, Any] = {
         "n": len(rows),
@@ -136,10 +157,10 @@ def _level(
         "seed": settings.seed,
         "confidence": settings.confidence,
     }
-    if level == "patient":
-        auc = delong(labels, probs, settings.confidence)
-    else:
+    if clustered:
         auc = clustered_auc(labels, probs, patients, **options)
+    else:
+        auc = delong(labels, probs, settings.confidence)
     result["auc"] = asdict(auc)
     result["auc_by_fold"] = _auc_by_fold(rows)
     result["roc"] = _roc(labels, probs, patients, options) if auc.value is not None else None
@@ -147,7 +168,7 @@ def _level(
     if isinstance(decision, str):
         result["why"] = decision
         decision = None
-    result.update(_decision_figures(level, labels, decision, patients, options, result["why"]))
+    result.update(_decision_figures(clustered, labels, decision, patients, options, result["why"]))
     result["thresholds"] = thresholds
     return result
 
@@ -209,7 +230,7 @@ def _decide(rows: pd.DataFrame, per_fold: list[dict[str, Any]]) -> np.ndarray | 
 
 
 def _decision_figures(
-    level: str,
+    clustered: bool,
     labels: np.ndarray,
     called: np.ndarray | None,
     patients: np.ndarray,
@@ -231,13 +252,13 @@ def _decision_figures(
         empty = {"value": None, "low": None, "high": None, "method": None, "why": why}
         return {"confusion": None, **{name: {**empty, "clustered": None} for name in names}}
     plain = binary_figures(labels, called, **options)
-    clustered = None if level == "patient" else binary_figures(labels, called, patients, **options)
+    by_patient = binary_figures(labels, called, patients, **options) if clustered else None
     figures: dict[str, Any] = {"confusion": asdict(confusion(labels, called))}
     for name in names:
         figures[name] = asdict(plain[name])
         figures[name]["clustered"] = None
-        if clustered is not None:
-            other = asdict(clustered[name])
+        if by_patient is not None:
+            other = asdict(by_patient[name])
             figures[name]["clustered"] = {
                 key: other[key] for key in ("low", "high", "method", "why")
             }

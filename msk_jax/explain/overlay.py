@@ -1,8 +1,8 @@
-"""Heat maps drawn over axial slices, in patient coordinates.
+"""Heat maps drawn over slices, in patient coordinates.
 
 Both the slice and the map are placed by their millimetres, not by their pixels, so a mirrored crop
 lands on the side that it came from. Pictures follow radiological convention: the patient's right
-is on the left, anterior is on top.
+is on the left and anterior on top, or anterior on the left and the head on top.
 """
 
 import dataclasses
@@ -22,16 +22,18 @@ _HEAT = LinearSegmentedColormap.from_list(
 
 @dataclasses.dataclass(frozen=True)
 class Plane:
-    """An axial picture and where it lies in the patient."""
+    """An axial or sagittal picture and where it lies in the patient."""
 
     values: np.ndarray
     """`[rows, columns]`."""
     origin_mm: tuple[float, float]
-    """x and y (left, posterior) of the centre of pixel [0, 0]."""
+    """Of the centre of pixel [0, 0]: x and y (left, posterior), or y and -z (posterior, down)."""
     spacing_mm: tuple[float, float]
-    """Pixel size along x and y."""
+    """Pixel size along columns and rows."""
     mirrored: bool = False
     """Columns run towards the patient's right."""
+    letters: tuple[str, str] = ("R", "L")
+    """Which side of the patient is at the left and at the right edge."""
 
     @property
     def extent_mm(self) -> tuple[float, float, float, float]:
@@ -56,7 +58,7 @@ def draw_overlay(
     title: str,
     zoom: bool = False,
 ) -> Figure:
-    """The slice alone and, beside it, with the maps of its joints over it.
+    """The slice alone and, beside it, with the maps of its units over it.
 
     Args:
         slice_: stored values (HU).
@@ -87,7 +89,8 @@ def draw_overlay(
         axes.set_ylim(max(b[3] for b in shown), min(b[2] for b in shown))
         axes.set_xticks([])
         axes.set_yticks([])
-        for letter, where, align in (("R", 0.02, "left"), ("L", 0.98, "right")):
+        sides = zip(slice_.letters, (0.02, 0.98), ("left", "right"), strict=True)
+        for letter, where, align in sides:
             axes.text(where, 0.97, letter, color="w", fontsize=9, ha=align, va="top",
                       transform=axes.transAxes)  # fmt: skip
     return figure

@@ -16,7 +16,7 @@ Flat = tyro.conf.OmitArgPrefixes
 
 @dataclasses.dataclass(frozen=True)
 class Predict:
-    """Predict the CT series of a folder with the networks of all folds."""
+    """Predict the series of a folder with the networks of all folds."""
 
     workdir: Path
     """The folder that `evaluate` completed, or its `model` folder alone."""
@@ -27,6 +27,9 @@ class Predict:
     """New or empty folder for predictions.csv, rejected.csv and pictures."""
     key: Path | None = None
     """File with the key of the pseudonyms; by default your own in ~/.config/msk_jax."""
+    manifest: Path | None = None
+    """CSV that says where the units are (as for `build`, without labels), for systems that do not
+    find them."""
     dicom_results: bool = False
     """Write a DICOM report and heat map for each series into OUT/dicom, unverified until a
     physician signs. Unlike all else there they name the patient, as the images do."""
@@ -36,7 +39,10 @@ class Predict:
     def run(self) -> None:
         from msk_jax.verbs import predict
 
-        predict.run(self.workdir, self.dicom, self.out, self.key, self.dicom_results, self.store)
+        predict.run(
+            self.workdir, self.dicom, self.out, self.key, self.dicom_results, self.store,
+            self.manifest,
+        )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -266,7 +272,7 @@ class EvaluateTable:
     """A second model's table of the same cases, to be held against the first."""
     validation: Path | None = None
     """The first model's table of other patients, on which the operating point is chosen."""
-    level: Literal["", "slice", "joint", "patient"] = ""
+    level: str = ""
     """Which rows of a table with a column level; by default the largest that is there."""
     decision_curve: bool = False
     """Add the net benefit over threshold probabilities."""

@@ -10,11 +10,13 @@ from msk_jax import experiment as catalogue
 from msk_jax.data.augment import Preprocess
 from msk_jax.evaluation.study import EvaluationSettings
 from msk_jax.experiment import Experiment, Stage
-from msk_jax.models.ms25dnet import MS25DNetConfig
-from msk_jax.phantoms import SacroiliacPhantom
-from msk_jax.training.recipe import Recipe
+from msk_jax.models import NetworkConfig
+from msk_jax.phantoms import AnyPhantom
+from msk_jax.training.recipe import Phase, Recipe
 
 Flat = tyro.conf.OmitArgPrefixes
+# Of several types the flags are those of the experiment's own.
+Own = tyro.conf.AvoidSubcommands
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Phantom:
 
     out: Path
     """New or empty folder."""
-    phantom: Flat[SacroiliacPhantom]
+    phantom: Flat[Own[AnyPhantom]]
 
     def run(self, experiment: Experiment) -> None:
         from msk_jax.verbs import phantom
@@ -35,9 +37,10 @@ class Phantom:
 class Build:
     """Turn a DICOM folder and a manifest into TFRecord shards, folds and a list of rejections.
 
-    The manifest is a CSV with one row per joint: patient_id, side (left or right), label, and
-    series_uid or path (relative to the DICOM folder) or neither. Optional: patient_label, grade,
-    lesion_z_mm, joint_top_mm and joint_bottom_mm, site, age, sex.
+    The manifest is a CSV with one row per unit: patient_id, side of a joint (left or right) or
+    level of a vertebra (T12, ...), label, and series_uid or path (relative to the DICOM folder) or
+    neither. Vertebrae need centre_x_mm, centre_y_mm and centre_z_mm. Optional for joints: grade,
+    lesion_z_mm, joint_top_mm and joint_bottom_mm; for all: patient_label, site, age, sex.
     """
 
     dicom: str
@@ -45,7 +48,7 @@ class Build:
     DICOMDIR, or the http(s) address of a DICOMweb service; a token for it is taken from the
     environment variable MSK_JAX_DICOMWEB_TOKEN."""
     manifest: Path
-    """CSV with one row per joint."""
+    """CSV with one row per unit."""
     data_dir: Path
     """Where the shards go."""
     key: Path | None = None
@@ -54,6 +57,8 @@ class Build:
     pseudonym to a patient."""
     num_folds: int | None = None
     """Folds of the cross-validation; by default the experiment's."""
+    held_out: float | None = None
+    """Share of the patients kept out of all folds for a last test; by default the experiment's."""
     seed: int = 0
     """Seed of the folds."""
     overwrite: bool = False
@@ -73,7 +78,7 @@ class Build:
         build.run(
             experiment, self.dicom, self.manifest, self.data_dir,
             self.key, self.num_folds, self.seed, self.overwrite, self.split, self.workers,
-            self.cache,
+            self.cache, self.held_out,
         )  # fmt: skip
 
 
@@ -89,9 +94,11 @@ class Train:
     """The folder that `build` wrote."""
     workdir: Path
     """Checkpoints, curves and settings go here."""
-    model: Flat[MS25DNetConfig]
+    model: Flat[Own[NetworkConfig]]
     preprocess: Flat[Preprocess]
     recipe: Flat[Recipe]
+    before: tuple[Phase, ...] = ()
+    """Phases that come before the recipe, as many as the experiment has."""
     small: bool = False
     """Start from the settings that a laptop trains in minutes, instead of the full ones."""
     fold: int | None = None
@@ -117,7 +124,7 @@ class Train:
         join_hosts(self.coordinator, self.num_hosts, self.host)
         train.run(
             experiment,
-            Stage(self.model, self.preprocess, self.recipe),
+            Stage(self.model, self.preprocess, self.recipe, self.before),
             self.data_dir,
             self.workdir,
             self.fold,
@@ -130,7 +137,7 @@ class Train:
 class TpuCheck:
     """Compile the training step for a TPU slice, without one: memory, operations, an estimate."""
 
-    model: Flat[MS25DNetConfig]
+    model: Flat[Own[NetworkConfig]]
     preprocess: Flat[Preprocess]
     recipe: Flat[Recipe]
     topology: str = "v5e:16x16"
@@ -194,15 +201,16 @@ class Demo:
 
     out: Path = Path("demo")
     """Everything goes here; run again to resume."""
-    patients: int = 29
-    """How many phantom patients to make."""
+    patients: int | None = None
+    """How many phantom patients to make; by default as many as suit a laptop."""
     seed: int = 0
     """Seed of the patients, the folds and the training."""
 
     def run(self, experiment: Experiment) -> None:
         from msk_jax.verbs import demo
 
-        demo.run(experiment, self.out, self.patients, self.seed)
+        patients = experiment.demo_patients if self.patients is None else self.patients
+        demo.run(experiment, self.out, patients, self.seed)
 
 
 VERBS = {

@@ -3,5 +3,13 @@
 from msk_jax.models.ms25dnet import MS25DNet, MS25DNetConfig
 from msk_jax.models.registry import MODELS, create, names
 from msk_jax.models.resnet import ResNet, ResNetEncoder
+from msk_jax.models.transfer import TransferNet, TransferNetConfig
 
-__all__ = ["MODELS", "MS25DNet", "MS25DNetConfig", "ResNet", "ResNetEncoder", "create", "names"]
+NetworkConfig = MS25DNetConfig | TransferNetConfig
+"""Networks that a stage can train: each has `num_slices`, `num_classes`, `explained_endpoints` and
+`build`."""
+
+__all__ = [
+    "MODELS", "MS25DNet", "MS25DNetConfig", "NetworkConfig", "ResNet", "ResNetEncoder",
+    "TransferNet", "TransferNetConfig", "create", "names",
+]  # fmt: skip

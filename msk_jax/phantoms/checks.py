@@ -69,7 +69,7 @@ def oracle_auc(parameters: pd.DataFrame | Path, seed: int = 0) -> float:
         axis=1,
     )
     joints = features.groupby("patient_id")
-    return _auc(
+    return cross_validated_auc(
         np.hstack([joints.max().to_numpy(), joints.min().to_numpy()]),
         read_labels(table).to_numpy(),
         seed,
@@ -78,10 +78,16 @@ def oracle_auc(parameters: pd.DataFrame | Path, seed: int = 0) -> float:
 
 def weak_baseline_auc(features: np.ndarray, labels: np.ndarray, seed: int = 0) -> float:
     """Cross-validated AUC of a logistic regression on `global_features` [patients, 36]."""
-    return _auc(features, labels, seed)
+    return cross_validated_auc(features, labels, seed)
 
 
-def _auc(features: np.ndarray, labels: np.ndarray, seed: int, repeats: int = 5) -> float:
+def cross_validated_auc(
+    features: np.ndarray, labels: np.ndarray, seed: int = 0, repeats: int = 5
+) -> float:
+    """AUC of a logistic regression on features [cases, features], mean over repetitions.
+
+    Of several classes (0, 1, ...) the mean over classes, each against the rest.
+    """
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.3, max_iter=2000))
     folds = min(5, int(np.bincount(labels, minlength=2).min()))
     if folds < 2:
@@ -94,8 +100,9 @@ def _auc(features: np.ndarray, labels: np.ndarray, seed: int, repeats: int = 5) 
     scores = []
     for k in range(repeats):
         part = splits[k * folds : (k + 1) * folds]
-        prob = cross_val_predict(model, features, labels, cv=part, method="predict_proba")[:, 1]
-        scores.append(roc_auc_score(labels, prob))
+        prob = cross_val_predict(model, features, labels, cv=part, method="predict_proba")
+        prob = prob[:, 1] if prob.shape[1] == 2 else prob
+        scores.append(roc_auc_score(labels, prob, multi_class="ovr"))
     return float(np.mean(scores))
 
 

@@ -241,7 +241,9 @@ def render(
     bone_box = (np.abs(x) < anatomy.asis_mm[0] + 14) & (y < 62) & (y > -anatomy.asis_mm[1] - 14)
     rows, columns = np.flatnonzero(bone_box.any(1)), np.flatnonzero(bone_box.any(0))
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    texture = _texture(rng, volume[(slice(None), *box)].shape, spacing) * anatomy.texture_hu
+    texture = (
+        trabecular_texture(rng, volume[(slice(None), *box)].shape, spacing) * anatomy.texture_hu
+    )
     uneven = coarse_noise(rng, volume[(slice(None), *box)].shape, spacing, (12, 12, 12)) * 18
     shape = texture.shape
     labels = np.zeros(grid.shape, np.uint8)
@@ -267,7 +269,7 @@ def render(
             labels[k][box][r, c] = _label(fractions, len(chosen))
         lesion, sizes = _measure(planes, grid)
         areas[side], measured[side] = lesion, sizes
-    return Rendering(_scan(volume, rng, scanner, grid), labels, areas, measured)
+    return Rendering(add_scanner(volume, rng, scanner, grid.pixel_mm), labels, areas, measured)
 
 
 def lesion_areas(anatomy: Anatomy, findings: dict[str, Findings], grid: Grid):
@@ -363,7 +365,7 @@ def _measure(planes, grid: Grid):
     return lesion, sizes
 
 
-def _texture(rng, shape, spacing) -> np.ndarray:
+def trabecular_texture(rng, shape, spacing) -> np.ndarray:
     """Trabecular texture of unit variance, correlated over about 0.9 mm."""
     field = gaussian_filter(
         rng.standard_normal(shape, dtype=np.float32),
@@ -373,9 +375,9 @@ def _texture(rng, shape, spacing) -> np.ndarray:
     return field / field.std()
 
 
-def _scan(volume, rng, scanner: Scanner, grid: Grid) -> np.ndarray:
+def add_scanner(volume, rng, scanner: Scanner, pixel_mm: float) -> np.ndarray:
     """Blur by the point spread function, add correlated noise, round to int16 HU."""
-    sigma = scanner.psf_mm / 2.355 / grid.pixel_mm
+    sigma = scanner.psf_mm / 2.355 / pixel_mm
     blurred = gaussian_filter(volume, (0, sigma, sigma), truncate=3)
     noise = rng.standard_normal(volume.shape, dtype=np.float32)
     fine = gaussian_filter(noise, (0, sigma, sigma), truncate=3)

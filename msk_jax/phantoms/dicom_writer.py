@@ -24,6 +24,9 @@ class Study:
     number: int  # makes dates and the study identifier
     entropy: tuple[str, ...]  # the UIDs follow from this alone
     feet_first: bool  # the table moved the other way: instance 1 is the lowest slice
+    model: str = "P1 sacroiliac"
+    body_part: str = "PELVIS"
+    description: str = "Sacroiliac joints, axial, bone"
 
     def uid(self, *what: str) -> str:
         return generate_uid(entropy_srcs=["msk_jax phantom", *self.entropy, *what])
@@ -79,15 +82,15 @@ def _slice(study: Study, pixels: np.ndarray, instance: int, position, spacing_mm
     ds.AccessionNumber = ""
     ds.Modality = "CT"
     ds.Manufacturer = "msk_jax phantom"
-    ds.ManufacturerModelName = "P1 sacroiliac"
+    ds.ManufacturerModelName = study.model
     ds.InstitutionName = f"Phantom site {study.site}"
     ds.ReferringPhysicianName = ""
-    ds.StudyDescription = "CT pelvis (synthetic phantom)"
-    ds.SeriesDescription = "Sacroiliac joints, axial, bone"
+    ds.StudyDescription = f"CT {study.body_part.lower()} (synthetic phantom)"
+    ds.SeriesDescription = study.description
     ds.PatientName, ds.PatientID = study.name, study.patient_id
     ds.PatientBirthDate = ""
     ds.PatientSex, ds.PatientAge = study.sex, f"{study.age:03d}Y"
-    ds.BodyPartExamined = "PELVIS"
+    ds.BodyPartExamined = study.body_part
     ds.KVP = study.kvp
     ds.SliceThickness = spacing_mm[2]
     ds.ConvolutionKernel = study.kernel

@@ -1,19 +1,8 @@
-"""The sacroiliac CT cohort (phantom P1): configuration, and writing it to a folder.
+"""The sacroiliac CT cohort (phantom P1): configuration, and writing a patient."""
 
-    write_cohort(Path("cohort"), SacroiliacPhantom(patients=29, seed=0))
-
-writes DICOM series, `manifest.csv`, truth masks and true parameters; see `write_cohort`.
-"""
-
-import csv
-import hashlib
-import json
-import multiprocessing
-import os
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import SimpleITK as sitk
@@ -25,6 +14,7 @@ from msk_jax.phantoms.dicom_writer import Study, write_series
 from msk_jax.phantoms.findings import BRIDGE, EROSION, FAT, MIMIC, SCLEROSIS
 from msk_jax.phantoms.lesions import is_positive
 from msk_jax.phantoms.patients import Patient, draw_patient, read_out
+from msk_jax.phantoms.writing import check_fields
 
 MANIFEST_COLUMNS = (
     "patient_id",
@@ -44,7 +34,13 @@ READABLE = 0.5  # the contrast of a notch, of its full one, from which its lengt
 
 @dataclass(frozen=True)
 class SacroiliacPhantom:
-    """A cohort of synthetic pelvic CT with and without sacroiliitis (grades 2 to 4)."""
+    """A cohort of synthetic pelvic CT with and without sacroiliitis (grades 2 to 4).
+
+    Masks: 1 erosion, 2 sclerosis, 3 bridge, 4 subchondral fat, 5 mimic.
+    """
+
+    name: ClassVar[str] = "sacroiliitis"
+    manifest_columns: ClassVar[tuple[str, ...]] = MANIFEST_COLUMNS
 
     patients: int = 29
     """Number of patients; each has two joints and one CT series."""
@@ -75,25 +71,19 @@ class SacroiliacPhantom:
 
     def check(self) -> None:
         """Raise UserError naming the first field that cannot be used."""
-        limits = {
-            "patients": (1, 100_000),
-            "seed": (0, 2**31 - 1),
-            "severity": (0, 2),
-            "ambiguity": (0, 1),
-            "label_noise": (0, 0.5),
-            "positive_fraction": (0, 1),
-            "slice_spacing_mm": (0.5, 5),
-            "matrix": (64, 1024),
-            "pixel_mm": (0.3, 6),
-            "workers": (0, 256),
-        }
-        for name, (low, high) in limits.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise UserError(
-                    f"The phantom's {name} is {value}; it must lie between {low} "
-                    f"and {high}. Give another --{name.replace('_', '-')}."
-                )
+        check_fields(
+            self,
+            patients=(1, 100_000),
+            seed=(0, 2**31 - 1),
+            severity=(0, 2),
+            ambiguity=(0, 1),
+            label_noise=(0, 0.5),
+            positive_fraction=(0, 1),
+            slice_spacing_mm=(0.5, 5),
+            matrix=(64, 1024),
+            pixel_mm=(0.3, 6),
+            workers=(0, 256),
+        )
         if not self.sites:
             raise UserError("The phantom has no site. Give at least one name with --sites.")
         if not 300 <= self.matrix * self.pixel_mm <= 500:
@@ -103,100 +93,9 @@ class SacroiliacPhantom:
                 "300 and 500 mm. Change --matrix or --pixel-mm."
             )
 
-
-def write_cohort(
-    out: Path, config: SacroiliacPhantom, progress: Callable[[int, int], None] | None = None
-) -> Path:
-    """Render the cohort into the folder `out` and return the path of its manifest.
-
-    Writes `dicom/` (one file per slice), `masks/<patient_id>.nii.gz` (1 erosion, 2 sclerosis,
-    3 bridge, 4 subchondral fat, 5 mimic; on the CT's grid), `parameters.csv` (the truth, one row
-    per joint), `phantom.json` (the configuration), `pseudonym.key` and, last, `manifest.csv`
-    (one row per joint): a folder without a manifest is an interrupted run. `progress(done, total)`
-    is called after every patient.
-
-    Raises UserError if a field of `config` is out of range, if `out` is not an empty or new
-    folder, or if it cannot be written.
-    """
-    config.check()
-    out = Path(out)
-    _refuse_used(out)
-    try:
-        return _write(out, config, progress)
-    except OSError as error:
-        raise UserError(
-            f"The phantom cohort could not be written to {out}: "
-            f"{error.strerror or error}. Free some space or give another --out; what "
-            "was written so far has no manifest.csv and can be deleted."
-        ) from error
-
-
-def _refuse_used(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file, not a folder. Give another --out.")
-    try:
-        used = out.exists() and any(out.iterdir())
-    except OSError as error:
-        raise UserError(
-            f"The folder {out} cannot be read: {error.strerror}. Give another --out."
-        ) from error
-    if used:
-        half = (
-            ""
-            if (out / "manifest.csv").exists()
-            else (" It has no manifest.csv, so it may be what is left of an interrupted run.")
-        )
-        raise UserError(
-            f"The folder {out} is not empty, and nothing is written over.{half} "
-            "Give another --out, or empty this folder first."
-        )
-
-
-def _write(out: Path, config: SacroiliacPhantom, progress) -> Path:
-    for folder in (out, out / "dicom", out / "masks"):
-        folder.mkdir(parents=True, exist_ok=True)
-    # Phantoms are nobody: a fixed key makes pseudonyms, and so whole runs, reproducible.
-    key = hashlib.sha256(f"msk_jax phantom {config.seed}".encode()).hexdigest()
-    (out / "pseudonym.key").write_text(key + "\n")
-    (out / "phantom.json").write_text(
-        json.dumps({"phantom": "sacroiliitis", **asdict(replace(config, workers=0))}, indent=2)
-        + "\n"
-    )
-    rows: dict[int, tuple[list[dict], list[dict]]] = {}
-    workers = min(config.workers or os.cpu_count() or 1, config.patients)
-    if workers == 1:
-        for number in range(config.patients):
-            rows[number] = write_patient(out, config, number)
-            if progress:
-                progress(len(rows), config.patients)
-    else:
-        # spawn: forking a process that has started JAX's threads can hang
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            try:
-                tasks = {
-                    pool.submit(write_patient, out, config, n): n for n in range(config.patients)
-                }
-                for task in as_completed(tasks):
-                    rows[tasks[task]] = task.result()
-                    if progress:
-                        progress(len(rows), config.patients)
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-    joints = [row for number in sorted(rows) for row in rows[number][0]]
-    truths = [row for number in sorted(rows) for row in rows[number][1]]
-    _write_csv(out / "parameters.csv", tuple(truths[0]), truths)
-    return _write_csv(out / "manifest.csv", MANIFEST_COLUMNS, joints)
-
-
-def _write_csv(path: Path, columns, rows) -> Path:
-    part = path.with_suffix(".part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return part.replace(path)
+    def write_patient(self, out: Path, number: int) -> tuple[list[dict], list[dict]]:
+        """Render and write one patient; its manifest rows and its rows of true parameters."""
+        return write_patient(out, self, number)
 
 
 def render_patient(patient: Patient, config: SacroiliacPhantom) -> Rendering:

@@ -3,14 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from msk_jax.evaluation.predictions import LEVELS
-from msk_jax.reports.formats import UNKNOWN, mapping, value
+from msk_jax.reports.formats import UNKNOWN, mapping, plural, value
 
 _TITLES = {
-    "name": "Cohort",
-    "patients": "Patients",
-    "joints": "Joints",
-    "slices": "Slice stacks",
     "sex": "Sex",
     "age": "Age in years",
     "sites": "Sites",
@@ -22,18 +17,23 @@ _TITLES = {
 }
 
 
-def class_names(cohort: Mapping[str, Any] | None) -> tuple[str, str]:
-    """Names of class 0 and 1, as the cohort declares them; else negative and positive."""
+def class_names(cohort: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Names of the classes, as the cohort declares them; else negative and positive."""
     config = mapping(mapping(mapping(cohort).get("fingerprint")).get("config"))
     names = config.get("classes") or mapping(cohort).get("classes")
-    if isinstance(names, list | tuple) and len(names) == 2:
-        return str(names[0]), str(names[1])
+    if isinstance(names, list | tuple) and len(names) >= 2:
+        return tuple(map(str, names))
     return "negative", "positive"
 
 
 def cohort_rows(cohort: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Title and text of each property of the cohort."""
-    rows = []
+    rows = [
+        (plural(level).capitalize(), value(sum(mapping(counts).values())))
+        for level, counts in reversed(mapping(cohort.get("by_label")).items())
+    ]
+    if cohort.get("name"):
+        rows.insert(0, ("Cohort", value(cohort["name"])))
     for key, title in _TITLES.items():
         entry = cohort.get(key)
         if entry in (None, "", {}, []):
@@ -55,7 +55,7 @@ def classes_table(cohort: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """
     cohort = mapping(cohort)
     counts = mapping(cohort.get("by_label"))
-    rows = [(f"{name}s", mapping(counts.get(name))) for name in LEVELS if mapping(counts.get(name))]
+    rows = [(plural(name), mapping(entry)) for name, entry in counts.items() if mapping(entry)]
     if not rows:
         return None
     classes = list(dict.fromkeys(key for _, entry in rows for key in entry))

@@ -25,7 +25,7 @@ _SCHEME = "99MSKJAX"
 _MAKER = "msk_jax"
 _UNVERIFIED = "Unverified result of research software. Not for diagnosis."
 _SERIES = {"sr": 9901, "seg": 9902, "sc": 9903}
-_SIDES = {"left": codes.SCT.Left, "right": codes.SCT.Right}
+SIDES = {"left": codes.SCT.Left, "right": codes.SCT.Right}
 
 
 @dataclass(frozen=True)
@@ -239,7 +239,7 @@ def _reference(source: Dataset) -> Dataset:
 def _site(sr, finding: Finding) -> list | None:
     if not finding.site:
         return None
-    return [sr.FindingSite(_code(finding.site), laterality=_SIDES.get(finding.side))]
+    return [sr.FindingSite(_code(finding.site), laterality=SIDES.get(finding.side))]
 
 
 def _code(meaning: str) -> Code:

@@ -17,6 +17,11 @@ def mapping(content: Any) -> dict[str, Any]:
     return dict(content) if isinstance(content, Mapping) else {}
 
 
+def plural(level: str) -> str:
+    """The name of a level for several: `slice` stacks, vertebrae, patients."""
+    return {"slice": "slice stacks", "vertebra": "vertebrae"}.get(level, f"{level}s")
+
+
 def percent(share: float | None) -> str:
     """0.913 as `91.3 %`."""
     return UNKNOWN if share is None else f"{100 * share:.1f}{_THIN}%"
@@ -53,3 +58,13 @@ def value(content: Any) -> str:
             return json.dumps(content)
         return ", ".join(value(entry) for entry in content)
     return str(content)
+
+
+def about(row: Mapping[str, Any]) -> str:
+    """Site, sex and age of a row of predictions, as far as they are known."""
+    known = [
+        value(row[name])
+        for name in ("site", "sex", "age")
+        if row.get(name) not in (None, "") and row[name] == row[name]
+    ]
+    return ", ".join(known)

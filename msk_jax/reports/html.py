@@ -1,21 +1,27 @@
 """One self-contained HTML page that tells what a study is and what came of it."""
 
-import base64
-import io
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-from matplotlib.figure import Figure
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from msk_jax.errors import UserError
 from msk_jax.evaluation import plots
-from msk_jax.evaluation.predictions import LEVELS
 from msk_jax.files import replacing
+from msk_jax.reports.classes import classes_context
 from msk_jax.reports.cohort import class_names, classes_table, cohort_rows
-from msk_jax.reports.formats import UNKNOWN, decimals, interval, mapping, percent, value
+from msk_jax.reports.formats import (
+    UNKNOWN,
+    about,
+    decimals,
+    interval,
+    mapping,
+    percent,
+    plural,
+    value,
+)
+from msk_jax.reports.images import data_uri, svg
 from msk_jax.reports.reading import ReportInputs, read_inputs
 
 _MOST_HEAT_MAPS = 24
@@ -52,11 +58,17 @@ def write_report(workdir: Path, out: Path) -> Path:
 def render(inputs: ReportInputs) -> str:
     """The page as text."""
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("msk_jax.reports", "."), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters.update(
+        percent=percent, interval=interval, value=value, decimals=decimals, plural=plural
     )
-    environment.filters.update(percent=percent, interval=interval, value=value, decimals=decimals)
-    source = resources.files("msk_jax.reports").joinpath("report.html.j2").read_text("utf-8")
-    return environment.from_string(source).render(**_context(inputs))
+    context = _context(inputs)
+    if "classes" not in inputs.metrics:
+        return environment.get_template("report.html.j2").render(**context)
+    context |= classes_context(inputs, context["levels"])
+    return environment.get_template("classes.html.j2").render(**context)
 
 
 def _context(inputs: ReportInputs) -> dict[str, Any]:
@@ -72,31 +84,29 @@ def _context(inputs: ReportInputs) -> dict[str, Any]:
         **mapping(run.get("experiment")),
     }
     named = experiment.get("classes") or ()
-    classes = list(named if len(named) == 2 else class_names(inputs.cohort))
-    levels = {
-        name: metrics["levels"][name]
-        for name in LEVELS
-        if mapping(metrics["levels"].get(name)).get("n")
-    }
+    classes = list(named if len(named) >= 2 else class_names(inputs.cohort))
+    levels = {name: level for name, level in metrics["levels"].items() if level["n"]}
+    binary = "classes" not in metrics
     published = [entry for entry in experiment.get("published") or () if entry.get("name")]
     cohort = inputs.cohort
     return {
         "experiment": experiment,
         "classes": classes,
+        "names": list(metrics["levels"]),
         "is_phantom": bool(run.get("is_phantom") or (cohort or {}).get("is_phantom")),
         "levels": levels,
         "settings": mapping(metrics.get("settings")),
         "pooling": {"mean": "mean", "max": "maximum", "median": "median"},
         "folds": metrics.get("folds") or [],
         "published": published,
-        "headline": _headline(levels, classes),
+        "headline": _headline(levels, classes) if binary else "",
         "cohort": None if cohort is None else cohort_rows(cohort),
         "cohort_classes": classes_table(cohort),
-        "mistakes": _mistakes(inputs)[:_MOST_MISTAKES],
-        "num_mistakes": len(_mistakes(inputs)),
-        "pictures": _pictures(levels, published, classes, inputs),
+        "mistakes": _mistakes(inputs)[:_MOST_MISTAKES] if binary else [],
+        "num_mistakes": len(_mistakes(inputs)) if binary else 0,
+        "pictures": _pictures(levels, published, classes, inputs) if binary else {},
         "heat_maps": [
-            {**entry, "src": _data_uri(entry["png"], "image/png")}
+            {**entry, "src": data_uri(entry["png"], "image/png")}
             for entry in inputs.heat_maps[:_MOST_HEAT_MAPS]
         ],
         "num_heat_maps": len(inputs.heat_maps),
@@ -107,6 +117,7 @@ def _context(inputs: ReportInputs) -> dict[str, Any]:
             (title, _flat(run[key]))
             for key, title in (
                 ("model", "Model"),
+                ("before", "Phases before the recipe"),
                 ("recipe", "Recipe"),
                 ("preprocess", "Preprocessing"),
                 ("evaluation", "Evaluation"),
@@ -122,41 +133,28 @@ def _pictures(
 ) -> dict[str, Any]:
     """Every picture as a data address, those of levels one by one so that they can wrap."""
     return {
-        "forest": _svg(plots.forest_figure(levels, published)) if levels else None,
-        "roc": {name: _svg(plots.roc_figure({name: level})) for name, level in levels.items()},
+        "forest": svg(plots.forest_figure(levels, published)) if levels else None,
+        "roc": {name: svg(plots.roc_figure({name: level})) for name, level in levels.items()},
         "confusion": {
-            name: _svg(plots.confusion_figure({name: level}, classes))
+            name: svg(plots.confusion_figure({name: level}, classes))
             for name, level in levels.items()
         },
-        "training": _svg(plots.training_figure(inputs.histories)) if inputs.histories else None,
+        "training": svg(plots.training_figure(inputs.histories)) if inputs.histories else None,
     }
-
-
-def _svg(figure: Figure) -> str:
-    """A figure as an SVG data address; glyphs are outlines, so that it needs no font."""
-    buffer = io.BytesIO()
-    with plots.house_style():
-        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
-    return _data_uri(buffer.getvalue(), "image/svg+xml")
-
-
-def _data_uri(content: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def _headline(levels: Mapping[str, Any], classes: list[str]) -> str:
     """The answer in one sentence, from the largest unit that has one."""
-    for name in reversed(LEVELS):
-        level = levels.get(name) or {}
+    for name, level in reversed(levels.items()):
         sensitivity, specificity = level.get("sensitivity"), level.get("specificity")
         if not sensitivity or not specificity:
             continue
         if sensitivity["value"] is None or specificity["value"] is None:
             continue
-        plural = {"slice": "slice stacks"}.get(name, f"{name}s")
         return (
-            f"Of {sensitivity['n']} {plural} labelled {classes[1]}, {sensitivity['successes']} "
-            f"were found (sensitivity {percent(sensitivity['value'])}, {interval(sensitivity)}); "
+            f"Of {sensitivity['n']} {plural(name)} labelled {classes[1]}, "
+            f"{sensitivity['successes']} were found (sensitivity "
+            f"{percent(sensitivity['value'])}, {interval(sensitivity)}); "
             f"of {specificity['n']} labelled {classes[0]}, {specificity['successes']} were called "
             f"so (specificity {percent(specificity['value'])}, {interval(specificity)})."
         )
@@ -165,20 +163,16 @@ def _headline(levels: Mapping[str, Any], classes: list[str]) -> str:
 
 def _mistakes(inputs: ReportInputs) -> list[dict[str, Any]]:
     """Patients that were called wrongly, the surest mistakes first."""
-    patient = mapping(inputs.metrics["levels"].get("patient"))
+    last = list(inputs.metrics["levels"])[-1]
+    patient = inputs.metrics["levels"][last]
     per_fold = mapping(patient.get("thresholds")).get("per_fold") or []
     limits = {entry["fold"]: entry["threshold"] for entry in per_fold}
-    rows = inputs.predictions[inputs.predictions["level"] == "patient"]
+    rows = inputs.predictions[inputs.predictions["level"] == last]
     wrong = []
     for row in rows.to_dict("records"):
         limit = limits.get(row["fold"])
         if limit is not None and (row["prob"] >= limit) != bool(row["label"]):
-            about = [
-                value(row[name])
-                for name in ("site", "sex", "age")
-                if row.get(name) not in (None, "") and row[name] == row[name]
-            ]
-            wrong.append({**row, "threshold": limit, "about": ", ".join(about)})
+            wrong.append({**row, "threshold": limit, "about": about(row)})
     return sorted(wrong, key=lambda row: -abs(row["prob"] - row["threshold"]))
 
 
@@ -190,7 +184,11 @@ def _choices(
     parts = {name: run.get(name) for name in ("model", "recipe", "preprocess", "evaluation")}
     parts |= {
         "region": config.get("region"),
-        "cohort": {"num_folds": mapping(cohort).get("num_folds")},
+        "cohort": {
+            "num_folds": mapping(cohort).get("num_folds"),
+            "held_out": mapping(mapping(cohort).get("fingerprint")).get("held_out"),
+        },
+        "phases": {"before": run.get("before")},
     }
     values: dict[str, str] = {}
     for part, settings in parts.items():

@@ -34,7 +34,7 @@ def draw_page(
 
     Args:
       title: of the page.
-      records: of the shards: `volume` [slices, height, width], `joint_id`, `label`.
+      records: of the shards: `volume` [slices, height, width], `unit_id`, `view`, `label`.
       quality: one row per scan, see `records.ScanFacts`.
       classes: names of the labels.
       window: centre and width in which pictures are shown.
@@ -48,7 +48,9 @@ def draw_page(
         middle = record["volume"][len(record["volume"]) // 2].copy()
         values[int(record["label"])].append(record["volume"][::2, ::4, ::4].ravel())
         if shown < MAX_PICTURES:
-            tiles[int(record["label"])].append((record["joint_id"], middle))
+            tiles[int(record["label"])].append(
+                (" ".join((record["unit_id"], record["view"])).strip(), middle)
+            )
             shown += 1
     pictures = [
         (f"{classes[k]}: middle slices", _sheet(found, window))

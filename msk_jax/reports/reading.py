@@ -1,5 +1,6 @@
 """What a report is made of: the files that the other verbs left in the working folder."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from msk_jax.errors import UserError
+from msk_jax.evaluation.class_study import OF_CLASS, OVERALL
 from msk_jax.evaluation.predictions import LEVELS, read_predictions
 from msk_jax.files import fault, read_json
 
@@ -39,27 +41,43 @@ _LEVEL = {
     **dict.fromkeys(("sensitivity", "specificity"), _figure(n=int, successes=int)),
     **dict.fromkeys(("ppv", "npv", "accuracy", "balanced_accuracy", "f1", "mcc"), _figure()),
 }
+_OF_CLASSES = {
+    "n": int,
+    "patients": int,
+    "counts": {str: int},
+    "confusion": [[int]],
+    **dict.fromkeys(OVERALL, _figure()),
+    "of_class": {str: dict.fromkeys(OF_CLASS, _figure())},
+}
+_CLASS_LEVEL = {
+    **_OF_CLASSES,
+    **dict.fromkeys(("train_accuracy", "validation_accuracy"), (*_figure(), None)),
+    "test_sets": {str: _OF_CLASSES},
+}
 METRICS = {
     "settings": {
-        **dict.fromkeys(("criterion", "joint_pool", "patient_pool"), str),
+        **dict.fromkeys(("criterion", "unit_pool", "patient_pool"), str),
         **dict.fromkeys(("confidence", "target_sensitivity"), float),
         "bootstrap_samples": int,
     },
     "folds": [int],
-    "levels": {level: {"n": int} for level in LEVELS},
+    "levels": {str: {"n": int}},
+    "classes?": [str],
 }
-"""metrics.json as far as the page reads it; a level with cases (`n` above 0) is a `_LEVEL`."""
+"""metrics.json as far as the page reads it; a level with cases (`n` above 0) is a `_LEVEL`, or of
+three and more `classes` a `_CLASS_LEVEL`."""
 
 RUN = {
     "is_phantom": bool,
     "experiment": {
         "classes?": [str],
+        "levels?": [str],
         "published?": [{"name": str, "value": float, "level?": str, "note?": str}],
         "choices?": {str: str},
     },
     "commands?": [str],
     "warnings?": [str],
-    **dict.fromkeys(("model?", "recipe?", "preprocess?", "evaluation?"), dict),
+    **dict.fromkeys(("model?", "before?", "recipe?", "preprocess?", "evaluation?"), dict),
 }
 """run.json as far as the page reads it."""
 
@@ -101,13 +119,13 @@ def read_inputs(workdir: Path) -> ReportInputs:
         )
     run = _json(workdir / "run.json", "train", RUN)
     metrics = _json(workdir / "metrics.json", "evaluate", METRICS)
-    _check_levels(metrics, workdir / "metrics.json")
+    _check_levels(metrics, run["experiment"].get("levels", LEVELS), workdir / "metrics.json")
     heat_maps, missing = _heat_maps(workdir / "cam")
     has_cohort = (workdir / "cohort.json").exists()
     return ReportInputs(
         run=run,
         metrics=metrics,
-        predictions=read_predictions(workdir / "predictions.csv"),
+        predictions=read_predictions(workdir / "predictions.csv", levels=tuple(metrics["levels"])),
         cohort=_json(workdir / "cohort.json", "train", dict) if has_cohort else None,
         histories=_histories(workdir),
         heat_maps=heat_maps,
@@ -115,14 +133,31 @@ def read_inputs(workdir: Path) -> ReportInputs:
     )
 
 
-def _check_levels(metrics: dict[str, Any], path: Path) -> None:
+def _check_levels(metrics: dict[str, Any], names: Sequence[str], path: Path) -> None:
     """UserError where metrics.json is not what `evaluate` of this version writes."""
-    found = ""
+    lacking = [name for name in names if name not in metrics["levels"]]
+    found = f"levels lacks {', '.join(lacking)}" if lacking else ""
     for name, level in metrics["levels"].items():
-        if level["n"] > 0 and not found:
+        if level["n"] > 0 and not found and "classes" in metrics:
+            found = fault(level, _CLASS_LEVEL, f"levels.{name}")
+            found = found or _misshapen(name, level, metrics["classes"])
+        elif level["n"] > 0 and not found:
             found = fault(level, _LEVEL, f"levels.{name}") or _contradiction(name, level, metrics)
     if found:
         raise UserError(f"{path} is damaged: {found}. Run `msk-jax evaluate` again.")
+
+
+def _misshapen(name: str, level: dict[str, Any], classes: list[str]) -> str:
+    """Which table of a level does not have the classes for its rows and columns; "" if all do."""
+    for where, part in (
+        ("", level),
+        *((f".test_sets.{k}", v) for k, v in level["test_sets"].items()),
+    ):
+        if {len(classes)} != {len(part["confusion"]), *map(len, part["confusion"])}:
+            return f"levels.{name}{where}.confusion is not {len(classes)} x {len(classes)}"
+        if list(part["of_class"]) != classes or list(part["counts"]) != classes:
+            return f"levels.{name}{where} does not name the classes"
+    return ""
 
 
 def _contradiction(name: str, level: dict[str, Any], metrics: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,10 @@ from msk_jax.files import write_json
 from msk_jax.models.torch_weights import load_encoder, read_state_dict
 from msk_jax.training import parallel
 from msk_jax.training.checkpoints import Checkpoints
-from msk_jax.training.optimiser import learning_rate_schedule, make_optimiser
-from msk_jax.training.recipe import Recipe
+from msk_jax.training.parts import make_parts, part_at
+from msk_jax.training.recipe import Phase, Recipe
 from msk_jax.training.records import Board, History, NoRecords
-from msk_jax.training.step import StepSettings, TrainState, first_state, untrained_variables
+from msk_jax.training.step import TrainState, first_state, untrained_variables
 from msk_jax.training.watch import NOTHING_MORE, Pace, Trace, Watching
 
 Progress = Callable[[int, int, str], None]
@@ -62,6 +62,8 @@ class Trainer:
         model: gives `(logits, endpoints)`, its batch norm synchronised over `step.AXIS`.
         num_classes: of its softmax.
         image_shape: `(height, width, slices)` as stored in the shards.
+        steps_per_epoch: of every split.
+        before: phases that come before the recipe.
     """
 
     def __init__(
@@ -72,20 +74,19 @@ class Trainer:
         image_shape: tuple[int, int, int],
         num_classes: int,
         steps_per_epoch: int,
+        before: Sequence[Phase] = (),
     ):
         self.recipe = recipe
         self.batch_size = recipe.batch_size // jax.process_count()
         self.steps_per_epoch = steps_per_epoch
         self.image_shape = image_shape
-        self.step_settings = StepSettings(
-            model, num_classes, make_optimiser(recipe, steps_per_epoch), preprocess, recipe
-        )
+        self.parts = make_parts(model, preprocess, recipe, before, num_classes, steps_per_epoch)
+        self.step_settings = self.parts[-1].settings
         self.untrained_variables = jax.jit(
             partial(untrained_variables, self.step_settings, image_shape)
         )
         """`key -> variables`: random `params` and `batch_stats`, in the shapes of trained ones."""
-        self._first_state = jax.jit(partial(first_state, self.step_settings))
-        self.step = parallel.parallel_train_step(self.step_settings)
+        self._first_state = jax.jit(partial(first_state, self.parts[0].settings))
         self._predict = parallel.parallel_predict(model, preprocess)
 
     def initial_state(self, split: int) -> TrainState:
@@ -163,8 +164,8 @@ class _Run:
             )
         weighted = self._recipe.class_weights and self._recipe.sampling == "all"
         self._weights = _class_weights(data.table(train).label, num_classes, weighted)
-        self._rate = learning_rate_schedule(self._recipe, trainer.steps_per_epoch)
-        self._total = self._recipe.epochs * trainer.steps_per_epoch
+        self._total = trainer.parts[-1].end
+        self._part = 0
 
     def resume(self, state: TrainState) -> None:
         self._state = state
@@ -173,6 +174,10 @@ class _Run:
         # What was best after it belongs to steps that are taken again, maybe by other hosts.
         self._best.forget_after(step or 0)
         if step is not None:
+            # The state after a part's last step is still that part's.
+            self._part = part_at(self._trainer.parts, step - 1)
+            if self._part:
+                state = self._trainer.parts[self._part].enter(state)
             self._state = self._last.restore(step, state)
             course = self._last.settings(step, _COURSE)["course"]
             self._course = Course(**{name: course[name] for name in _COURSE["course"]})
@@ -195,6 +200,7 @@ class _Run:
         )
         with Trace(watching.profile) as trace:
             while self._done < self._total and not self._stopped():
+                self._enter_part()
                 trace.step(lambda: jax.block_until_ready(self._state))
                 self._step(batches)
                 end_of_epoch = self._done % steps == 0
@@ -212,6 +218,12 @@ class _Run:
                         f"{self._folder}. Run the same command again to go on."
                     )
 
+    def _enter_part(self) -> None:
+        part = part_at(self._trainer.parts, self._done)
+        if part != self._part:
+            self._state = self._trainer.parts[part].enter(self._state)
+            self._part, self._course.stale_epochs = part, 0
+
     def _agreed(self, asked_to_stop: Callable[[], bool]) -> bool:
         """Whether a host was asked to stop; several ask each other now and then, all at once."""
         if jax.process_count() == 1:
@@ -226,7 +238,7 @@ class _Run:
             self._show(batch["volume"])
         batch["weight"] = self._weights[batch["label"]]
         batch = parallel.split_over_devices(batch, jax.local_device_count())
-        self._state, metrics = self._trainer.step(self._state, batch)
+        self._state, metrics = self._trainer.parts[self._part].step(self._state, batch)
         self._done += 1
         self._pending.append(_Pending(self._done, metrics["loss"], unit_ids))
         self._look_at_losses(upto=_STEPS_AHEAD)
@@ -268,7 +280,8 @@ class _Run:
         return ", ".join(filter(None, (self._pace.words(), found)))
 
     def _stopped(self) -> bool:
-        return self._course.stale_epochs >= self._recipe.patience
+        is_last = self._part == len(self._trainer.parts) - 1
+        return is_last and self._course.stale_epochs >= self._recipe.patience
 
     def _save(self) -> None:
         # The course may name a new best: it must not be on disk before the best itself is.
@@ -289,7 +302,8 @@ class _Run:
             )
         figures = validation_figures(self._labels, probabilities)
         train_loss = float(np.mean(self._course.epoch_losses))
-        rate = float(self._rate(self._done - 1))
+        part = self._trainer.parts[self._part]
+        rate = float(part.rate(self._done - 1 - part.begin))
         self._history.add(self._done, epoch, "train", train_loss, math.nan, rate)
         self._history.add(self._done, epoch, "validation", figures["loss"], figures["auc"], rate)
         self._board.figures(self._done, {

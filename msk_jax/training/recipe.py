@@ -12,7 +12,7 @@ from msk_jax.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """Optimisation settings. None of them is published for the sacroiliitis network."""
+    """Optimisation settings of a training, or of the last phase of one."""
 
     seed: int = 0
     """Everything random in training comes from this number."""
@@ -112,3 +112,26 @@ class Recipe:
             raise UserError("A factor of --rates is negative; 0 freezes, 1 is the full rate.")
         if self.schedule == "step" and not self.step_epochs:
             raise UserError("--schedule step needs --step-epochs, as `--step-epochs 30 60 90`.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """A part of a training that comes before its recipe, as in staged transfer.
+
+    All that is not named here is as in the recipe. A phase is never stopped early, and goes on with
+    the parameters, not with the optimiser, of the one before.
+    """
+
+    epochs: int = 10
+    """Passes over the training data."""
+    learning_rate: float = 1e-3
+    """Rate of the optimiser after the warm-up."""
+    rates: tuple[tuple[str, float], ...] = ((".*", 1.0),)
+    """As in the recipe: patterns of parameter paths and the factor of the rate for each."""
+    warmup_epochs: float = 0.0
+    """Epochs of linear warm-up."""
+
+    def of(self, recipe: Recipe) -> Recipe:
+        """The recipe of this phase."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return dataclasses.replace(recipe, **fields)

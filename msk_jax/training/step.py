@@ -87,6 +87,11 @@ def first_state(settings: StepSettings, variables: Any, key: jax.Array) -> Train
     )
 
 
+def restart(settings: StepSettings, state: TrainState) -> TrainState:
+    """The state before the first step of another phase: a new optimiser, all else as it was."""
+    return state.replace(opt_state=settings.optimiser.init(state.params))
+
+
 def train_step(
     settings: StepSettings, state: TrainState, batch: Batch
 ) -> tuple[TrainState, dict[str, jax.Array]]:

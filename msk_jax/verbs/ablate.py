@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,11 +13,10 @@ from msk_jax.data.folds import load_folds
 from msk_jax.errors import UserError
 from msk_jax.evaluation.plots import ablation_figure
 from msk_jax.evaluation.predictions import LEVELS
-from msk_jax.evaluation.study import EvaluationSettings, evaluate_study
 from msk_jax.experiment import Ablation, Experiment, Stage
 from msk_jax.files import read_json, write_json
 from msk_jax.verbs import console, phantom, train
-from msk_jax.verbs.evaluate import predict_folds
+from msk_jax.verbs.evaluate import judge, predict_folds
 
 
 def run(
@@ -52,11 +52,12 @@ def run(
             rows.append({"variant": name, "seed": seed, **areas})
             table = pd.DataFrame(rows)
             table.to_csv(out / "ablation.csv", index=False)
-    summary = summarise(table)
+    levels = experiment.cohort.levels
+    summary = summarise(table, levels)
     summary.to_csv(out / "summary.csv", index=False)
-    ablation_figure(table, LEVELS).savefig(out / "ablation.png", dpi=150)
+    ablation_figure(table, levels).savefig(out / "ablation.png", dpi=150)
     console.note_command(out)
-    _print(summary, seeds)
+    _print(summary, seeds, levels)
     console.say(f"Every run is in {out / 'ablation.csv'}, the picture in {out / 'ablation.png'}.")
     return table
 
@@ -95,41 +96,41 @@ def _areas(experiment: Experiment, stage: Stage, data_dir: Path, workdir: Path) 
     done = workdir / "areas.json"
     train.run(experiment, stage, data_dir, workdir, quiet=True)
     if done.exists():
-        shape = dict.fromkeys(LEVELS, (float, None))
+        shape = dict.fromkeys(experiment.cohort.levels, (float, None))
         return read_json(done, shape, "Delete it; the same command then evaluates that run again.")
     data = train.open_cohort(experiment, stage, data_dir)
     folds = load_folds(data_dir, data.patient_labels)
+    found = predict_folds(experiment, stage, data, folds, workdir)
     # Only the areas are wanted, so their intervals need no bootstrap.
-    settings: EvaluationSettings = dataclasses.replace(experiment.evaluation, bootstrap_samples=2)
-    _, predictions, validated = predict_folds(stage, data, folds, workdir, settings)
-    metrics = evaluate_study(predictions, validated, settings)
-    areas = {level: metrics["levels"][level]["auc"]["value"] for level in LEVELS}
+    metrics = judge(found, experiment, bootstrap_samples=2)
+    name = "macro_auc" if "classes" in metrics else "auc"
+    areas = {level: figures[name]["value"] for level, figures in metrics["levels"].items()}
     write_json(done, areas)
     return areas
 
 
-def summarise(table: pd.DataFrame) -> pd.DataFrame:
+def summarise(table: pd.DataFrame, levels: Sequence[str] = LEVELS) -> pd.DataFrame:
     """Mean and standard deviation over seeds, and the difference of means to the first variant."""
-    groups = table.groupby("variant", sort=False)[list(LEVELS)]
+    groups = table.groupby("variant", sort=False)[list(levels)]
     mean, spread = groups.mean(), groups.std()
     columns = {}
-    for level in LEVELS:
+    for level in levels:
         columns[f"{level}_mean"] = mean[level]
         columns[f"{level}_sd"] = spread[level]
         columns[f"{level}_difference"] = mean[level] - mean[level].iloc[0]
     return pd.DataFrame(columns).reset_index()
 
 
-def _print(summary: pd.DataFrame, seeds: int) -> None:
+def _print(summary: pd.DataFrame, seeds: int, levels: Sequence[str]) -> None:
     table = Table(title=f"Out-of-fold AUC, mean and standard deviation over {seeds} seeds")
     table.add_column("variant")
-    for level in LEVELS:
+    for level in levels:
         table.add_column(level, justify="right")
     for row in summary.to_dict("records"):
         cells = [
             f"{row[f'{level}_mean']:.3f} ± {row[f'{level}_sd']:.3f} "
             f"({row[f'{level}_difference']:+.3f})"
-            for level in LEVELS
+            for level in levels
         ]
         table.add_row(row["variant"], *cells)
     console.console.print(table)

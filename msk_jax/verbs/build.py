@@ -6,6 +6,7 @@ from msk_jax.data.builder import build_cohort
 from msk_jax.data.folds import SplitKind
 from msk_jax.errors import UserError
 from msk_jax.experiment import Experiment
+from msk_jax.reports.formats import plural
 from msk_jax.verbs.console import note_command, progress_bar, read_commands, say, say_next
 
 
@@ -21,12 +22,15 @@ def run(
     split: SplitKind = "patient",
     workers: int = 1,
     cache: Path | None = None,
+    held_out: float | None = None,
 ) -> None:
     """Build the cohort and say what became of it."""
     if seed < 0:
         raise UserError(f"--seed is {seed}; it may be from 0 upwards.")
     if workers < 1:
         raise UserError(f"--workers is {workers}; it may be from 1 upwards.")
+    if held_out is None:
+        held_out = experiment.held_out if split == "patient" else 0.0
     with progress_bar("Reading DICOM") as update:
         summary = build_cohort(
             experiment.cohort,
@@ -41,12 +45,14 @@ def run(
             split=split,
             workers=workers,
             cache=cache,
+            held_out=held_out,
         )
     if summary.built:
         note_command(data_dir, before=read_commands(manifest.parent))
+        image, unit, patient = map(plural, experiment.cohort.levels)
         say(
-            f"{summary.num_patients} patients, {summary.num_joints} joints, {summary.num_stacks} "
-            f"slice stacks are in {data_dir}."
+            f"{summary.num_patients} {patient}, {summary.num_units} {unit}, {summary.num_stacks} "
+            f"{image} are in {data_dir}."
         )
     else:
         say(

@@ -1,5 +1,7 @@
 """`msk-jax evaluate`: out-of-fold predictions, figures, heat maps, the model for new patients."""
 
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -7,19 +9,20 @@ import numpy as np
 import pandas as pd
 
 from msk_jax.config import from_json, to_json
-from msk_jax.data.folds import load_folds
+from msk_jax.data.folds import load_folds, load_test_sets
 from msk_jax.data.pipeline import ShardedCohort
 from msk_jax.data.target import read_cohort
 from msk_jax.errors import UserError
-from msk_jax.evaluation.predictions import pool, write_predictions
-from msk_jax.evaluation.study import EvaluationSettings, evaluate_study
+from msk_jax.evaluation.class_study import evaluate_classes
+from msk_jax.evaluation.predictions import ENSEMBLE, pool, probability_cells, write_predictions
+from msk_jax.evaluation.study import evaluate_study
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.files import read_json, replacing_folder, write_json
 from msk_jax.training.checkpoints import Checkpoints
 from msk_jax.training.loop import Trainer
 from msk_jax.training.parallel import replicate
 from msk_jax.verbs import console
-from msk_jax.verbs.heatmaps import write_heat_maps
+from msk_jax.verbs.heatmaps import choose, choose_of_classes, write_heat_maps
 from msk_jax.verbs.train import (
     SETTINGS_NAME,
     make_trainer,
@@ -34,22 +37,23 @@ MODEL_NAME = "model"
 
 def run(experiment: Experiment, data_dir: Path, workdir: Path) -> dict:
     """Evaluate a trained workdir; gives what `metrics.json` holds."""
-    evaluation = experiment.evaluation
-    evaluation.check()
+    experiment.evaluation.check()
+    classes, levels = experiment.cohort.classes, experiment.cohort.levels
     stage = trained_stage(workdir, data_dir)
     console.writable_folder(workdir, "--workdir")
     cohort = read_cohort(data_dir)
     data = open_cohort(experiment, stage, data_dir)
-    folds = load_folds(data_dir, data.patient_labels)
-    ensemble, predictions, validated = predict_folds(stage, data, folds, workdir, evaluation)
-    write_predictions(predictions, workdir / "predictions.csv")
-    write_predictions(validated, workdir / "validation_predictions.csv")
-    metrics = evaluate_study(predictions, validated, evaluation)
+    folds, test_sets = load_folds(data_dir, data.patient_labels), load_test_sets(data_dir)
+    found = predict_folds(experiment, stage, data, folds, workdir, test_sets, len(classes) > 2)
+    _write_tables(found, workdir)
+    metrics = judge(found, experiment)
     write_json(workdir / "metrics.json", metrics)
-    write_heat_maps(
-        workdir / "cam", ensemble, data, folds, predictions, stage, joint_limits(metrics)
-    )
-    _export(workdir / MODEL_NAME, experiment, stage, ensemble, metrics)
+    if len(classes) == 2:
+        chosen = choose(found.test, unit_limits(metrics, levels[1]), levels)
+    else:
+        chosen = choose_of_classes(found.test, classes, levels)
+    write_heat_maps(workdir / "cam", found.ensemble, data, folds, chosen, stage, levels[1])
+    _export(workdir / MODEL_NAME, experiment, stage, found.ensemble, metrics)
     console.note_command(workdir)
     write_run(workdir, experiment, stage, cohort["is_phantom"])
     _print(metrics)
@@ -57,27 +61,71 @@ def run(experiment: Experiment, data_dir: Path, workdir: Path) -> dict:
     return metrics
 
 
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What the networks of all folds say; tables as in `evaluation.predictions`."""
+
+    ensemble: list
+    """The networks, by fold."""
+    test: pd.DataFrame
+    """Each patient by the network that never saw them."""
+    validation: pd.DataFrame
+    training: pd.DataFrame
+    """Patients by the networks that were trained on them; empty where nobody asked."""
+    test_sets: dict[str, pd.DataFrame]
+    """By name, patients of no fold by the mean of all networks."""
+
+
 def predict_folds(
+    experiment: Experiment,
     stage: Stage,
     data: ShardedCohort,
     folds: dict[str, int],
     workdir: Path,
-    evaluation: EvaluationSettings,
-) -> tuple[list, pd.DataFrame, pd.DataFrame]:
-    """The networks of all folds, their out-of-fold and their validation predictions."""
+    test_sets: Mapping[str, set[str]] | None = None,
+    training: bool = False,
+) -> Found:
+    """What the trained networks of a workdir say, of those that they never saw and of others."""
     trainer = make_trainer(data, folds, stage)
     like = replicate(trainer.untrained_variables(jax.random.key(0)))
-    ensemble, test, validation = [], [], []
+    ensemble = []
+    tables: dict[str, list] = {"test": [], "validation": [], "train": []}
     num_folds = max(folds.values()) + 1
     with console.progress_bar("Predicting folds") as update:
         for k in range(num_folds):
-            variables = best_variables(workdir / f"fold_{k}", k, like)
-            ensemble.append(variables)
-            for role, rows in (("test", test), ("validation", validation)):
-                patients = members(folds, k, role)
-                rows.append(_predict(trainer, variables, data, patients, k, evaluation))
+            ensemble.append(best_variables(workdir / f"fold_{k}", k, like))
+            for role, rows in tables.items():
+                if role != "train" or training:
+                    patients = members(folds, k, role)
+                    rows.append(_predict(experiment, trainer, ensemble[-1:], data, patients, k))
             update(k + 1, num_folds, "")
-    return ensemble, pd.concat(test), pd.concat(validation)
+    tested = {
+        name: _predict(experiment, trainer, ensemble, data, patients, ENSEMBLE)
+        for name, patients in (test_sets or {}).items()
+    }
+    joined = {role: pd.concat(rows) if rows else pd.DataFrame() for role, rows in tables.items()}
+    return Found(ensemble, joined["test"], joined["validation"], joined["train"], tested)
+
+
+def judge(found: Found, experiment: Experiment, **changes) -> dict:
+    """The figures of what was found; `changes` of the evaluation's settings."""
+    settings = dataclasses.replace(experiment.evaluation, **changes)
+    classes, levels = experiment.cohort.classes, experiment.cohort.levels
+    if len(classes) == 2:
+        return evaluate_study(found.test, found.validation, settings, levels)
+    return evaluate_classes(
+        found.test, found.validation, found.training, found.test_sets, settings, classes, levels
+    )
+
+
+def _write_tables(found: Found, workdir: Path) -> None:
+    write_predictions(found.test, workdir / "predictions.csv")
+    write_predictions(found.validation, workdir / "validation_predictions.csv")
+    if len(found.training):
+        write_predictions(found.training, workdir / "training_predictions.csv")
+    if found.test_sets:
+        tables = [table.assign(test_set=name) for name, table in found.test_sets.items()]
+        write_predictions(pd.concat(tables), workdir / "test_set_predictions.csv")
 
 
 def trained_stage(workdir: Path, data_dir: Path) -> Stage:
@@ -106,36 +154,38 @@ def best_variables(folder: Path, k: int, like):
 
 
 def _predict(
+    experiment: Experiment,
     trainer: Trainer,
-    variables,
+    ensemble: list,
     data: ShardedCohort,
     patients: set[str],
     fold: int,
-    evaluation: EvaluationSettings,
 ) -> pd.DataFrame:
-    """Rows of all levels for these patients by the network of one fold."""
+    """Rows of all levels for these patients by the mean of some networks."""
     table = data.table(patients)
     batches = data.evaluation_batches(patients, trainer.recipe.batch_size)
-    probabilities = trainer.predict(variables, batches)
-    joints = {j["joint_id"]: j for j in data.joints if j["patient_id"] in patients}
-    owners = [joints[unit.rsplit("/", 1)[0]] for unit in table.unit_id]
+    each = [trainer.predict(variables, batches) for variables in ensemble]
+    probabilities = np.mean(each, axis=0) if len(each) > 1 else each[0]
+    owners = [data.records[k] for k in table.record]
+    classes, levels = experiment.cohort.classes, experiment.cohort.levels
     rows = pd.DataFrame(
         {
             "patient_id": table.patient_id,
             "unit_id": table.unit_id,
-            "level": "slice",
+            "level": levels[0],
             "fold": fold,
             "label": table.label,
-            "prob": probabilities[:, 1].astype(np.float64),
+            **probability_cells(classes, probabilities),
             **{name: [owner[name] for owner in owners] for name in ("site", "age", "sex")},
         }
     )
     return pool(
         rows,
-        {name: int(joint["label"]) for name, joint in joints.items()},
-        {joint["patient_id"]: int(joint["patient_label"]) for joint in joints.values()},
-        joint=evaluation.joint_pool,
-        patient=evaluation.patient_pool,
+        {owner["unit_id"]: int(owner["label"]) for owner in owners},
+        {owner["patient_id"]: int(owner["patient_label"]) for owner in owners},
+        unit=experiment.evaluation.unit_pool,
+        patient=experiment.evaluation.patient_pool,
+        levels=levels,
     )
 
 
@@ -149,6 +199,8 @@ def _export(
         "num_members": len(ensemble),
         "thresholds": {
             level: figures["thresholds"]["predict"]["threshold"]
+            if "thresholds" in figures
+            else None
             for level, figures in metrics["levels"].items()
         },
         "versions": console.versions(),
@@ -157,26 +209,39 @@ def _export(
         checkpoint.save(0, {f"member_{k}": v for k, v in enumerate(ensemble)}, settings)
 
 
-def joint_limits(metrics: dict) -> dict[int, float | None]:
-    """The frozen operating point of joints by test fold."""
-    per_fold = metrics["levels"]["joint"]["thresholds"]["per_fold"]
+def unit_limits(metrics: dict, unit: str) -> dict[int, float | None]:
+    """The frozen operating point of units by test fold."""
+    per_fold = metrics["levels"][unit]["thresholds"]["per_fold"]
     return {entry["fold"]: entry["threshold"] for entry in per_fold}
 
 
+_SHOWN = {
+    "auc": "AUC", "sensitivity": "sens", "specificity": "spec",
+    "accuracy": "accuracy", "macro_auc": "macro AUC", "kappa": "kappa",
+}  # fmt: skip
+
+
 def _print(metrics: dict) -> None:
+    names = list(_SHOWN)[3:] if "classes" in metrics else list(_SHOWN)[:3]
     for level, figures in metrics["levels"].items():
-        parts = [f"n {figures['n']}"]
-        for name, label in (("auc", "AUC"), ("sensitivity", "sens"), ("specificity", "spec")):
-            figure = figures[name]
-            if figure["value"] is None:
-                parts.append(f"{label} none")
-                continue
-            interval = figure.get("clustered") or figure
-            parts.append(
-                f"{label} {figure['value']:.3f} ({_number(interval['low'])} to "
-                f"{_number(interval['high'])})"
-            )
-        console.say(f"  {level:<8}" + "   ".join(parts))
+        console.say(f"  {level:<9}" + _line(figures, names))
+        for name, tested in figures.get("test_sets", {}).items():
+            console.say(f"  {level:<9}{name}: " + _line(tested, names))
+
+
+def _line(figures: dict, names: Sequence[str]) -> str:
+    parts = [f"n {figures['n']}"]
+    for name in names:
+        figure, label = figures.get(name), _SHOWN[name]
+        if figure is None or figure["value"] is None:
+            parts.append(f"{label} none")
+            continue
+        interval = figure.get("clustered") or figure
+        parts.append(
+            f"{label} {figure['value']:.3f} ({_number(interval['low'])} to "
+            f"{_number(interval['high'])})"
+        )
+    return "   ".join(parts)
 
 
 def _number(value: float | None) -> str:

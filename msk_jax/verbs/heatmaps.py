@@ -1,7 +1,7 @@
 """Grad-CAM pictures of out-of-fold cases for the report."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,9 @@ import jax
 import numpy as np
 import pandas as pd
 
+from msk_jax.data.dicom import Series
 from msk_jax.data.pipeline import ShardedCohort
+from msk_jax.evaluation.predictions import LEVELS, probability_columns
 from msk_jax.experiment import Stage
 from msk_jax.explain.gradcam import gradcam
 from msk_jax.explain.overlay import Plane, draw_overlay
@@ -18,6 +20,8 @@ from msk_jax.verbs.train import members
 
 _PER_KIND = 3
 """Pictures of each kind: sick or healthy, called so or not."""
+_LETTERS = {0: ("R", "L"), 1: ("A", "P")}
+"""What stands at the left and right edge of a picture whose columns run along x, along y."""
 
 
 def write_heat_maps(
@@ -25,15 +29,25 @@ def write_heat_maps(
     ensemble: list,
     data: ShardedCohort,
     folds: dict[str, int],
-    predictions: pd.DataFrame,
+    chosen: pd.DataFrame,
     stage: Stage,
-    limits: Mapping[int, float | None],
+    unit: str,
 ) -> None:
-    """Draw the most telling joints of every kind, each by the network that never saw it."""
-    chosen = choose(predictions, limits)
+    """Draw the chosen images, each by the network that never saw its patient.
+
+    Args:
+        folder: for the pictures and their index.
+        ensemble: networks by fold.
+        data: the cohort.
+        folds: of its patients.
+        chosen: rows of images, see `choose` and `choose_of_classes`.
+        stage: of the networks.
+        unit: what a unit is called.
+    """
     with replacing_folder(folder) as partial:
-        index = _draw(partial, chosen, ensemble, data, folds, stage)
-        write_json(partial / "index.json", index)
+        write_json(
+            partial / "index.json", _draw(partial, chosen, ensemble, data, folds, stage, unit)
+        )
 
 
 def _draw(
@@ -43,29 +57,28 @@ def _draw(
     data: ShardedCohort,
     folds: dict[str, int],
     stage: Stage,
+    unit: str,
 ) -> list[dict]:
     """One picture per chosen row; gives what the index says of each."""
-    joints = {joint["joint_id"]: joint for joint in data.joints}
     index = []
     for k in sorted(set(chosen["fold"])):
         wanted = set(chosen.loc[chosen["fold"] == k, "unit_id"])
-        for unit_id, volume in _volumes(data, members(folds, k, "test"), wanted):
+        for unit_id, record, centre, volume in _volumes(data, members(folds, k, "test"), wanted):
             row = chosen[chosen["unit_id"] == unit_id].iloc[0]
-            joint = joints[unit_id.rsplit("/", 1)[0]]
-            z_mm = float(joint["z_mm"][data.context_slices + int(unit_id.rsplit("/", 1)[1])])
+            axis, position = "xyz"[_axis(record["direction"], 2)], record["positions_mm"][centre]
             entry = {
                 "file": f"{len(index):02d}.png",
                 "unit_id": unit_id,
-                "side": joint["side"],
+                "unit": record["unit"],
                 "label": int(row["label"]),
-                "prob": float(row["prob"]),
-                "z_mm": z_mm,
-                "caption": f"{row['kind']}: {joint['side']} joint of {row['patient_id']}, "
-                f"z {z_mm:.1f} mm, probability {row['prob']:.2f}",
+                "prob": float(row["score"]),
+                f"{axis}_mm": float(position),
+                "caption": f"{row['kind']}: {record['unit']} {unit} of {row['patient_id']}, "
+                f"{axis} {position:.1f} mm, probability {row['score']:.2f}",
             }
-            cam = explain(stage, ensemble[k], volume[None])[0]
+            cam = explain(stage, ensemble[k], volume[None], int(row["target"]))[0]
             middle = volume[..., stage.model.num_slices // 2]
-            place = (joint["origin_mm"], joint["spacing_mm"], joint["mirrored"])
+            place = (record["origin_mm"], record["spacing_mm"], record["direction"])
             figure = draw_overlay(
                 crop_plane(middle, *place),
                 [crop_plane(cam, *place, stored_side=middle.shape[0])],
@@ -78,41 +91,74 @@ def _draw(
     return index
 
 
-def explain(stage: Stage, variables: Any, volumes: np.ndarray) -> np.ndarray:
-    """Heat maps for class 1, `[n, height, width]`, of stored volumes `[n, h, w, slices]`."""
-    return np.asarray(_explain(stage, variables, volumes))
+def explain(stage: Stage, variables: Any, volumes: np.ndarray, target: int = 1) -> np.ndarray:
+    """Heat maps for a class, `[n, height, width]` in stored pixels, of `[n, h, w, slices]`."""
+    cams = np.asarray(_explain(stage, target, variables, volumes))
+    shrink = stage.preprocess.shrink
+    return cams.repeat(shrink, axis=1).repeat(shrink, axis=2)
 
 
-@functools.partial(jax.jit, static_argnames="stage")
-def _explain(stage, variables, volumes):
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _explain(stage, target, variables, volumes):
     images = stage.preprocess.normalise(stage.preprocess.window(volumes))
-    return gradcam(stage.network(), variables, images, stage.model.explained_endpoints, 1)
+    return gradcam(stage.network(), variables, images, stage.model.explained_endpoints, target)
 
 
 def crop_plane(
-    values: np.ndarray, origin_mm, spacing_mm, mirrored: bool, stored_side: int | None = None
+    values: np.ndarray, origin_mm, spacing_mm, direction, stored_side: int | None = None
 ) -> Plane:
     """A crop, or a map made on the central part of one of `stored_side` pixels, in its place."""
     cut = 0 if stored_side is None else (stored_side - values.shape[0]) // 2
-    step_x = -spacing_mm[0] if mirrored else spacing_mm[0]
-    origin = (float(origin_mm[0] + cut * step_x), float(origin_mm[1] + cut * spacing_mm[1]))
-    return Plane(values, origin, (float(spacing_mm[0]), float(spacing_mm[1])), bool(mirrored))
+    axes = np.reshape(direction, (3, 3))
+    column, row = _axis(direction, 0), _axis(direction, 1)
+    step, down = spacing_mm[0] * axes[column, 0], np.sign(axes[row, 1])
+    # Pictures are counted downwards: heights, which rise, with the sign turned.
+    origin = (origin_mm[column] + cut * step, down * origin_mm[row] + cut * spacing_mm[1])
+    return Plane(
+        values,
+        tuple(map(float, origin)),
+        (float(spacing_mm[0]), float(spacing_mm[1])),
+        bool(step < 0),
+        _LETTERS[column],
+    )
 
 
-def choose(predictions: pd.DataFrame, limits: Mapping[int, float | None]) -> pd.DataFrame:
-    """For every kind of outcome, the surest joints, each by its surest slice.
+def series_plane(series: Series, direction, position_mm: float) -> Plane:
+    """The slice of a series in the plane of a crop's slices, at their position."""
+    along = _axis(direction, 2)
+    count = series.voxels.shape[2 - along]
+    k = round((position_mm - series.origin_mm[along]) / series.spacing_mm[along])
+    k = int(np.clip(k, 0, count - 1))
+    x, y, z = series.origin_mm
+    if along == 2:
+        return Plane(series.voxels[k], (x, y), series.spacing_mm[:2], letters=_LETTERS[0])
+    top = z + (len(series.voxels) - 1) * series.spacing_mm[2]
+    return Plane(series.voxels[::-1, :, k], (y, -top), series.spacing_mm[1:], letters=_LETTERS[1])
+
+
+def _axis(direction, k: int) -> int:
+    """The patient's axis that columns (0), rows (1) or slices (2) of a crop run along."""
+    return int(np.argmax(np.abs(np.reshape(direction, (3, 3))[:, k])))
+
+
+def choose(
+    predictions: pd.DataFrame,
+    limits: Mapping[int, float | None],
+    levels: Sequence[str] = LEVELS,
+) -> pd.DataFrame:
+    """For every kind of outcome of two classes, the surest units, each by its surest image.
 
     Args:
         predictions: rows of all levels.
-        limits: operating point of joints by fold; where there is none, 0.5 sorts the pictures.
+        limits: operating point of units by fold; where there is none, 0.5 sorts the pictures.
+        levels: names of image, unit and patient.
 
     Returns:
-        Slice rows with a column `kind`; a joint appears once.
+        Image rows with the columns `kind`, `target` (the class to explain) and `score` (its
+        probability); a unit appears once.
     """
-    slices = predictions[predictions["level"] == "slice"].copy()
-    slices["joint_id"] = slices["unit_id"].str.rsplit("/", n=1).str[0]
-    joints = predictions[predictions["level"] == "joint"]
-    limit = joints["fold"].map({k: 0.5 if v is None else v for k, v in limits.items()})
+    units = predictions[predictions["level"] == levels[1]]
+    limit = units["fold"].map({k: 0.5 if v is None else v for k, v in limits.items()})
     kinds = (
         ("sick and called sick", 1, False),
         ("sick but called healthy", 1, True),
@@ -121,17 +167,58 @@ def choose(predictions: pd.DataFrame, limits: Mapping[int, float | None]) -> pd.
     )
     found = []
     for kind, label, lowest_first in kinds:
-        of_kind = joints[(joints["label"] == label) & ((joints["prob"] < limit) == lowest_first)]
-        for joint in of_kind.sort_values("prob", ascending=lowest_first)["unit_id"][:_PER_KIND]:
-            rows = slices[slices["joint_id"] == joint].sort_values("prob", ascending=lowest_first)
-            found.append(rows.iloc[:1].assign(kind=kind))
-    return pd.concat(found) if found else slices.iloc[:0].assign(kind="")
+        of_kind = units[(units["label"] == label) & ((units["prob"] < limit) == lowest_first)]
+        found += _surest(predictions, of_kind, "prob", kind, 1, levels, lowest_first)
+    return _together(found, predictions)
+
+
+def choose_of_classes(
+    predictions: pd.DataFrame, classes: Sequence[str], levels: Sequence[str]
+) -> pd.DataFrame:
+    """For each pair of true and called class the surest units; see `choose`."""
+    units = predictions[predictions["level"] == levels[1]]
+    called = units[probability_columns(classes)].to_numpy().argmax(axis=1)
+    found = []
+    for truth, name in enumerate(classes):
+        for target, said in enumerate(classes):
+            of_kind = units[(units["label"] == truth) & (called == target)]
+            kind = f"{name}, called so" if truth == target else f"{name}, called {said}"
+            found += _surest(predictions, of_kind, f"prob_{said}", kind, target, levels)
+    return _together(found, predictions)
+
+
+def _surest(
+    predictions: pd.DataFrame,
+    units: pd.DataFrame,
+    column: str,
+    kind: str,
+    target: int,
+    levels: Sequence[str],
+    lowest_first: bool = False,
+) -> list[pd.DataFrame]:
+    """The surest image of each of the surest units."""
+    images = predictions[predictions["level"] == levels[0]]
+    owners = images["unit_id"].str.rsplit("/", n=1).str[0]
+    found = []
+    for unit in units.sort_values(column, ascending=lowest_first)["unit_id"][:_PER_KIND]:
+        rows = images[owners == unit].sort_values(column, ascending=lowest_first)
+        surest = rows.iloc[:1]
+        found.append(surest.assign(kind=kind, target=target, score=surest[column]))
+    return found
+
+
+def _together(found: list[pd.DataFrame], predictions: pd.DataFrame) -> pd.DataFrame:
+    if found:
+        return pd.concat(found)
+    return predictions.iloc[:0].assign(kind="", target=0, score=0.0)
 
 
 def _volumes(data: ShardedCohort, patients: set[str], wanted: set[str]):
-    units = iter(data.table(patients).unit_id)
+    """Unit, record, centre and stored picture of each wanted image."""
+    table = data.table(patients)
+    rows = iter(zip(table.unit_id, table.record, table.centre, strict=True))
     for batch in data.evaluation_batches(patients, 32):
         for volume in batch:
-            unit_id = str(next(units))
+            unit_id, record, centre = next(rows)
             if unit_id in wanted:
-                yield unit_id, volume
+                yield str(unit_id), data.records[record], centre, volume

@@ -8,11 +8,11 @@ from pathlib import Path
 from msk_jax.errors import UserError
 from msk_jax.experiment import Experiment
 from msk_jax.files import read_json
-from msk_jax.phantoms import SacroiliacPhantom, write_cohort
+from msk_jax.phantoms import AnyPhantom, write_cohort
 from msk_jax.verbs.console import note_command, progress_bar, say, say_next
 
 
-def resume(experiment: Experiment, out: Path, phantom: SacroiliacPhantom) -> Path:
+def resume(experiment: Experiment, out: Path, phantom: AnyPhantom) -> Path:
     """The cohort in `out`, made if it is not there; what an interrupted run left is made anew.
 
     Raises:
@@ -38,7 +38,7 @@ def _same(made: dict, wanted: dict) -> bool:
     return all(made.get(k) == v for k, v in wanted.items() if k != "workers")
 
 
-def run(experiment: Experiment, out: Path, phantom: SacroiliacPhantom) -> Path:
+def run(experiment: Experiment, out: Path, phantom: AnyPhantom) -> Path:
     """Write the cohort; gives the path of its manifest."""
     with progress_bar("Rendering patients") as update:
         manifest = write_cohort(out, phantom, update)

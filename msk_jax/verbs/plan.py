@@ -27,7 +27,7 @@ def show(trainer: Trainer, num_folds: int) -> None:
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     variables = tree_bytes(state.variables)
     disk = num_folds * _CHECKPOINTS * (cost.state_bytes + variables)
-    steps = trainer.steps_per_epoch * recipe.epochs
+    steps = trainer.parts[-1].end
     parts = f", in {recipe.accumulate} parts" if recipe.accumulate > 1 else ""
     console.say_columns(
         [
@@ -35,7 +35,7 @@ def show(trainer: Trainer, num_folds: int) -> None:
             ("devices", console.hardware()),
             ("batch", f"{recipe.batch_size}, {recipe.batch_size // jax.device_count()} a device"
                       f"{parts}"),
-            ("steps", f"at most {num_folds} folds x {recipe.epochs} epochs x "
+            ("steps", f"at most {num_folds} folds x {steps // trainer.steps_per_epoch} epochs x "
                       f"{trainer.steps_per_epoch} = {num_folds * steps:,}"),
             ("parameters", f"{parameters:,}"),
             ("memory", f"{_mib(cost.device_bytes)} a device: state {_mib(cost.state_bytes)}, "

@@ -13,32 +13,28 @@ import numpy as np
 import pandas as pd
 
 from msk_jax.config import from_json
+from msk_jax.data.cohort import Cohort, Manifest, ManifestRow, read_manifest
+from msk_jax.data.crops import Crop
 from msk_jax.data.deidentify import default_key_path, load_key, load_or_create_key, pseudonym
 from msk_jax.data.dicom import Scan, Series, read_series, scan
-from msk_jax.data.records import clean_reason
-from msk_jax.data.regions import JointVolume
+from msk_jax.data.records import assign_series, clean_reason
 from msk_jax.data.sources import opened
 from msk_jax.errors import UserError
-from msk_jax.evaluation.predictions import LEVELS, pool
+from msk_jax.evaluation.predictions import pool, probability_cells, probability_columns
 from msk_jax.experiment import Experiment, Stage
-from msk_jax.explain.overlay import Plane, draw_overlay
+from msk_jax.explain.overlay import draw_overlay
 from msk_jax.files import csv_text, replacing
 from msk_jax.training.checkpoints import Checkpoints
 from msk_jax.training.parallel import parallel_predict, predict_all
 from msk_jax.training.step import AXIS
 from msk_jax.verbs import console
 from msk_jax.verbs.evaluate import MODEL_NAME
-from msk_jax.verbs.heatmaps import crop_plane, explain
+from msk_jax.verbs.heatmaps import crop_plane, explain, series_plane
 from msk_jax.verbs.results import DicomResults
 
 _BATCH_PER_DEVICE = 16
-# What `evaluate` puts beside the networks.
-_SETTINGS = {
-    "experiment": dict,
-    "stage": dict,
-    "num_members": int,
-    "thresholds": dict.fromkeys(LEVELS, (float, None)),
-}
+# What `evaluate` puts beside the networks; one threshold per level.
+_SETTINGS = {"experiment": dict, "stage": dict, "num_members": int, "thresholds": dict}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +47,19 @@ class SavedModel:
     members: list[Any]
 
 
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One series to be predicted."""
+
+    patient_id: str
+    """Identifying."""
+    uid: str
+    files: tuple[Path, ...]
+    modality: str
+    rows: tuple[ManifestRow, ...] | None = None
+    """Where its units are; None where they are looked for."""
+
+
 def run(
     workdir: Path,
     dicom: str | Path,
@@ -58,59 +67,87 @@ def run(
     key: Path | None,
     dicom_results: bool = False,
     server: str = "",
+    manifest: Path | None = None,
 ) -> None:
-    """Predict every CT series of a source; what cannot be read is listed, not fatal."""
+    """Predict every series of a source, or those of a manifest; what cannot be read is listed.
+
+    Raises:
+        UserError: nothing could be predicted, no manifest where one is needed, or DICOM results
+            could not be written.
+    """
     saved = load_model(workdir)
+    cohort = saved.experiment.cohort
+    if cohort.region.needs_place and manifest is None:
+        raise UserError(
+            f"{saved.experiment.name} does not look for a {cohort.levels[1]} by itself. Give "
+            f"--manifest with patient_id, {cohort.region.unit_column} and "
+            f"{', '.join(cohort.region.columns)} of each."
+        )
+    places = None if manifest is None else read_manifest(manifest, cohort, labelled=False)
     console.check_new_folder(out, "--out")
     with opened(dicom) as source:
         found = scan(source.folder, files=source.files, unpacked=source.unpacked)
         results = None
         if dicom_results or server:
             results = DicomResults.of(out, saved.experiment.name, model_folder(workdir), server)
-        _predict_all(saved, found, out, key, results)
+        secret = load_key(key) if key else load_or_create_key(default_key_path(manifest))
+        jobs, rejected = _jobs(found, places, cohort, secret)
+        console.writable_folder(out, "--out")
+        with _all_or_nothing(out):
+            _predict_all(saved, jobs, rejected, out, secret, results, len(found.skipped))
+
+
+def _jobs(
+    found: Scan, places: Manifest | None, cohort: Cohort, secret: bytes
+) -> tuple[list[Job], list[tuple]]:
+    """What to predict, and the rows of the manifest that have no series."""
+    if places is None:
+        headers = found.headers
+        return [
+            Job(headers[uid].patient_id, uid, files, headers[uid].modality)
+            for uid, files in sorted(found.series.items())
+        ], []
+    names = {row.patient_id: pseudonym(row.patient_id, secret) for row in places.rows}
+    studies, refused = assign_series(places, found, cohort.modality, names)
+    owner = {file: uid for uid, files in found.series.items() for file in files}
+    jobs = [Job(s.patient_id, owner[s.files[0]], s.files, cohort.modality, s.rows) for s in studies]
+    rejected = [(f"{r.patient_id}/{r.unit}", cohort.modality, r.reason) for r in refused]
+    return jobs, rejected
 
 
 def _predict_all(
-    saved: SavedModel, found: Scan, out: Path, key: Path | None, results: DicomResults | None
-) -> None:
-    secret = load_key(key) if key else load_or_create_key(default_key_path(None))
-    console.writable_folder(out, "--out")
+    saved: SavedModel, jobs: list[Job], rejected: list[tuple], out: Path, secret: bytes,
+    results: DicomResults | None, num_skipped: int,
+) -> None:  # fmt: skip
     predict = parallel_predict(saved.stage.network(AXIS), saved.stage.preprocess)
-    tables, rejected, unwritten = [], [], []
-    with _all_or_nothing(out), console.progress_bar("Predicting series") as update:
-        for done, (uid, files) in enumerate(sorted(found.series.items())):
-            header = found.headers[uid]
+    tables, unwritten = [], []
+    with console.progress_bar("Predicting series") as update:
+        for done, job in enumerate(jobs):
             # Files without a PatientID may be anyone's: each series is then a patient.
-            owner = pseudonym(header.patient_id or uid, secret)
-            name = f"{owner}_{pseudonym(uid, secret)[2:8]}"
-            try:
-                series = read_series(files, saved.experiment.modality)
-                joints = saved.experiment.cohort.region.extract(series)
-            except Exception as error:  # a hostile file must not take the others with it
-                reason = clean_reason(error, files, header.patient_id)
-                rejected.append((name, header.modality, reason))
-            else:
-                table, stacks = _predict_series(saved, predict, joints, name)
+            owner = pseudonym(job.patient_id or job.uid, secret)
+            name = f"{owner}_{pseudonym(job.uid, secret)[2:8]}"
+            series, crops = _read(saved, job, name, rejected)
+            if crops:
+                table, pictures = _predict_series(saved, predict, crops, name)
                 tables.append(table)
-                picture = out / f"{name}.png"
-                _draw(saved, series, joints, table, stacks, picture)
-                finding = saved.experiment.cohort.classes[1]
+                _draw(saved, series, pictures, table, out / f"{name}.png")
                 try:
                     if results is not None:
-                        results.write(files, table, finding, picture, name)
+                        results.write(job.files, _findings(saved, table), out / f"{name}.png", name)
                 except UserError as error:  # the predictions stand
-                    reason = clean_reason(error, files, header.patient_id)
-                    unwritten.append((name, header.modality, f"Predicted, but: {reason}"))
-            update(done + 1, len(found.series), "")
-        _write(saved, out, tables, rejected + unwritten)
+                    reason = clean_reason(error, job.files, job.patient_id)
+                    unwritten.append((name, job.modality, f"Predicted, but: {reason}"))
+            update(done + 1, len(jobs), "")
+    _write(saved, out, tables, rejected + unwritten)
     if not tables:
+        first = rejected[0][2] if rejected else "there is none"
         raise UserError(
             f"None of the {len(rejected)} series could be predicted; {out / 'rejected.csv'} gives "
-            f"the reasons. The first: {rejected[0][2]}"
+            f"the reasons. The first: {first}"
         )
     console.say(
         f"{len(tables)} series predicted, {len(rejected)} refused (see rejected.csv), "
-        f"{len(found.skipped)} files passed over. Probabilities are in {out / 'predictions.csv'}, "
+        f"{num_skipped} files passed over. Probabilities are in {out / 'predictions.csv'}, "
         "one picture per series beside it."
     )
     console.say("This is research software, not a medical device.")
@@ -119,6 +156,31 @@ def _predict_all(
             f"The DICOM results of {len(unwritten)} of these series were not written or not taken "
             f"by the server; {out / 'rejected.csv'} gives the reasons. The first: {unwritten[0][2]}"
         )
+
+
+def _read(
+    saved: SavedModel, job: Job, name: str, rejected: list[tuple]
+) -> tuple[Series | None, dict[str, Crop]]:
+    """A series and the crops of its units; what cannot be used is added to the rejected."""
+    region, crops = saved.experiment.cohort.region, {}
+
+    def refuse(error: Exception) -> None:
+        rejected.append((name, job.modality, clean_reason(error, job.files, job.patient_id)))
+
+    try:
+        series = read_series(job.files, saved.experiment.modality)
+        if job.rows is None:
+            crops.update(region.extract(series))
+    except Exception as error:  # a hostile file must not take the others with it
+        refuse(error)
+        return None, {}
+    for row in job.rows or ():
+        try:
+            found = region.extract(series, row.place).items()
+            crops |= {key: crop for key, crop in found if key.partition("/")[0] == row.unit}
+        except Exception as error:
+            refuse(error)
+    return series, crops
 
 
 @contextlib.contextmanager
@@ -151,6 +213,9 @@ def load_model(workdir: Path) -> SavedModel:
         settings = checkpoint.settings(0, _SETTINGS)
         stage = from_json(settings["stage"], Stage, folder / "0")
         experiment = from_json(settings["experiment"], Experiment, folder / "0")
+        levels = experiment.cohort.levels
+        limits = dict.fromkeys(levels, (float, None))
+        settings = checkpoint.settings(0, {**_SETTINGS, "thresholds": limits})
         size = experiment.cohort.region.size
         image = np.zeros((1, size, size, stage.model.num_slices), np.int16)
         like = jax.eval_shape(
@@ -172,68 +237,119 @@ def load_model(workdir: Path) -> SavedModel:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """One image of a crop, as stored."""
+
+    crop: Crop
+    key: str
+    """Of the crop, see `crops.Region.extract`."""
+    centre: int
+    volume: np.ndarray
+    """int16 [rows, columns, slices]."""
+
+
 def _predict_series(
-    saved: SavedModel, predict, joints: dict[str, JointVolume], name: str
-) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-    """Rows of all levels for one series, and its stacks by unit."""
-    context, half = saved.experiment.cohort.region.context_slices, saved.stage.model.num_slices // 2
+    saved: SavedModel, predict, crops: dict[str, Crop], name: str
+) -> tuple[pd.DataFrame, dict[str, Picture]]:
+    """Rows of all levels for one series, and its pictures by unit."""
+    cohort, evaluation = saved.experiment.cohort, saved.experiment.evaluation
+    context, half = cohort.region.context_slices, saved.stage.model.num_slices // 2
     batch_size = _BATCH_PER_DEVICE * jax.local_device_count()
-    rows, stacks = [], {}
-    for side, joint in joints.items():
-        for k, centre in enumerate(range(context, len(joint.z_mm) - context)):
-            unit_id = f"{name}/{side}/{k}"
-            stacks[unit_id] = np.moveaxis(joint.voxels[centre - half : centre + half + 1], 0, -1)
-            rows.append({"patient_id": name, "unit_id": unit_id, "level": "slice", "fold": 0})
-    volumes = np.stack(list(stacks.values()))
+    rows, pictures = [], {}
+    for key, crop in crops.items():
+        unit, _, view = key.partition("/")
+        for k, centre in enumerate(range(context, len(crop.positions_mm) - context)):
+            unit_id = f"{name}/{unit}/{view}{k}"
+            volume = np.moveaxis(crop.voxels[centre - half : centre + half + 1], 0, -1)
+            pictures[unit_id] = Picture(crop, key, centre, volume)
+            rows.append(
+                {"patient_id": name, "unit_id": unit_id, "level": cohort.levels[0], "fold": 0}
+            )
+    volumes = np.stack([picture.volume for picture in pictures.values()])
     batches = [volumes[i : i + batch_size] for i in range(0, len(volumes), batch_size)]
     probabilities = np.mean(
         [predict_all(predict, member, batches, batch_size) for member in saved.members], axis=0
     )
-    table = pd.DataFrame(rows).assign(label=0, prob=probabilities[:, 1].astype(np.float64))
+    table = pd.DataFrame(rows).assign(label=0, **probability_cells(cohort.classes, probabilities))
     table = pool(
         table,
-        dict.fromkeys((f"{name}/{side}" for side in joints), 0),
+        {f"{name}/{key.partition('/')[0]}": 0 for key in crops},
         {name: 0},
-        joint=saved.experiment.evaluation.joint_pool,
-        patient=saved.experiment.evaluation.patient_pool,
+        unit=evaluation.unit_pool,
+        patient=evaluation.patient_pool,
+        levels=cohort.levels,
     )
-    return table.assign(patient_id=name.rsplit("_", 1)[0]), stacks
+    return table.assign(patient_id=name.rsplit("_", 1)[0]), pictures
 
 
-def _draw(saved: SavedModel, series: Series, joints, table, stacks, path: Path) -> None:
-    """The slice with the highest probability, with the heat maps of its joints."""
-    slices = table[table["level"] == "slice"].sort_values("prob")
-    k = int(slices["unit_id"].iloc[-1].rsplit("/", 1)[1])
-    context = saved.experiment.cohort.region.context_slices
-    joint_probabilities = table[table["level"] == "joint"].set_index("unit_id")["prob"]
-    name, maps, words = path.stem, [], []
-    for side, joint in joints.items():
-        volume = stacks[f"{name}/{side}/{k}"]
-        cams = [explain(saved.stage, member, volume[None])[0] for member in saved.members]
-        cam = np.mean(cams, axis=0)
-        place = (joint.origin_mm, joint.spacing_mm, joint.mirrored)
-        maps.append(crop_plane(cam, *place, stored_side=volume.shape[0]))
-        words.append(f"{side} {joint_probabilities[f'{name}/{side}']:.2f}")
-    z_mm = float(joint.z_mm[context + k])
-    row = round((z_mm - series.origin_mm[2]) / series.spacing_mm[2])
-    slice_ = Plane(
-        series.voxels[int(np.clip(row, 0, len(series.voxels) - 1))],
-        (series.origin_mm[0], series.origin_mm[1]),
-        (series.spacing_mm[0], series.spacing_mm[1]),
-    )
+def _called(saved: SavedModel, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """For each row the class that is spoken of and its probability: of two classes the second, of
+    more the one that is called."""
+    classes = saved.experiment.cohort.classes
+    probs = table[probability_columns(classes)].to_numpy()
+    if len(classes) == 2:
+        return np.ones(len(table), int), probs[:, 0]
+    return probs.argmax(axis=1), probs.max(axis=1)
+
+
+def _findings(saved: SavedModel, table: pd.DataFrame) -> list[tuple[str, float, str, str]]:
+    """Finding, probability, unit and what a unit is called, of all units and the patient."""
+    classes, levels = saved.experiment.cohort.classes, saved.experiment.cohort.levels
+    rows = table[table["level"] != levels[0]]
+    called, score = _called(saved, rows)
+    return [
+        (classes[k], float(p), row.unit_id.rsplit("/", 1)[-1] if row.level == levels[1] else "",
+         levels[1])
+        for k, p, row in zip(called, score, rows.itertuples(), strict=True)
+    ]  # fmt: skip
+
+
+def _draw(
+    saved: SavedModel, series: Series, pictures: dict[str, Picture], table: pd.DataFrame, path: Path
+) -> None:
+    """The image with the surest finding, with the heat maps of all units that it shows."""
+    classes, levels = saved.experiment.cohort.classes, saved.experiment.cohort.levels
+    images = table[table["level"] == levels[0]].reset_index(drop=True)
+    called, score = _called(saved, images)
+    surest = int(np.argmax(score + (called > 0)))  # a finding before none
+    target, shown = int(called[surest]), pictures[images["unit_id"][surest]]
+    position, direction = shown.crop.positions_mm[shown.centre], shown.crop.direction
+    column = probability_columns(classes)[0 if len(classes) == 2 else target]
+    units = table[table["level"] == levels[1]].set_index("unit_id")[column]
+    maps, words = [], []
+    for unit_id, picture in pictures.items():
+        crop = picture.crop
+        # Crops that the same slice goes through; mirrored ones lie in the same plane.
+        if np.argmax(np.abs(crop.direction[2::3])) != np.argmax(np.abs(direction[2::3])):
+            continue
+        if abs(crop.positions_mm[picture.centre] - position) > 1e-3:
+            continue
+        volume = picture.volume
+        cams = [explain(saved.stage, m, volume[None], target)[0] for m in saved.members]
+        place = (crop.origin_mm, crop.spacing_mm, crop.direction)
+        maps.append(crop_plane(np.mean(cams, axis=0), *place, stored_side=volume.shape[0]))
+        unit = unit_id.rsplit("/", 1)[0]
+        words.append(f"{unit.rsplit('/', 1)[1]} {units[unit]:.2f}")
     window = (saved.stage.preprocess.window_level, saved.stage.preprocess.window_width)
-    title = f"{name}, z {z_mm:.1f} mm; probability of {saved.experiment.cohort.classes[1]}: "
+    axis = "xyz"[int(np.argmax(np.abs(direction[2::3])))]
+    title = f"{path.stem}, {axis} {position:.1f} mm; probability of {classes[target]}: "
     with replacing(path) as temporary:
-        draw_overlay(slice_, maps, window, title + ", ".join(words)).savefig(temporary)
+        plane = series_plane(series, direction, float(position))
+        draw_overlay(plane, maps, window, title + ", ".join(words)).savefig(temporary)
 
 
 def _write(saved: SavedModel, out: Path, tables, rejected) -> None:
     if tables:
         table = pd.concat(tables)
-        limits = table["level"].map(saved.thresholds).astype(float)
-        # Without an operating point nobody is called healthy: the cell stays empty.
-        positive = (table["prob"] >= limits).astype("Int64").where(limits.notna())
-        table = table.assign(threshold=limits, positive=positive)
+        classes = saved.experiment.cohort.classes
+        if len(classes) == 2:
+            limits = table["level"].map(saved.thresholds).astype(float)
+            # Without an operating point nobody is called healthy: the cell stays empty.
+            positive = (table["prob"] >= limits).astype("Int64").where(limits.notna())
+            table = table.assign(threshold=limits, positive=positive)
+        else:
+            table = table.assign(called=np.asarray(classes)[_called(saved, table)[0]])
         with replacing(out / "predictions.csv") as temporary:
             table.drop(columns=["label", "fold"]).to_csv(temporary, index=False)
         with replacing(out / "predictions.json") as temporary:

@@ -6,12 +6,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from msk_jax.data.dicomweb import Server, store
 from msk_jax.data.headers import quiet, read_header
 from msk_jax.reports.dicom import (
+    SIDES,
     Finding,
     ModelIdentity,
     checkpoint_sha256,
@@ -48,14 +48,17 @@ class DicomResults:
 
     @quiet
     def write(
-        self, files: Sequence[Path], table: pd.DataFrame, finding: str, picture: Path, name: str
+        self,
+        files: Sequence[Path],
+        found: Sequence[tuple[str, float, str, str]],
+        picture: Path,
+        name: str,
     ) -> None:
         """A measurement report and the heat map's picture of one series.
 
         Args:
           files: of the series.
-          table: its predictions, see `evaluation.predictions`.
-          finding: what the probabilities are of.
+          found: finding, probability, unit ('' for the patient) and what a unit is called.
           picture: PNG of the heat map.
           name: of the series' files, a pseudonym.
 
@@ -64,15 +67,15 @@ class DicomResults:
         """
         sources = [read_header(file) for file in files]
         findings = []
-        for row in table[table["level"].isin(("joint", "patient"))].itertuples():
-            place = ("joint", row.unit_id.rsplit("/", 1)[-1]) if row.level == "joint" else ()
-            findings.append(Finding(finding, row.prob, *place))
+        for finding, probability, unit, kind in found:
+            place = (kind, unit) if unit in SIDES else (f"{unit} {kind}",) if unit else ()
+            findings.append(Finding(finding, probability, *place))
         with Image.open(picture) as opened:
             pixels = np.asarray(opened.convert("RGB"))
         self.folder.mkdir(exist_ok=True)
         objects = {
             "report": measurement_report(sources, findings, self.model),
-            "heatmap": secondary_capture(sources, pixels, f"heat map, {finding}", self.model),
+            "heatmap": secondary_capture(sources, pixels, f"heat map, {found[0][0]}", self.model),
         }
         written = []
         for kind, dataset in objects.items():

@@ -22,7 +22,7 @@ def run(experiment: Experiment, stage: Stage, topology: str, batch_per_device: i
     Raises:
         UserError: no such slice, or the step does not fit its chips.
     """
-    stage.recipe.check()
+    stage.check()
     chip, sides = tpu.parse_topology(topology)
     devices = tpu.slice_devices(topology)
     recipe = dataclasses.replace(stage.recipe, batch_size=batch_per_device * len(devices))

@@ -35,7 +35,7 @@ def run(
     dry_run: bool = False,
 ) -> None:
     """Train every fold (or one), going on from where an interrupted run stopped."""
-    stage.recipe.check()
+    stage.check()
     check_batch_size(stage.recipe)
     data = open_cohort(experiment, stage, data_dir)
     folds = load_folds(data_dir, data.patient_labels)
@@ -91,7 +91,7 @@ def open_cohort(experiment: Experiment, stage: Stage, data_dir: Path) -> Sharded
     data = ShardedCohort(data_dir, stage.model.num_slices, context, **host)
     if not stage.recipe.shuffle_labels:
         return data
-    relabel = shuffled_labels(data.joints, stage.recipe.seed)
+    relabel = shuffled_labels(data.records, stage.recipe.seed)
     return ShardedCohort(data_dir, stage.model.num_slices, context, relabel, **host)
 
 
@@ -131,6 +131,7 @@ def make_trainer(data: ShardedCohort, folds: dict[str, int], stage: Stage) -> Tr
         data.image_shape,
         stage.model.num_classes,
         steps,
+        stage.before,
     )
 
 
@@ -168,13 +169,19 @@ def write_run(workdir: Path, experiment: Experiment, stage: Stage, is_phantom: b
     told = ("name", "title", "task", "modality", "input", "source", "published", "choices")
     entries = to_json(experiment)
     published = [{k: v for k, v in p.items() if k != "type"} for p in entries["published"]]
+    before = {f"phase {k + 1}": to_json(phase) for k, phase in enumerate(stage.before)}
     warnings = []
     if stage.recipe.shuffle_labels:
         warnings.append("The labels were shuffled on purpose: this run is a check, not a result.")
     write_json(
         workdir / "run.json",
         {
-            "experiment": {**{k: entries[k] for k in told}, "published": published},
+            "experiment": {
+                **{k: entries[k] for k in told},
+                "published": published,
+                "classes": list(experiment.cohort.classes),
+                "levels": list(experiment.cohort.levels),
+            },
             "commands": console.read_commands(workdir),
             "versions": console.versions(),
             "seed": stage.recipe.seed,
@@ -182,6 +189,7 @@ def write_run(workdir: Path, experiment: Experiment, stage: Stage, is_phantom: b
             "devices": console.hardware(),
             "is_phantom": is_phantom,
             "recipe": _plain(to_json(stage.recipe)),
+            **({"before": _plain(before)} if stage.before else {}),
             "model": _plain(to_json(stage.model)),
             "preprocess": _plain(to_json(stage.preprocess)),
             "evaluation": _plain(to_json(experiment.evaluation)),

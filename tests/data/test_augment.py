@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from msk_jax.data.augment import Augmentation, Preprocess, bilinear
+from msk_jax.errors import UserError
 
 STILL = {
     "rotation": 0.0, "scaling": 0.0, "translation": 0.0, "gamma": (1.0, 1.0), "contrast": 0.0,
@@ -75,3 +76,15 @@ def test_contrast_keeps_the_mean():
     assert float(changed.mean()) == pytest.approx(0.5, abs=1e-5)
     spread = float(jnp.ptp(changed)) / 0.4
     assert 0.5 <= spread <= 1.5 and abs(spread - 1) > 0.02
+
+
+def test_shrinking_takes_means_of_blocks_after_cropping():
+    stored = np.arange(2 * 8 * 8).reshape(2, 8, 8, 1).astype(np.int16)
+    preprocess = Preprocess(window_level=64.0, window_width=128.0, crop=4, shrink=2)
+    shown = np.asarray(preprocess.window(jnp.asarray(stored)))
+    middle = stored[:, 2:6, 2:6, 0] / 128
+    expected = [[middle[:, i : i + 2, j : j + 2].mean((1, 2)) for j in (0, 2)] for i in (0, 2)]
+    # Single precision.
+    np.testing.assert_allclose(shown[..., 0], np.moveaxis(expected, -1, 0), rtol=1e-6)
+    with pytest.raises(UserError, match="--shrink is 3, which does not divide 4 x 4"):
+        Preprocess(crop=4, shrink=3).window(jnp.asarray(stored))

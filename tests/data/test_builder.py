@@ -74,12 +74,12 @@ def contents(folder: Path) -> dict[str, bytes]:
 def records(data_dir: Path) -> dict[str, dict]:
     (version,) = data_dir.glob("sacroiliitis/*")
     rows = tfds.as_numpy(tfds.builder_from_directory(version).as_dataset(split="all"))
-    return {row["joint_id"].decode(): row for row in rows}
+    return {row["unit_id"].decode(): row for row in rows}
 
 
 def test_summary_and_progress(built):
     summary, notes = built
-    assert summary.built and (summary.num_patients, summary.num_joints) == (6, 12)
+    assert summary.built and (summary.num_patients, summary.num_units) == (6, 12)
     assert summary.num_rejected == 3 and summary.num_skipped_files == 1
     reading = [note for note in notes if note[2] != "reading headers"]
     assert reading[0][:2] == (0, 7) and reading[-1][:2] == (7, 7)
@@ -93,14 +93,14 @@ def test_records_without_our_class(built):
     name = pseudonym("KLINIK-003", KEY.encode())
     left, right = rows[f"{name}/left"], rows[f"{name}/right"]
     assert left["volume"].dtype == np.int16 and left["volume"].shape[1:] == (32, 32)
-    assert len(left["z_mm"]) == len(left["volume"]) == len(left["stack_labels"]) + 4
+    assert len(left["positions_mm"]) == len(left["volume"]) == len(left["stack_labels"]) + 4
     # The lesion, -3 to 1 mm and half a slice, is in every stack whose 5 slices reach it.
-    reached = (left["z_mm"] >= -3 - 1.25) & (left["z_mm"] <= 1 + 1.25)
+    reached = (left["positions_mm"] >= -3 - 1.25) & (left["positions_mm"] <= 1 + 1.25)
     stacks = [int(reached[k : k + 5].any()) for k in range(len(left["stack_labels"]))]
     assert left["stack_labels"].tolist() == stacks and sum(stacks) > 0
     assert not right["stack_labels"].any()
     assert (left["label"], right["label"], right["patient_label"]) == (1, 0, 1)
-    assert left["mirrored"] and not right["mirrored"]
+    assert left["direction"][0] == -1 and right["direction"][0] == 1, "left mirrored"
     assert (left["site"], left["sex"], left["age"], left["grade"]) == (b"B", b"M", 50, -1)
     assert left["spacing_mm"].tolist() == [3, 3, 2.5]
     # Bone and air came through as Hounsfield units.
@@ -133,7 +133,7 @@ def test_cohort_facts(built):
     facts = json.loads((built[0].data_dir / "cohort.json").read_text())
     assert facts["by_label"]["patient"] == {"normal": 3, "sacroiliitis": 3}
     assert facts["by_label"]["joint"] == {"normal": 9, "sacroiliitis": 3}
-    assert sum(facts["by_label"]["slice"].values()) == facts["slices"] == built[0].num_stacks
+    assert sum(facts["by_label"]["slice"].values()) == built[0].num_stacks
     # Ages are 20, 30, ... 70.
     assert facts["age"] == {"median": 45, "q1": 32.5, "q3": 57.5, "missing": 0}
     assert facts["by_site"]["A"] == {"normal": 2, "sacroiliitis": 1}
@@ -161,7 +161,7 @@ def test_second_run_does_nothing(built, source, monkeypatch):
     monkeypatch.setattr("msk_jax.data.builder.scan", None)  # would fail if it were called
     before = contents(built[0].data_dir)
     again = build(source, built[0].data_dir)
-    assert not again.built and again.num_joints == 12 and again.num_rejected == 3
+    assert not again.built and again.num_units == 12 and again.num_rejected == 3
     assert contents(built[0].data_dir) == before
 
 
@@ -295,7 +295,7 @@ def test_inspect_draws_a_page_of_what_was_built(built, tmp_path):
     summary, _ = built
     cohort_verb.inspect(summary.data_dir, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
-    assert f"{summary.num_joints} records, {summary.num_joints} of them shown" in page
+    assert f"{summary.num_units} records, {summary.num_units} of them shown" in page
     damaged = Path(shutil.copytree(summary.data_dir, tmp_path / "damaged"))
     content = json.loads((damaged / "cohort.json").read_text())
     del content["fingerprint"]["config"]["classes"]

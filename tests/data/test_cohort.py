@@ -5,11 +5,11 @@ import math
 import pandas as pd
 import pytest
 
-from msk_jax.data.cohort import ClinicalVariable, read_manifest
+from msk_jax.data.cohort import ClinicalVariable, Cohort, read_manifest
 from msk_jax.errors import UserError
 from msk_jax.files import csv_text, plain_text
 
-CLASSES = ("normal", "sacroiliitis")
+COHORT = Cohort()
 
 
 @pytest.fixture
@@ -30,22 +30,22 @@ def test_all_columns(manifest):
             "007,1.2,left,sacroiliitis,normal,2,-112.5:-97.5; -90:-85.0,-60,-110.5,A,44.5,F\n"
             "007,1.2,right,normal,normal,,,,,A,44.5,F\n"
         ),
-        CLASSES,
+        COHORT,
     )
     left, right = read.rows
-    assert (left.row, left.patient_id, left.side) == (2, "007", "left"), "007 is no number"
+    assert (left.row, left.patient_id, left.unit) == (2, "007", "left"), "007 is no number"
     assert (left.label, left.patient_label, left.grade) == (1, 0, 2)
     assert left.lesion_z_mm == ((-112.5, -97.5), (-90, -85))
-    assert left.joint_z_mm == (-110.5, -60)
+    assert left.place == (-110.5, -60)
     assert (left.site, left.age, left.sex) == ("A", 44.5, "F")
-    assert (right.grade, right.lesion_z_mm, right.joint_z_mm) == (-1, (), None)
+    assert (right.grade, right.lesion_z_mm, right.place) == (-1, (), None)
     assert read.has_lesions and len(read.sha256) == 64
 
 
 def test_patient_is_positive_if_a_joint_is_unless_stated(manifest):
     read = read_manifest(
         manifest("patient_id,side,label\n1,left,normal\n1,right,sacroiliitis\n2,left,normal\n"),
-        CLASSES,
+        COHORT,
     )
     assert [row.patient_label for row in read.rows] == [1, 1, 0]
     assert not read.has_lesions
@@ -53,7 +53,7 @@ def test_patient_is_positive_if_a_joint_is_unless_stated(manifest):
 
 def test_spreadsheet_leftovers(manifest):
     read = read_manifest(
-        manifest("\ufeffpatient_id, side ,label\n 1 ,left,normal\n\n,,\n2,left,normal\n"), CLASSES
+        manifest("\ufeffpatient_id, side ,label\n 1 ,left,normal\n\n,,\n2,left,normal\n"), COHORT
     )
     assert [(row.row, row.patient_id) for row in read.rows] == [(2, "1"), (5, "2")]
 
@@ -72,7 +72,7 @@ def test_all_faults_at_once_with_their_rows(manifest):
         ",left,normal,F,30,,,,,\n"
     )
     with pytest.raises(UserError) as caught:
-        read_manifest(manifest(text), CLASSES)
+        read_manifest(manifest(text), COHORT)
     message = str(caught.value)
     for fault in (
         "rows 2, 3: the left joint of 1 is given twice",
@@ -101,7 +101,7 @@ def test_contradicting_patient_labels(manifest):
                 "patient_id,side,label,patient_label\n1,left,normal,normal\n"
                 "1,right,normal,sacroiliitis\n"
             ),
-            CLASSES,
+            COHORT,
         )
 
 
@@ -119,22 +119,24 @@ def test_contradicting_patient_labels(manifest):
 )
 def test_wrong_tables(manifest, content, message):
     with pytest.raises(UserError, match=message):
-        read_manifest(manifest(content), CLASSES)
+        read_manifest(manifest(content), COHORT)
 
 
 def test_wrong_files(tmp_path):
     with pytest.raises(UserError, match="There is no manifest"):
-        read_manifest(tmp_path / "none.csv", CLASSES)
+        read_manifest(tmp_path / "none.csv", COHORT)
     with pytest.raises(UserError, match="cannot be read"):
-        read_manifest(tmp_path, CLASSES)
+        read_manifest(tmp_path, COHORT)
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x80patient_id")
     with pytest.raises(UserError, match="not a CSV file in UTF-8"):
-        read_manifest(tmp_path / "binary.csv", CLASSES)
+        read_manifest(tmp_path / "binary.csv", COHORT)
 
 
-AGE_AND_BMI = (
-    ClinicalVariable("bmi", "kg/m2", 10, 80),
-    ClinicalVariable("crp", "mg/l", 0, required=True),
+AGE_AND_BMI = Cohort(
+    clinical=(
+        ClinicalVariable("bmi", "kg/m2", 10, 80),
+        ClinicalVariable("crp", "mg/l", 0, required=True),
+    )
 )
 
 
@@ -143,7 +145,7 @@ def test_clinical_variables_and_split(manifest):
         "patient_id,side,label,split,bmi,crp,x_note\n1,left,normal,train,22.5,3,old film\n"
         "1,right,normal,train,,3,\n2,left,sacroiliitis,test,30,0,\n"
     )
-    read = read_manifest(manifest(text), CLASSES, AGE_AND_BMI)
+    read = read_manifest(manifest(text), AGE_AND_BMI)
     assert [row.split for row in read.rows] == ["train", "train", "test"]
     assert read.rows[0].clinical == (22.5, 3) and math.isnan(read.rows[1].clinical[0])
 
@@ -155,7 +157,7 @@ def test_faults_of_the_schema_all_at_once(manifest):
         "3,left,normal,1.4,,,1\n"
     )
     with pytest.raises(UserError) as caught:
-        read_manifest(manifest(text), CLASSES, AGE_AND_BMI)
+        read_manifest(manifest(text), AGE_AND_BMI)
     for fault in (
         "column 'seris_uid' is unknown; is series_uid meant?",
         "row 2: bmi 5 is not between 10 and 80 kg/m2",
@@ -166,7 +168,7 @@ def test_faults_of_the_schema_all_at_once(manifest):
     ):
         assert fault in str(caught.value), fault
     with pytest.raises(UserError, match="column crp is missing"):
-        read_manifest(manifest("patient_id,side,label\n1,left,normal\n"), CLASSES, AGE_AND_BMI)
+        read_manifest(manifest("patient_id,side,label\n1,left,normal\n"), AGE_AND_BMI)
 
 
 def test_parquet_is_read_as_the_same_csv(manifest, tmp_path):
@@ -175,9 +177,9 @@ def test_parquet_is_read_as_the_same_csv(manifest, tmp_path):
          "grade": [2.0, None], "age": [44.5, 30.0]}
     )  # fmt: skip
     table.to_parquet(tmp_path / "m.parquet")
-    read = read_manifest(tmp_path / "m.parquet", CLASSES)
+    read = read_manifest(tmp_path / "m.parquet", COHORT)
     text = "patient_id,side,label,grade,age\n007,left,normal,2,44.5\n8,right,normal,,30\n"
-    assert read.rows == read_manifest(manifest(text), CLASSES).rows
+    assert read.rows == read_manifest(manifest(text), COHORT).rows
 
 
 def test_formulas_stay_text_and_come_back(manifest):
@@ -185,4 +187,4 @@ def test_formulas_stay_text_and_come_back(manifest):
     assert csv_text(evil) == f"'{evil}" and csv_text("-1:2") == "'-1:2" and csv_text("A-1") == "A-1"
     assert all(plain_text(csv_text(t)) == t for t in (evil, "+1", "@a", "'quoted", "", "plain"))
     text = f'patient_id,side,label\n"{csv_text(evil).replace(chr(34), chr(34) * 2)}",left,normal\n'
-    assert read_manifest(manifest(text), CLASSES).rows[0].patient_id == evil
+    assert read_manifest(manifest(text), COHORT).rows[0].patient_id == evil

@@ -29,7 +29,7 @@ def cohort(tmp_path_factory):
         write_ct(folder / "dicom" / patient, values, origin, patient_id=patient)
     rows = "".join(f"{p},{s},normal\n" for p in "ABC" for s in ("left", "right"))
     (folder / "m.csv").write_text(f"patient_id,side,label\n{rows}")
-    manifest = read_manifest(folder / "m.csv", COHORT.classes)
+    manifest = read_manifest(folder / "m.csv", COHORT)
     names = {p: f"P-{p}" for p in "ABC"}
     studies, _ = assign_series(manifest, scan(folder / "dicom"), "CT", names)
     return studies, manifest
@@ -95,7 +95,7 @@ def test_a_damaged_cache_is_made_again(cohort, plain, tmp_path):
 
 def rows(tmp_path, text):
     (tmp_path / "s.csv").write_text(f"patient_id,side,label,site,split\n{text}")
-    read = read_manifest(tmp_path / "s.csv", COHORT.classes)
+    read = read_manifest(tmp_path / "s.csv", COHORT)
     return read.rows, read.patient_labels()
 
 

@@ -20,11 +20,11 @@ def cohort(shards):
 def records(shards):
     folder = next(shards.glob("*/*/dataset_info.json")).parent
     data = tfds.builder_from_directory(folder).as_dataset(split="all")
-    return {r["joint_id"].decode(): r for r in tfds.as_numpy(data)}
+    return {r["unit_id"].decode(): r for r in tfds.as_numpy(data)}
 
 
 def test_stacks_are_the_neighbours_of_their_centre(cohort, records):
-    patients = {j["patient_id"] for j in cohort.joints[:4]}
+    patients = {j["patient_id"] for j in cohort.records[:4]}
     table = cohort.table(patients)
     volumes = np.concatenate(list(cohort.evaluation_batches(patients, 7)))
     assert len(volumes) == len(table.unit_id) > 20
@@ -42,7 +42,7 @@ def _order(cohort, patients, seed, first, count):
 
 
 def test_order_follows_the_seed_and_resumes_anywhere(cohort):
-    patients = {j["patient_id"] for j in cohort.joints}
+    patients = {j["patient_id"] for j in cohort.records}
     whole = _order(cohort, patients, (0, 1), 0, 10)
     assert _order(cohort, patients, (0, 1), 0, 10) == whole
     for first in (1, 4, 6):
@@ -53,7 +53,7 @@ def test_order_follows_the_seed_and_resumes_anywhere(cohort):
 
 
 def test_classes_in_turn(cohort):
-    patients = {j["patient_id"] for j in cohort.joints}
+    patients = {j["patient_id"] for j in cohort.records}
     table = cohort.table(patients)
     share = table.label.mean()
     assert 0.2 < share < 0.45, "else the test shows nothing"
@@ -72,12 +72,12 @@ def test_classes_in_turn(cohort):
 
 
 def test_hosts_share_the_records(shards, cohort):
-    patients = {j["patient_id"] for j in cohort.joints}
+    patients = {j["patient_id"] for j in cohort.records}
     parts = [ShardedCohort(shards, 3, 2, host=i, num_hosts=4) for i in range(4)]
     units = [[s["unit_id"].decode() for s in p.stacks(patients).as_numpy_iterator()] for p in parts]
     np.testing.assert_array_equal(np.concatenate(units), cohort.table(patients).unit_id)
     joints = [list(dict.fromkeys(unit.rsplit("/", 1)[0] for unit in part)) for part in units]
-    expected = np.array_split([joint["joint_id"] for joint in cohort.joints], 4)
+    expected = np.array_split([joint["unit_id"] for joint in cohort.records], 4)
     assert joints == [part.tolist() for part in expected], "as every host supposes of the others"
     # More steps than the share has batches: it begins again, so that no host ends before others.
     batches = parts[0].training_batches(patients, 8, 9, (0, 1), 0)
@@ -86,18 +86,18 @@ def test_hosts_share_the_records(shards, cohort):
 
 
 def test_a_host_without_a_class(shards, cohort):
-    patients = {j["patient_id"] for j in cohort.joints}
+    patients = {j["patient_id"] for j in cohort.records}
     many = ShardedCohort(shards, 3, 2, host=5, num_hosts=18)
     assert many.steps_per_epoch(patients, 4) > 0
     with pytest.raises(UserError, match=r"host \d+ of 18 lacks"):
         many.steps_per_epoch(patients, 4, balanced=True)
     with pytest.raises(UserError, match=r"host 2 of 18 lacks"):
-        many.steps_per_epoch({cohort.joints[0]["patient_id"]} - {""}, 1)
+        many.steps_per_epoch({cohort.records[0]["patient_id"]} - {""}, 1)
 
 
 def test_shuffled_labels_go_by_patient(shards, cohort):
-    relabel = shuffled_labels(cohort.joints, seed=1)
-    true = {j["patient_id"]: int(j["patient_label"]) for j in cohort.joints}
+    relabel = shuffled_labels(cohort.records, seed=1)
+    true = {j["patient_id"]: int(j["patient_label"]) for j in cohort.records}
     assert relabel != true and sorted(relabel.values()) == sorted(true.values())
     shuffled = ShardedCohort(shards, 3, 2, relabel)
     patients = set(true)
@@ -132,4 +132,4 @@ def test_no_cohort_and_damaged_cohort(tmp_path):
 
 def test_too_few_stacks_for_a_batch(cohort):
     with pytest.raises(UserError, match="Lower --batch-size"):
-        cohort.steps_per_epoch({cohort.joints[0]["patient_id"]}, 1000)
+        cohort.steps_per_epoch({cohort.records[0]["patient_id"]}, 1000)

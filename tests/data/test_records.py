@@ -21,7 +21,7 @@ COHORT = Cohort()
 def assign(tmp_path, rows: str, columns="patient_id,side,label,series_uid,path"):
     path = tmp_path / "manifest.csv"
     path.write_text(f"{columns}\n{rows}")
-    manifest = read_manifest(path, COHORT.classes)
+    manifest = read_manifest(path, COHORT)
     names = {row.patient_id: f"P-{row.patient_id}" for row in manifest.rows}
     return (*assign_series(manifest, scan(tmp_path / "dicom"), "CT", names), manifest)
 
@@ -42,7 +42,7 @@ def test_by_uid_by_path_and_by_patient(tmp_path):
     assert not rejected
     files = {study.patient_id: set(study.files) for study in studies}
     assert files == {"A": set(by_uid), "B": set(by_path), "C": set(by_patient)}
-    assert [row.side for row in studies[0].rows] == ["left", "right"]
+    assert [row.unit for row in studies[0].rows] == ["left", "right"]
 
 
 def test_rows_without_a_series_are_rejected(tmp_path):

@@ -50,19 +50,19 @@ def test_midline_of_a_turned_patient():
 
 def test_slices_cover_the_wanted_part_of_the_joint():
     crops = REGION.extract(pelvis(), joint_z_mm=(-25, 25))
-    z = crops["left"].z_mm
+    z = crops["left"].positions_mm
     # Counted from the top of a 50 mm joint: 35 % is z = 7.5, 75 % is z = -12.5.
     centres = z[2:-2]
     assert centres[0] == -12.5 and centres[-1] == 7.5
     assert np.allclose(np.diff(z), 2.5) and len(z) == 9 + 4
-    assert np.array_equal(z, crops["right"].z_mm)
+    assert np.array_equal(z, crops["right"].positions_mm)
 
 
 def test_layout_is_the_same_on_both_sides():
     crops = REGION.extract(pelvis(shift=(7.0, -4.0)))
     left, right = crops["left"], crops["right"]
     assert left.mirrored and not right.mirrored
-    assert left.voxels.shape == right.voxels.shape == (len(left.z_mm), 128, 128)
+    assert left.voxels.shape == right.voxels.shape == (len(left.positions_mm), 128, 128)
     assert left.voxels.dtype == np.int16
     # The box pelvis is symmetric, so the mirrored left looks like the right but for the
     # fraction of a voxel by which the midline was missed.
@@ -98,7 +98,7 @@ def test_a_bright_point_keeps_its_place(tmp_path, orientation, spacing, point):
     found = [
         crop.origin_mm[0] + way * index[2] * crop.spacing_mm[0],
         crop.origin_mm[1] + index[1] * crop.spacing_mm[1],
-        np.interp(index[0], np.arange(len(crop.z_mm)), crop.z_mm),
+        np.interp(index[0], np.arange(len(crop.positions_mm)), crop.positions_mm),
     ]
     assert found == pytest.approx(point, abs=0.35)
 
@@ -114,7 +114,7 @@ def test_map_of_the_crop_goes_back_onto_the_ct():
                np.indices(ct.voxels.shape))  # fmt: skip
     found = np.array((x, y, z)) * ct.spacing_mm + ct.origin_mm
     expected = (
-        crop.origin_mm[0] - 23.5 * 0.75, crop.origin_mm[1] + 63.5 * 0.75, crop.z_mm[6]
+        crop.origin_mm[0] - 23.5 * 0.75, crop.origin_mm[1] + 63.5 * 0.75, crop.positions_mm[6]
     )  # fmt: skip
     assert found == pytest.approx(expected, abs=0.2)
     with pytest.raises(ValueError, match="shape"):
@@ -174,8 +174,8 @@ def test_refuses_a_field_that_is_too_small():
 
 def test_extent_of_the_manifest_is_used():
     crops = REGION.extract(pelvis(), joint_z_mm=(-20, 20))
-    assert crops["left"].z_mm[2] == pytest.approx(20 - 0.75 * 40, abs=2.5)
-    assert crops["left"].z_mm[-3] == pytest.approx(20 - 0.35 * 40, abs=2.5)
+    assert crops["left"].positions_mm[2] == pytest.approx(20 - 0.75 * 40, abs=2.5)
+    assert crops["left"].positions_mm[-3] == pytest.approx(20 - 0.35 * 40, abs=2.5)
 
 
 def test_coarse_grid_lies_on_the_fine_one():

@@ -47,9 +47,9 @@ def test_pool_by_hand():
 
 
 def test_pool_other_ways():
-    table = pool(_slices(), JOINTS, PATIENTS, joint="max", patient="mean")
+    table = pool(_slices(), JOINTS, PATIENTS, unit="max", patient="mean")
     assert _by_unit(table, "patient") == pytest.approx({"a": 0.65, "b": 0.375})
-    assert _by_unit(pool(_slices(), JOINTS, PATIENTS, joint="median"), "joint")["a/left"] == 0.6
+    assert _by_unit(pool(_slices(), JOINTS, PATIENTS, unit="median"), "joint")["a/left"] == 0.6
 
 
 def test_labels_may_come_from_columns():
@@ -68,7 +68,7 @@ def test_models_are_pooled_apart():
 
 
 def test_pool_refuses_what_it_cannot_place():
-    with pytest.raises(UserError, match=r"<patient_id>/<side>/<index>"):
+    with pytest.raises(UserError, match=r"<patient_id>/<joint>/<index>"):
         pool(_slices().assign(unit_id="a"), JOINTS, PATIENTS)
     with pytest.raises(UserError, match=r"joint\(s\) b/right"):
         pool(_slices(), {k: v for k, v in JOINTS.items() if k != "b/right"}, PATIENTS)

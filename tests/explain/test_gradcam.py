@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from msk_jax.data.regions import JointVolume
+from msk_jax.data.crops import AXIAL, MIRRORED, Crop
 from msk_jax.errors import UserError
 from msk_jax.explain.gradcam import gradcam
 from msk_jax.explain.overlay import Plane, draw_overlay
@@ -64,15 +64,16 @@ def test_on_every_form_of_the_network(change):
 def test_a_hot_pixel_is_drawn_where_the_patient_has_it(mirrored, cut):
     """The same landmark in mm, through the crop's own geometry and through the drawing."""
     side, spacing = 24, (0.8, 1.1, 2.5)
-    joint = JointVolume(
-        voxels=np.zeros((3, side, side), np.int16), z_mm=np.arange(3, dtype=np.float32),
-        origin_mm=(40.0 if mirrored else -60.0, 5.0, 0.0), spacing_mm=spacing, mirrored=mirrored,
+    joint = Crop(
+        voxels=np.zeros((3, side, side), np.int16), positions_mm=np.arange(3, dtype=np.float32),
+        origin_mm=(40.0 if mirrored else -60.0, 5.0, 0.0), spacing_mm=spacing,
+        direction=MIRRORED if mirrored else AXIAL,
     )  # fmt: skip
     row, column = 6, 9
     landmark = joint.to_sitk().TransformIndexToPhysicalPoint((column, row, 1))
     cam = np.zeros((side - 2 * cut,) * 2)
     cam[row - cut, column - cut] = 1
-    plane = crop_plane(cam, joint.origin_mm, spacing, mirrored, stored_side=side)
+    plane = crop_plane(cam, joint.origin_mm, spacing, joint.direction, stored_side=side)
     ct = Plane(np.full((200, 200), -2000.0), (-100.0, -50.0), (1.0, 1.0))
     figure = draw_overlay(ct, [plane], (400, 1500), "")
     axes = figure.axes[1]

@@ -11,7 +11,12 @@ EVIL = '<script>alert("x")</script>'
 def page(quality):
     rng = np.random.default_rng(0)
     records = [
-        {"volume": rng.integers(-500, 900, (5, 16, 16)), "joint_id": f"P-{k}/left", "label": k % 2}
+        {
+            "volume": rng.integers(-500, 900, (5, 16, 16)),
+            "unit_id": f"P-{k}/left",
+            "view": "",
+            "label": k % 2,
+        }
         for k in range(3)
     ]
     return draw_page(f"Cohort {EVIL}", records, quality, ("normal", EVIL), (400.0, 1500.0))

@@ -17,7 +17,7 @@ class Refusing:
     def __init__(self):
         self.taken = []
 
-    def write(self, files, table, finding, picture, name):
+    def write(self, files, found, picture, name):
         if not self.taken:
             self.taken.append(name)
             patient = f"KLINIK-{files[0].parent.name}"
@@ -28,7 +28,7 @@ class Refusing:
 def test_a_refusal_is_listed_and_the_predictions_stand(tmp_path, monkeypatch):
     for k in range(2):
         write_ct(tmp_path / "in" / str(k), ramp(), patient_id=f"KLINIK-{k}")
-    cohort = SimpleNamespace(region=SimpleNamespace(extract=lambda series: {}), classes=("a", "b"))
+    cohort = SimpleNamespace(classes=("a", "b"))
     saved = SimpleNamespace(
         stage=SimpleNamespace(network=lambda axis: None, preprocess=None),
         experiment=SimpleNamespace(modality="CT", cohort=cohort), thresholds={"patient": 0.5},
@@ -36,13 +36,14 @@ def test_a_refusal_is_listed_and_the_predictions_stand(tmp_path, monkeypatch):
     table = pd.DataFrame({"level": ["patient"], "prob": [0.75], "label": [0], "fold": [0]})
     monkeypatch.setattr(predict, "parallel_predict", lambda *_: None)
     monkeypatch.setattr(predict, "_predict_series", lambda *_: (table, {}))
+    monkeypatch.setattr(predict, "_read", lambda *_: (None, {"left": None}))
+    monkeypatch.setattr(predict, "_findings", lambda *_: [])
     monkeypatch.setattr(predict, "_draw", lambda *_: None)
-    (tmp_path / "key").write_text("0123456789abcdef")
-    results = Refusing()
+    (tmp_path / "out").mkdir()
+    results, secret = Refusing(), b"0123456789abcdef"
+    jobs, rejected = predict._jobs(scan(tmp_path / "in"), None, cohort, secret)
     with pytest.raises(UserError, match="results of 1 of these series"):
-        predict._predict_all(
-            saved, scan(tmp_path / "in"), tmp_path / "out", tmp_path / "key", results
-        )
+        predict._predict_all(saved, jobs, rejected, tmp_path / "out", secret, results, 0)
     assert len(results.taken) == len(pd.read_csv(tmp_path / "out" / "predictions.csv")) == 2
     listed = pd.read_csv(tmp_path / "out" / "rejected.csv")
     assert listed["reason"].str.startswith("Predicted, but: The server did not take").all()

@@ -14,10 +14,12 @@ import resource
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from msk_jax.evaluation.predictions import read_predictions
 from msk_jax.verbs import evaluate
+from msk_jax.verbs.evaluate import Found
 from msk_jax.verbs.predict import load_model
 from tests.conftest import TINY
 from tests.verbs.conftest import verb
@@ -77,10 +79,12 @@ def trained(run, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     results = ("predictions.csv", "validation_predictions.csv", "metrics.json", "cam", "model")
     shutil.copytree(run, folder, ignore=shutil.ignore_patterns(*results, "*.html"))
-    predicted = (
+    predicted = Found(
         load_model(run).members,
         read_predictions(run / "predictions.csv"),
         read_predictions(run / "validation_predictions.csv", "validation"),
+        pd.DataFrame(),
+        {},
     )
     metrics = json.loads((run / "metrics.json").read_text())
     monkeypatch.setattr("msk_jax.verbs.evaluate.predict_folds", lambda *args: predicted)

@@ -133,7 +133,7 @@ def test_one_member_predicts_from_dicom_what_it_predicted_from_the_shards(
     predict = parallel_predict(saved.stage.model.build(axis_name=AXIS), saved.stage.preprocess)
     for side, joint in saved.experiment.cohort.region.extract(series).items():
         stacks = np.stack([np.moveaxis(joint.voxels[c - 1 : c + 2], 0, -1)
-                           for c in range(2, len(joint.z_mm) - 2)])  # fmt: skip
+                           for c in range(2, len(joint.positions_mm) - 2)])  # fmt: skip
         batch = 4 * jax.local_device_count()
         batches = [stacks[i : i + batch] for i in range(0, len(stacks), batch)]
         probabilities = predict_all(predict, saved.members[fold], batches, batch)[:, 1]

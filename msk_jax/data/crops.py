@@ -1,0 +1,85 @@
+"""What a region of interest gives: a small volume with its place in the patient."""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+import SimpleITK as sitk
+
+from msk_jax.data.cells import Cells
+from msk_jax.data.dicom import Series
+
+AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+MIRRORED = (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+"""Axial with columns from the patient's left to the right."""
+SAGITTAL = (0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
+"""Columns from front to back, rows from head to foot, slices from right to left."""
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Parallel slices through one unit (a joint, a vertebra, ...)."""
+
+    voxels: np.ndarray
+    """int16 [S, size, size]: slices, rows, columns."""
+
+    positions_mm: np.ndarray
+    """float32 [S], where each slice cuts the patient's axis that the slices run along: z of axial
+    slices, x of sagittal ones."""
+
+    origin_mm: tuple[float, float, float]
+    """Patient coordinates (x, y, z) of the centre of voxel [0, 0, 0]."""
+
+    spacing_mm: tuple[float, float, float]
+    """Distance between columns, rows and slices."""
+
+    direction: tuple[float, ...] = AXIAL
+    """Unit vectors of columns, rows and slices as the columns of a 3 x 3 matrix, row by row."""
+
+    @property
+    def mirrored(self) -> bool:
+        """Columns run towards the patient's right."""
+        return self.direction[0] < 0
+
+    def to_sitk(self, values: np.ndarray | None = None) -> sitk.Image:
+        """The crop, or `values` on its grid [S, size, size], with its place in the patient."""
+        values = self.voxels if values is None else np.asarray(values)
+        if values.shape != self.voxels.shape:
+            raise ValueError(f"values have shape {values.shape}, not {self.voxels.shape}")
+        image = sitk.GetImageFromArray(values)
+        image.SetSpacing(self.spacing_mm)
+        image.SetOrigin(self.origin_mm)
+        image.SetDirection(self.direction)
+        return image
+
+
+class Region(Protocol):
+    """Which part of a series the network sees; a frozen dataclass, so that it goes into JSON."""
+
+    unit_column: ClassVar[str]
+    """Column of the manifest that names the unit: `side`, `level`."""
+    unit_names: ClassVar[tuple[str, ...]]
+    """What may stand there."""
+    columns: ClassVar[tuple[str, ...]]
+    """Further columns of the manifest that mean something to this region."""
+    needs_place: ClassVar[bool]
+    """Whether units are found only where the manifest says that they are."""
+    size: int
+    """Rows and columns of a crop."""
+    context_slices: int
+    """Slices of a crop beyond the first and last centre of a stack."""
+
+    @property
+    def max_slices(self) -> int:
+        """The most slices that the crops of a unit have together."""
+
+    def place(self, cells: Cells) -> Hashable:
+        """What a row of the manifest says about where its unit is; None where it says nothing."""
+
+    def extract(self, series: Series, place: Hashable = None, /) -> Mapping[str, Crop]:
+        """The crops of all units that can be found, named `<unit>` or `<unit>/<view>`.
+
+        Raises:
+          SeriesError: the series does not show them as it must.
+        """

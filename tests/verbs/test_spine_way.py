@@ -1,0 +1,95 @@
+"""The whole way of a system with three classes, staged training and a held-out test set."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from msk_jax.data.deidentify import load_key, pseudonym
+from msk_jax.data.folds import load_folds, load_test_sets
+from tests.conftest import TINY_SPINE
+from tests.verbs.conftest import verb
+
+CLASSES = ("normal", "compression", "burst")
+PROBS = [f"prob_{name}" for name in CLASSES]
+
+
+@pytest.fixture(scope="module")
+def spine_run(spine_shards, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("spine") / "run"
+    verb("train", TINY_SPINE, "--data-dir", spine_shards, "--workdir", workdir)
+    verb("evaluate", TINY_SPINE, "--data-dir", spine_shards, "--workdir", workdir)
+    return workdir
+
+
+def test_held_out_patients_are_in_no_fold(spine_shards):
+    labels = json.loads((spine_shards / "cohort.json").read_text())["by_label"]
+    folds, tested = load_folds(spine_shards), load_test_sets(spine_shards)["held-out"]
+    assert len(tested) == 4 and not tested & set(folds) and len(folds) == 12
+    assert sum(labels["patient"].values()) == 16 and sum(labels["image"].values()) == 16 * 4
+
+
+def test_tables_and_figures(spine_run, spine_shards):
+    table = pd.read_csv(spine_run / "predictions.csv")
+    assert table["level"].value_counts().to_dict() == {"image": 48, "vertebra": 12, "patient": 12}
+    np.testing.assert_allclose(table[PROBS].sum(axis=1), 1, atol=1e-5)
+    images = table[table["level"] == "image"]
+    assert images["unit_id"].str.contains("/axial|/sagittal").all()
+    tested = pd.read_csv(spine_run / "test_set_predictions.csv")
+    assert set(tested["patient_id"]) == load_test_sets(spine_shards)["held-out"]
+    assert set(tested["fold"]) == {-1}
+    metrics = json.loads((spine_run / "metrics.json").read_text())
+    patient = metrics["levels"]["patient"]
+    assert np.sum(patient["confusion"]) == 12
+    assert np.sum(patient["test_sets"]["held-out"]["confusion"]) == 4
+    assert 0 <= patient["train_accuracy"]["value"] <= 1
+    assert patient["validation_accuracy"]["n"] == 12
+
+
+def test_report_shows_the_published_figures(spine_run):
+    verb("report", "--workdir", spine_run)
+    page = (spine_run / "report.html").read_text()
+    for text in ("95.75 %", "96.36 %", "another cohort", "three classes, normal, compression and",
+                 "Confusion matrix, vertebra, held-out", "Phases before the recipe",
+                 "Of 4 held-out patients"):  # fmt: skip
+        assert text in page, text
+
+
+def test_predict_wants_the_places(spine_run, spine_cohort, tmp_path, refused):
+    error = refused("predict", "--workdir", spine_run, "--dicom", spine_cohort / "dicom",
+                    "--out", tmp_path / "none")  # fmt: skip
+    assert "Give --manifest with patient_id, level and centre_x_mm" in error
+
+
+def test_predict_with_places_as_the_held_out_were(spine_run, spine_cohort, tmp_path):
+    """New patients by the manifest without labels: the held-out ones get what `evaluate` gave."""
+    manifest = pd.read_csv(spine_cohort / "manifest.csv").drop(columns=["label"])
+    manifest.loc[0, "centre_z_mm"] += 500
+    manifest.to_csv(tmp_path / "places.csv", index=False)
+    key = spine_cohort / "pseudonym.key"
+    verb("predict", "--workdir", spine_run, "--dicom", spine_cohort / "dicom", "--out",
+         tmp_path / "new", "--manifest", tmp_path / "places.csv", "--key", key)  # fmt: skip
+    new = pd.read_csv(tmp_path / "new" / "predictions.csv")
+    rejected = pd.read_csv(tmp_path / "new" / "rejected.csv")
+    assert len(rejected) == 1 and "leaves the scan" in rejected["reason"][0]
+    assert (new["level"] == "patient").sum() == 15 == len(list((tmp_path / "new").glob("*.png")))
+    first = pseudonym(manifest["patient_id"][0], load_key(key))
+    assert first not in set(new["patient_id"])
+    assert (new["called"] == np.array(CLASSES)[new[PROBS].to_numpy().argmax(axis=1)]).all()
+    tested = pd.read_csv(spine_run / "test_set_predictions.csv")
+    old = tested[tested["level"] == "patient"].set_index("patient_id")[PROBS]
+    again = new[new["level"] == "patient"].set_index("patient_id")[PROBS]
+    shared = [patient for patient in old.index if patient in again.index]
+    assert len(shared) >= 3
+    # The same pictures and networks, in batches of another size.
+    np.testing.assert_allclose(again.loc[shared], old.loc[shared], atol=1e-5)
+
+
+def test_letters_are_refused_with_the_reason(spine_cohort, tmp_path, capsys):
+    manifest = pd.read_csv(spine_cohort / "manifest.csv").replace({"label": {"burst": "B"}})
+    manifest.to_csv(tmp_path / "letters.csv", index=False)
+    verb("build", TINY_SPINE, "--dicom", spine_cohort / "dicom", "--manifest",
+         tmp_path / "letters.csv", "--data-dir", tmp_path / "shards", status=2)  # fmt: skip
+    assert "both fractures are type A, so write the word" in capsys.readouterr().err
+    assert not (tmp_path / "shards").exists()
