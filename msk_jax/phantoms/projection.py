@@ -31,6 +31,7 @@ class Detector:
     scatter: float  # scattered share of the primary beam
     scatter_mm: float
     latitude: float  # share of the slowly changing background that processing takes away
+    sharpening: float  # by processing, of what is finer than a millimetre or two
     gain: float  # contrast of the picture
     offset: float  # brightness of the picture
     gamma: float
@@ -158,6 +159,8 @@ def expose(soft, excess, detector: Detector, pixel: float, rng) -> np.ndarray:
     reference = -np.log(through + veil)
     background = np.float32(detector.latitude) * broad(reference, 30.0, pixel)
     picture = -np.log(np.maximum(signal, 1e-5)) - background
+    smooth = gaussian_filter(picture, 1.6 / pixel, truncate=3)
+    picture += np.float32(detector.sharpening) * (picture - smooth)
     body = soft > 0.2
     low, high = np.percentile((reference - background)[body][::7], (1, 99))
     scaled = (picture - low) / (high - low + 0.5)

@@ -26,6 +26,7 @@ class Chest:
     dome_gap_mm: float  # the right dome is higher by this
     heart_mm: tuple[float, float]  # half axes
     heart_turn_deg: float
+    lung_texture: float  # fine markings, in attenuation
     breast: float  # 0 none to 1
     shoulder_mm: float  # height of the shoulders
     arch_mm: float  # radius of the aortic arch
@@ -58,6 +59,7 @@ def draw_chest(seed: int, number: int) -> Chest:
         dome_gap_mm=uniform(4, 16),
         heart_mm=(uniform(46, 60), uniform(56, 72)),
         heart_turn_deg=uniform(20, 50),
+        lung_texture=uniform(0.01, 0.07),
         breast=uniform(0.3, 1) if rng.random() < 0.5 else 0.0,
         shoulder_mm=uniform(-10, 14),
         arch_mm=uniform(13, 21),
@@ -67,9 +69,9 @@ def draw_chest(seed: int, number: int) -> Chest:
         clavicle_tilt=uniform(-0.04, 0.22),
         scoliosis_mm=float(rng.normal(0, 3.5)),
         scoliosis_phase=uniform(0, 6.28),
-        vertebra_mm=(uniform(14.5, 18.0), uniform(19.5, 22.5), uniform(26, 32)),
-        rib_mg_cm3=uniform(60, 140),
-        bone_factor=uniform(1.1, 1.6),
+        vertebra_mm=(uniform(14.5, 18.0), uniform(19.5, 22.5), uniform(22, 36)),
+        rib_mg_cm3=uniform(40, 160),
+        bone_factor=uniform(1.0, 1.8),
         calcification=uniform(0.3, 1) if rng.random() < 0.25 else 0.0,
         electrodes=int(rng.integers(1, 4)) if rng.random() < 0.12 else 0,
         magnification=round(uniform(1.05, 1.12), 3),

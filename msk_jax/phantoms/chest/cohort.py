@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import SimpleITK as sitk
 
 from msk_jax.config import check_limits
@@ -26,9 +27,9 @@ from msk_jax.phantoms.radiograph_writer import Exposure, write_radiograph
 
 # Of the centres: photons in thousands (range), PSF in mm, latitude, and the detector's name.
 LOOKS = (
-    ((250, 600), 1.1, 0.70, "P3 panel A"),
-    ((120, 300), 1.4, 0.62, "P3 plate"),
-    ((250, 600), 1.2, 0.75, "P3 panel C"),
+    ((60, 600), 1.1, 0.70, "P3 panel A"),
+    ((40, 400), 1.4, 0.62, "P3 plate"),
+    ((60, 600), 1.2, 0.75, "P3 panel C"),
 )
 
 
@@ -86,14 +87,15 @@ def draw_patient(config: ChestPhantom, number: int) -> Patient:
     rng = stream(config.seed, number, "detector")
     photons, psf, latitude, _ = LOOKS[person.centre.look]
     detector = Detector(
-        photons=float(rng.uniform(*photons)) * 1000 * (config.pixel_mm / 1.0) ** 2,
+        photons=float(np.exp(rng.uniform(*np.log(photons)))) * 1000 * (config.pixel_mm / 1.0) ** 2,
         psf_mm=psf,
         scatter=float(rng.uniform(0.2, 0.4)),
         scatter_mm=60.0,
         latitude=latitude + float(rng.uniform(-0.06, 0.06)),
-        gain=float(rng.uniform(0.8, 1.05)),
-        offset=float(rng.uniform(-0.06, 0.06)),
-        gamma=float(rng.uniform(0.85, 1.2)),
+        sharpening=float(rng.uniform(0, 1.5)),
+        gain=float(rng.uniform(0.72, 1.05)),
+        offset=float(rng.uniform(-0.08, 0.08)),
+        gamma=float(rng.uniform(0.75, 1.35)),
     )
     bones = draw_bones(config.seed, number, person.bone_loss)
     return Patient(person, draw_chest(config.seed, number), bones, detector)

@@ -27,6 +27,8 @@ RIB, CLAVICLE, VERTEBRA, SHOULDER = 1, 2, 3, 4
 CODES = {"rib": RIB, "clavicle": CLAVICLE, "vertebra": VERTEBRA, "shoulder": SHOULDER}
 LEVEL_MM = 24.5  # from one vertebra to the next
 RIBS = 10
+MEAN_EXCESS = 0.12  # attenuation that healthy bones add on average
+FOLLOWED = 0.6  # how much of a difference in it the choice of the beam makes up for
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,10 @@ def render(
     _ribs(layers, bones)
     _clavicles(layers, bones)
     _shoulders(layers, bones, x, y)
-    excess = layers.excess * np.float32(chest.bone_factor) * np.minimum(soft, 1)
+    # The exposure follows the bones in part: thin bones are not just pale.
+    mean = float(layers.excess[layers.labels > 0].mean())
+    factor = chest.bone_factor * (MEAN_EXCESS / mean) ** FOLLOWED
+    excess = layers.excess * np.float32(factor) * np.minimum(soft, 1)
     rng = stream(seed, number, "things")
     excess_shown = excess + _foreign(chest, rng, x, y)
     stored = expose(soft, excess_shown, detector, frame.pixel, stream(seed, number, "noise"))

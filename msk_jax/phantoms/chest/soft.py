@@ -40,7 +40,7 @@ def soft_tissue(chest: Chest, rng, x, y, pixel: float):
     attenuation += MU_FAT * _breasts(chest, x, y)
     attenuation -= MU_SOFT * _gas(chest, rng, x, y)
     fine = gaussian_filter(rng.standard_normal(x.shape, dtype=np.float32), 1.2 / pixel)
-    attenuation += 0.035 * fine / fine.std() * np.minimum(lung / 150, 1)
+    attenuation += chest.lung_texture * fine / fine.std() * np.minimum(lung / 150, 1)
     return np.maximum(attenuation, 0).astype(np.float32)
 
 
