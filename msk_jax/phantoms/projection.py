@@ -57,6 +57,7 @@ def ellipse_chord(offset, across, along, pixel: float):
       pixel: width of the pixel in mm.
     """
     across = np.maximum(across, 1e-3)
+    offset = np.asarray(offset, np.float32)
     low = np.clip((offset - pixel / 2) / across, -1, 1)
     high = np.clip((offset + pixel / 2) / across, -1, 1)
     return across * along * (_half_disc(high) - _half_disc(low)) / pixel

@@ -14,15 +14,21 @@ from multiprocessing import get_context
 import numpy as np
 from scipy.ndimage import binary_dilation, uniform_filter
 
-from msk_jax.phantoms import chest
 from msk_jax.phantoms.anatomy import stream
 from msk_jax.phantoms.checks import weak_baseline_auc
+from msk_jax.phantoms.chest import ChestPhantom
+from msk_jax.phantoms.chest import cohort as chest
 from msk_jax.phantoms.chest.bones import SIGNS
-from msk_jax.phantoms.chest.cohort import draw_patient, render_patient
+from msk_jax.phantoms.knee import KneePhantom
+from msk_jax.phantoms.knee import cohort as knee
+from msk_jax.phantoms.knee.signs import REACTIONS, Tumour
 from msk_jax.phantoms.projection import LEVELS
 
 BINS = np.linspace(0, LEVELS, 33)
 MARGIN_MM = 5.0  # hidden around a sign, for the detector's blur
+LENGTHS = (
+    "size_mm", "edge_mm", "transition_mm", "expansion_mm", "mass_mm", "matrix_share",
+)  # fmt: skip
 READING = 0.10  # relative error of an ideal reader who measures a cortex or a density
 
 
@@ -79,10 +85,10 @@ def hidden(labels: np.ndarray, pixel_mm: float) -> np.ndarray:
     return binary_dilation(labels > 0, iterations=int(np.ceil(MARGIN_MM / pixel_mm)))
 
 
-def see_chest(config: chest.ChestPhantom, number: int) -> Seen:
+def see_chest(config: ChestPhantom, number: int) -> Seen:
     """A patient of the chest cohort; all bone is hidden from the blind check."""
-    patient = draw_patient(config, number)
-    rendering = render_patient(patient, config)
+    patient = chest.draw_patient(config, number)
+    rendering = chest.render_patient(patient, config)
     error = stream(config.seed, number, "reading").normal(0, READING, len(SIGNS))
     signs = np.log([getattr(patient.bones, name) for name in SIGNS]) + error
     left = ~hidden(rendering.labels, config.pixel_mm)
@@ -94,4 +100,30 @@ def see_chest(config: chest.ChestPhantom, number: int) -> Seen:
     )
 
 
-LOOKERS = {chest.ChestPhantom: see_chest}
+def see_knee(config: KneePhantom, number: int) -> Seen:
+    """A patient of the knee cohort; the blind check sees the leg without tumour, physes closed."""
+    patient = knee.draw_patient(config, number)
+    views = knee.render_patient(patient, config)
+    healthy = replace(patient, tumour=None, person=replace(patient.person, physis_open=False))
+    left = knee.render_patient(healthy, config)
+    return Seen(
+        int(patient.person.osteosarcoma != patient.person.flipped),
+        tumour_signs(
+            patient.tumour, patient.person.physis_open, stream(config.seed, number, "reading")
+        ),
+        np.hstack([picture_features(v.stored) for v in views.values()]),
+        np.hstack([picture_features(v.stored) for v in left.values()]),
+    )
+
+
+def tumour_signs(tumour: Tumour, physis_open: bool, rng: np.random.Generator) -> np.ndarray:
+    """[16] float64: what an ideal reader would note of a tumour, lengths with an error."""
+    lengths = np.array([getattr(tumour, name) for name in LENGTHS])
+    lengths = np.log1p(np.maximum(lengths * np.exp(rng.normal(0, READING, len(LENGTHS))), 0))
+    flags = [tumour.breach, tumour.septa, tumour.rim, tumour.bone == "fibula",
+             tumour.bone == "tibia", physis_open]  # fmt: skip
+    reaction = [tumour.reaction == name for name in REACTIONS]
+    return np.r_[lengths, tumour.eccentricity, flags, reaction].astype(float)
+
+
+LOOKERS = {ChestPhantom: see_chest, KneePhantom: see_knee}

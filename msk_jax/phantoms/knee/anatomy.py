@@ -42,7 +42,7 @@ def draw_knee(seed: int, number: int) -> Knee:
         tilt_deg=(float(tilts[0]), float(tilts[1])),
         shift_mm=tuple((float(rng.normal(0, 6)), float(rng.normal(0, 7))) for _ in range(2)),
         cortex=uniform(0.8, 1.25),
-        trabecular_mg=uniform(110, 230),
+        trabecular_mg=uniform(190, 330),
         texture=uniform(0.06, 0.18),
         soft_mm=uniform(56, 76),
         fat_mm=uniform(5, 18),
@@ -102,11 +102,11 @@ def section(knee: Knee, part: str, z) -> Section:
     s = knee.size
     if part in _STACKS:
         rows = np.array(_STACKS[part], float).T
-        x, d, a, b, wall = (np.interp(z / s, rows[0], row) for row in rows[1:])
+        x, d, a, b, wall = (np.interp(z / s, rows[0], r).astype(np.float32) for r in rows[1:])
         wall = wall * knee.cortex
         return Section(s * x, s * d, s * a, s * b, s * wall)
     (x, d, middle), (a, b, c), wall = _LUMPS[part]
-    round_ = np.sqrt(np.maximum(1 - ((z - s * middle) / (s * c)) ** 2, 0))
+    round_ = np.sqrt(np.maximum(1 - ((z - s * middle) / (s * c)) ** 2, 0)).astype(np.float32)
     one = np.ones_like(round_)
     return Section(x * s * one, d * s * one, a * s * round_, b * s * round_, wall * s * one)
 

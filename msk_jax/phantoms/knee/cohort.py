@@ -78,7 +78,7 @@ class Patient:
 
     person: Person
     knee: Knee
-    tumour: Tumour
+    tumour: Tumour | None  # None: the same leg, healthy
     detectors: dict[str, Detector]  # by view
 
 

@@ -22,7 +22,8 @@ from msk_jax.phantoms.projection import (
 from msk_jax.phantoms.soft_tissue import coarse_noise
 
 VIEWS = ("AP", "LL")
-SHOWN_MM = {TUMOUR: 2.0, PERIOSTEUM: 0.8, MASS: 4.0}  # path length from which a mask counts
+BONES_MM = 60  # no bone is further from the leg's axis
+SHOWN_MM = {TUMOUR: 1.0, PERIOSTEUM: 0.5, MASS: 1.5}  # path length from which a mask counts
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,12 @@ def render(
             across = -across
         angle = np.radians(knee.turn_deg + 90 * index)
         soft = _soft(knee, rng, across, z, pixel)
-        excess, labels = _bones(knee, physis_open, rng, across, z, angle, pixel)
+        excess, labels = np.zeros(z.shape, np.float32), np.zeros(z.shape, np.uint8)
+        near = np.flatnonzero((np.abs(across) < BONES_MM * knee.size).any(0))
+        window = np.s_[:, near[0] : near[-1] + 1]
+        excess[window], labels[window] = _bones(
+            knee, physis_open, rng, across[window], z[window], angle, pixel
+        )
         excess *= np.float32(knee.bone_factor)
         added = np.float32(0)
         if box is not None:
@@ -135,7 +141,7 @@ def _plate(away, physis_open: bool, scar: float):
 
 def _chords(cut, across, angle: float, pixel: float):
     """Path lengths through wall and inside of turned ellipses, exact at any angle."""
-    c, s = np.cos(angle), np.sin(angle)
+    c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     middle = cut.x * c + cut.d * s
     offset = across - middle
 

@@ -66,7 +66,7 @@ def draw_tumour(seed: int, severity: float, person: Person) -> Tumour:
     }
     size, edge = LIMITS[person.bone]
     values["size_mm"] = float(np.clip(values["size_mm"], 25, size))
-    values["edge_mm"] = float(min(values["edge_mm"], edge, 118 - values["size_mm"]))
+    values["edge_mm"] = max(min(values["edge_mm"], edge, 118 - values["size_mm"]), 0.0)
     values["transition_mm"] = max(values["transition_mm"], 0.8)
     if not flags["mass"]:
         values["mass_mm"] = 0.0
@@ -80,7 +80,7 @@ def draw_tumour(seed: int, severity: float, person: Person) -> Tumour:
         septa=flags["septa"],
         rim=flags["rim"],
         azimuth=float(rng.uniform(0, 2 * np.pi)),
-        slim=float(rng.uniform(0.6, 0.85)),
+        slim=float(rng.uniform(0.75, 1.0)),
     )
 
 

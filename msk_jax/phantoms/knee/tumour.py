@@ -97,14 +97,16 @@ def _project(space: _Space, bone_factor: float) -> Box:
     tumour = space.tumour
     away = (space.radius - 1) * np.float32(space.scale)
     away += np.float32(0.10 * space.scale) * space.noise(max(0.55 * space.scale, 6))
-    lysis = _lysis(space, away)
+    bulge = _bulge(space)
+    lysis = _lysis(space, away, bulge)
     inside = space.edge(space.surface)
     cortex = inside * space.edge(-space.surface - space.wall)
     bone = np.float32(CORTEX_EXCESS) * cortex + space.trabecular * (inside - cortex)
     # without a breach a thinned cortex is left
     left = 0.0 if tumour.breach else 0.45
-    change = -bone * lysis * (1 - left * cortex)
-    shell, blown = _expansion(space, away, inside)
+    left = left * cortex * (bulge < 1)
+    change = -bone * lysis * (1 - left)
+    shell, blown = _expansion(space, bulge, inside)
     change += np.float32(CORTEX_EXCESS) * shell
     if tumour.septa:
         ridge = np.exp(-((space.noise(11.0) / 0.10) ** 2)) * lysis * np.maximum(inside, blown)
@@ -134,25 +136,30 @@ def _project(space: _Space, bone_factor: float) -> Box:
     )  # fmt: skip
 
 
-def _lysis(space: _Space, away):
+def _bulge(space: _Space):
+    """How far in mm the surface is blown out."""
+    height = np.clip(1 - (space.along / 1.05) ** 2 + 0.12 * space.noise(16.0), 0, 1)
+    return np.float32(space.tumour.expansion_mm) * height * space.facing
+
+
+def _lysis(space: _Space, away, bulge):
     """Share of bone that is gone: all within, none without, moth-eaten in the zone between."""
     width = np.float32(space.tumour.transition_mm)
     share = np.clip(0.5 - away / width, 0, 1)
     holes = space.noise(2.6) * np.sqrt(share * (1 - share)) * np.float32(2.4)
-    return np.clip(0.5 + 3 * (share - 0.5 + 0.35 * holes), 0, 1)
+    gone = np.clip(0.5 + 3 * (share - 0.5 + 0.35 * holes), 0, 1)
+    # a cortex that has been blown out is no longer where it was
+    return np.maximum(gone, np.clip(bulge - 1, 0, 1) * (space.surface > -space.wall - 2))
 
 
-def _expansion(space: _Space, away, inside):
+def _expansion(space: _Space, bulge, inside):
     """The shell of a bone that is blown up, and the room between it and the old surface."""
-    bulge = (
-        np.float32(space.tumour.expansion_mm) * np.clip(1.25 - space.radius, 0, 1) * space.facing
-    )
     outer = space.surface - bulge
-    blown = space.edge(outer) * (1 - inside) * (bulge > 0.6)
-    shell = np.exp(-(((outer + 0.5) / 0.6) ** 2)) * (1 - inside) * (bulge > 0.6)
+    out = (1 - inside) * np.clip(bulge - 0.5, 0, 1)
+    shell = np.exp(-(((outer + 0.5) / 0.6) ** 2)) * out
     if space.tumour.breach:
         shell = shell * np.clip(space.noise(9.0) * 2 + 0.2, 0, 1)
-    return 0.8 * shell, blown
+    return 0.8 * shell, space.edge(outer) * out
 
 
 def _mass(space: _Space):
