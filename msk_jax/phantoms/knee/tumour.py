@@ -193,4 +193,4 @@ def _reaction(space: _Space):
     around = ((space.azimuth + np.pi) * np.float32(119 / (2 * np.pi))).astype(int)
     spicules = np.clip((field[place[:, None, None], around] - 0.35) * 2.5, 0, 1)
     length = 3 + 12 * np.clip(1 - along**2, 0, 1)
-    return gate * spicules * np.clip((length - out) / 2, 0, 1)
+    return gate * spicules * np.clip((length - out) / 2, 0, 1) * (along < 1.15)
