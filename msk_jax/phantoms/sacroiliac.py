@@ -5,8 +5,14 @@
 writes DICOM series, `manifest.csv`, truth masks and true parameters; see `write_cohort`.
 """
 
+import csv
+import hashlib
+import json
+import multiprocessing
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +23,21 @@ from msk_jax.phantoms.anatomy import SIDES, stream
 from msk_jax.phantoms.ct import DENSE, JOINT_SPACE, NOTCH, Rendering, lesion_areas, render
 from msk_jax.phantoms.dicom_writer import Study, write_series
 from msk_jax.phantoms.findings import BRIDGE, EROSION, FAT, MIMIC, SCLEROSIS
-from msk_jax.phantoms.folder import Rows, write_folder
 from msk_jax.phantoms.lesions import is_positive
 from msk_jax.phantoms.patients import Patient, draw_patient, read_out
 
+MANIFEST_COLUMNS = (
+    "patient_id",
+    "series_uid",
+    "side",
+    "label",
+    "patient_label",
+    "grade",
+    "lesion_z_mm",
+    "site",
+    "age",
+    "sex",
+)
 VISIBLE_MM2 = 5.0  # a slice shows a lesion from this area on
 READABLE = 0.5  # the contrast of a notch, of its full one, from which its length can be measured
 
@@ -101,7 +118,85 @@ def write_cohort(
     Raises UserError if a field of `config` is out of range, if `out` is not an empty or new
     folder, or if it cannot be written.
     """
-    return write_folder(out, config, "sacroiliitis", write_patient, progress)
+    config.check()
+    out = Path(out)
+    _refuse_used(out)
+    try:
+        return _write(out, config, progress)
+    except OSError as error:
+        raise UserError(
+            f"The phantom cohort could not be written to {out}: "
+            f"{error.strerror or error}. Free some space or give another --out; what "
+            "was written so far has no manifest.csv and can be deleted."
+        ) from error
+
+
+def _refuse_used(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file, not a folder. Give another --out.")
+    try:
+        used = out.exists() and any(out.iterdir())
+    except OSError as error:
+        raise UserError(
+            f"The folder {out} cannot be read: {error.strerror}. Give another --out."
+        ) from error
+    if used:
+        half = (
+            ""
+            if (out / "manifest.csv").exists()
+            else (" It has no manifest.csv, so it may be what is left of an interrupted run.")
+        )
+        raise UserError(
+            f"The folder {out} is not empty, and nothing is written over.{half} "
+            "Give another --out, or empty this folder first."
+        )
+
+
+def _write(out: Path, config: SacroiliacPhantom, progress) -> Path:
+    for folder in (out, out / "dicom", out / "masks"):
+        folder.mkdir(parents=True, exist_ok=True)
+    # Phantoms are nobody: a fixed key makes pseudonyms, and so whole runs, reproducible.
+    key = hashlib.sha256(f"msk_jax phantom {config.seed}".encode()).hexdigest()
+    (out / "pseudonym.key").write_text(key + "\n")
+    (out / "phantom.json").write_text(
+        json.dumps({"phantom": "sacroiliitis", **asdict(replace(config, workers=0))}, indent=2)
+        + "\n"
+    )
+    rows: dict[int, tuple[list[dict], list[dict]]] = {}
+    workers = min(config.workers or os.cpu_count() or 1, config.patients)
+    if workers == 1:
+        for number in range(config.patients):
+            rows[number] = write_patient(out, config, number)
+            if progress:
+                progress(len(rows), config.patients)
+    else:
+        # spawn: forking a process that has started JAX's threads can hang
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            try:
+                tasks = {
+                    pool.submit(write_patient, out, config, n): n for n in range(config.patients)
+                }
+                for task in as_completed(tasks):
+                    rows[tasks[task]] = task.result()
+                    if progress:
+                        progress(len(rows), config.patients)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    joints = [row for number in sorted(rows) for row in rows[number][0]]
+    truths = [row for number in sorted(rows) for row in rows[number][1]]
+    _write_csv(out / "parameters.csv", tuple(truths[0]), truths)
+    return _write_csv(out / "manifest.csv", MANIFEST_COLUMNS, joints)
+
+
+def _write_csv(path: Path, columns, rows) -> Path:
+    part = path.with_suffix(".part")
+    with part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return part.replace(path)
 
 
 def render_patient(patient: Patient, config: SacroiliacPhantom) -> Rendering:
@@ -116,7 +211,7 @@ def render_patient(patient: Patient, config: SacroiliacPhantom) -> Rendering:
     )
 
 
-def write_patient(out: Path, config: SacroiliacPhantom, number: int) -> Rows:
+def write_patient(out: Path, config: SacroiliacPhantom, number: int):
     """Render and write one patient; returns its manifest rows and its rows of true parameters."""
     patient = draw_patient(config, number)
     grid, an = patient.grid, patient.anatomy

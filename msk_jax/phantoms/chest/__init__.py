@@ -1,5 +1,5 @@
 """Chest radiographs of three centres with and without osteoporosis (phantom P3)."""
 
-from msk_jax.phantoms.chest.cohort import ChestPhantom, write_cohort
+from msk_jax.phantoms.chest.cohort import ChestPhantom
 
-__all__ = ["ChestPhantom", "write_cohort"]
+__all__ = ["ChestPhantom"]

@@ -1,29 +1,28 @@
 """The chest radiograph cohort: configuration, and writing it to a folder.
 
-    write_cohort(Path("cohort"), ChestPhantom(patients=200, seed=0))
+    writing.write_cohort(Path("cohort"), ChestPhantom(patients=200, seed=0))
 
 The published cohort has 4,542 patients. A picture is 384 x 384 pixels of 1 mm, as a detector's
 export binned by seven: a cortex of half a millimetre is then less than a pixel and shows as
 contrast, which is how it is seen; and the whole cohort takes 1.4 GB.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import SimpleITK as sitk
 
-from msk_jax.config import check_limits
 from msk_jax.errors import UserError
 from msk_jax.phantoms.anatomy import stream
 from msk_jax.phantoms.chest.anatomy import Chest, draw_chest
 from msk_jax.phantoms.chest.bones import SIGNS, Bones, draw_bones
 from msk_jax.phantoms.chest.render import CODES, Rendering, frame_of, render
 from msk_jax.phantoms.chest.table import PREVALENCE, Person, draw_person
-from msk_jax.phantoms.folder import Rows, write_folder
 from msk_jax.phantoms.projection import COARSE, Detector
 from msk_jax.phantoms.radiograph_writer import Exposure, write_radiograph
+from msk_jax.phantoms.writing import check_fields
 
 # Of the centres: photons in thousands (range), PSF in mm, latitude, and the detector's name.
 LOOKS = (
@@ -35,7 +34,15 @@ LOOKS = (
 
 @dataclass(frozen=True)
 class ChestPhantom:
-    """Synthetic chest radiographs of three centres with and without osteoporosis."""
+    """Synthetic chest radiographs of three centres with and without osteoporosis.
+
+    Masks, of all bone: 1 ribs, 2 clavicles, 3 vertebrae, 4 shoulders.
+    """
+
+    name: ClassVar[str] = "osteoporosis"
+    manifest_columns: ClassVar[tuple[str, ...]] = (
+        "patient_id", "path", "label", "site", "split", "age", "sex", "height", "weight", "bmi",
+    )  # fmt: skip
 
     patients: int = 200
     """Number of patients, one frontal radiograph each; 4542 is the published number."""
@@ -55,8 +62,8 @@ class ChestPhantom:
     """Processes that render at the same time; 0 = one per CPU core. The result is the same."""
 
     def check(self) -> None:
-        """Raises UserError naming the fields that cannot be used."""
-        check_limits(
+        """Raise UserError naming the first field that cannot be used."""
+        check_fields(
             self, patients=(1, 100_000), seed=(0, 2**31 - 1), severity=(0, 2),
             label_noise=(0, 0.5), positive_fraction=(0, 1), matrix=(64, 2048),
             pixel_mm=(0.15, 6), workers=(0, 256),
@@ -69,6 +76,10 @@ class ChestPhantom:
                 f"{self.matrix} times {self.pixel_mm} mm); it must be 350 to 430 mm. Change "
                 "--matrix or --pixel-mm."
             )
+
+    def write_patient(self, out: Path, number: int) -> tuple[list[dict], list[dict]]:
+        """Render and write one patient; its manifest rows and its row of true parameters."""
+        return write_patient(out, self, number)
 
 
 @dataclass(frozen=True)
@@ -109,21 +120,7 @@ def render_patient(patient: Patient, config: ChestPhantom) -> Rendering:
     )
 
 
-def write_cohort(
-    out: Path, config: ChestPhantom, progress: Callable[[int, int], None] | None = None
-) -> Path:
-    """Render the cohort into the folder `out` and return the path of its manifest.
-
-    Writes what `folder.write_folder` says, with `masks/<patient_id>.nii.gz` (bone: 1 ribs,
-    2 clavicles, 3 vertebrae, 4 shoulders; on the picture's pixels).
-
-    Raises:
-      UserError: see `folder.write_folder`.
-    """
-    return write_folder(out, config, "osteoporosis", write_patient, progress)
-
-
-def write_patient(out: Path, config: ChestPhantom, number: int) -> Rows:
+def write_patient(out: Path, config: ChestPhantom, number: int) -> tuple[list[dict], list[dict]]:
     """Render and write one patient; its row of the manifest and of true parameters."""
     patient = draw_patient(config, number)
     person, centre = patient.person, patient.person.centre

@@ -1,22 +1,20 @@
 """The knee tumour cohort: configuration, and writing it to a folder.
 
-    write_cohort(Path("cohort"), KneePhantom(patients=333, seed=0))
+    writing.write_cohort(Path("cohort"), KneePhantom(patients=333, seed=0))
 
 The published cohort has 333 patients in four hospitals. Each has a frontal and a lateral
 radiograph of 384 x 384 pixels of 0.7 mm, rendered from one three-dimensional description.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import SimpleITK as sitk
 
-from msk_jax.config import check_limits
 from msk_jax.errors import UserError
 from msk_jax.phantoms.anatomy import stream
-from msk_jax.phantoms.folder import Rows, write_folder
 from msk_jax.phantoms.knee.anatomy import Knee, draw_knee
 from msk_jax.phantoms.knee.render import VIEWS, Rendering, render
 from msk_jax.phantoms.knee.signs import Tumour, draw_tumour, parameters
@@ -24,6 +22,7 @@ from msk_jax.phantoms.knee.table import PREVALENCE, Person, draw_person
 from msk_jax.phantoms.knee.tumour import CODES
 from msk_jax.phantoms.projection import COARSE, Detector
 from msk_jax.phantoms.radiograph_writer import Exposure, write_radiograph
+from msk_jax.phantoms.writing import check_fields
 
 # Of the hospitals: photons in thousands (range), PSF in mm, latitude, and the detector's name.
 LOOKS = (
@@ -35,7 +34,16 @@ LOOKS = (
 
 @dataclass(frozen=True)
 class KneePhantom:
-    """Synthetic knee radiographs of four hospitals: lytic osteosarcoma or giant cell tumour."""
+    """Synthetic knee radiographs of four hospitals: lytic osteosarcoma or giant cell tumour.
+
+    Masks, `<patient_id>_<view>.nii.gz`: 1 tumour, 2 periosteal reaction, 3 soft-tissue mass, 4
+    growth plates.
+    """
+
+    name: ClassVar[str] = "knee-tumour"
+    manifest_columns: ClassVar[tuple[str, ...]] = (
+        "patient_id", "path", "view", "label", "site", "split", "age", "sex", "bone",
+    )  # fmt: skip
 
     patients: int = 60
     """Number of patients, two views each; 333 is the published number."""
@@ -56,8 +64,8 @@ class KneePhantom:
     """Processes that render at the same time; 0 = one per CPU core. The result is the same."""
 
     def check(self) -> None:
-        """Raises UserError naming the fields that cannot be used."""
-        check_limits(
+        """Raise UserError naming the first field that cannot be used."""
+        check_fields(
             self, patients=(1, 100_000), seed=(0, 2**31 - 1), severity=(0, 2),
             label_noise=(0, 0.5), positive_fraction=(0, 1), matrix=(64, 2048),
             pixel_mm=(0.1, 4.5), workers=(0, 256),
@@ -70,6 +78,10 @@ class KneePhantom:
                 f"{self.matrix} times {self.pixel_mm} mm); it must be 240 to 330 mm. Change "
                 "--matrix or --pixel-mm."
             )
+
+    def write_patient(self, out: Path, number: int) -> tuple[list[dict], list[dict]]:
+        """Render and write one patient; its manifest rows and its row of true parameters."""
+        return write_patient(out, self, number)
 
 
 @dataclass(frozen=True)
@@ -118,21 +130,7 @@ def render_patient(patient: Patient, config: KneePhantom) -> dict[str, Rendering
     )  # fmt: skip
 
 
-def write_cohort(
-    out: Path, config: KneePhantom, progress: Callable[[int, int], None] | None = None
-) -> Path:
-    """Render the cohort into the folder `out` and return the path of its manifest.
-
-    Writes what `folder.write_folder` says, with `masks/<patient_id>_<view>.nii.gz` (1 tumour, 2
-    periosteal reaction, 3 soft-tissue mass, 4 growth plates; on the picture's pixels).
-
-    Raises:
-      UserError: see `folder.write_folder`.
-    """
-    return write_folder(out, config, "knee tumour", write_patient, progress)
-
-
-def write_patient(out: Path, config: KneePhantom, number: int) -> Rows:
+def write_patient(out: Path, config: KneePhantom, number: int) -> tuple[list[dict], list[dict]]:
     """Render and write one patient; its rows of the manifest and its row of true parameters."""
     patient = draw_patient(config, number)
     person, hospital = patient.person, patient.person.hospital
