@@ -5,7 +5,6 @@ weak baseline sees how bright, how spread and how noisy a picture is; the blind 
 of what is left when the places that carry the signs are hidden.
 """
 
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -56,17 +55,10 @@ def picture_features(stored: np.ndarray, seen: np.ndarray | None = None) -> np.n
     return np.r_[values.mean(), values.std(), power, np.log(histogram + 1e-4)]
 
 
-def measure(
-    config, see: Callable[[object, int], Seen] | None = None, workers: int = 1
-) -> dict[str, float]:
-    """Render the cohort in memory; its oracle, weak-baseline and blind AUC by patient.
-
-    Args:
-      config: a phantom's configuration.
-      see: what to look at; by default that of the configuration's phantom.
-      workers: processes.
-    """
-    work = partial(see or LOOKERS[type(config)], replace(config, workers=1))
+def measure(config: ChestPhantom | KneePhantom, workers: int = 1) -> dict[str, float]:
+    """Render the cohort in memory; its oracle, weak-baseline and blind AUC by patient."""
+    see = see_chest if isinstance(config, ChestPhantom) else see_knee
+    work = partial(see, replace(config, workers=1))
     numbers = range(config.patients)
     if workers > 1:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
@@ -124,6 +116,3 @@ def tumour_signs(tumour: Tumour, physis_open: bool, rng: np.random.Generator) ->
              tumour.bone == "tibia", physis_open]  # fmt: skip
     reaction = [tumour.reaction == name for name in REACTIONS]
     return np.r_[lengths, tumour.eccentricity, flags, reaction].astype(float)
-
-
-LOOKERS = {ChestPhantom: see_chest, KneePhantom: see_knee}

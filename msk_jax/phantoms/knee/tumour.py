@@ -7,6 +7,7 @@ so that each view is a sum along one axis.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtri
 
 from msk_jax.phantoms.knee.anatomy import Knee, distance, section
 from msk_jax.phantoms.knee.signs import Tumour
@@ -37,46 +38,59 @@ class Box:
 
 def render_tumour(knee: Knee, tumour: Tumour, rng, pixel: float) -> Box:
     """Build the box of a tumour and project it."""
-    sign = -1 if tumour.bone == "femur" else 1
-    start = 12.0 if tumour.bone == "fibula" else JOINT_MM
-    semi = tumour.size_mm / 2
-    middle = sign * (start + tumour.edge_mm + semi)
+    place = _place(knee, tumour)
+    step = max(pixel, 2 * max(place.reach) / MAX_VOXELS)
+    return _project(_Space(knee, tumour, place, rng, step), knee.bone_factor)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a tumour lies in the leg's frame, and how far its box reaches; in mm."""
+
+    middle: float  # z
+    centre: np.ndarray  # x, d
+    wide: np.ndarray  # half axes along x, d
+    semi: float  # half axis along z
+    reach: tuple[float, float]  # along z, and across
+
+
+def _place(knee: Knee, tumour: Tumour) -> _Place:
+    away = (12.0 if tumour.bone == "fibula" else JOINT_MM) + tumour.edge_mm + tumour.size_mm / 2
+    middle = -away if tumour.bone == "femur" else away
     host = section(knee, tumour.bone, np.array(middle))
-    # where the stack has ended, in the condyles, the epiphysis is as wide as its widest part
+    # within the condyles, where the shaft's stack has ended, the bone is no narrower than 5 mm
     half = np.array([max(float(host.a), 5.0), max(float(host.b), 5.0)])
-    c, s = np.cos(tumour.azimuth), np.sin(tumour.azimuth)
-    centre = np.array([host.x + tumour.eccentricity * 0.8 * half[0] * c,
-                       host.d + tumour.eccentricity * 0.8 * half[1] * s])  # fmt: skip
+    turned = np.array([np.cos(tumour.azimuth), np.sin(tumour.azimuth)])
+    centre = np.array([host.x, host.d]) + 0.8 * tumour.eccentricity * half * turned
+    semi = tumour.size_mm / 2
     wide = np.minimum(tumour.slim * semi, 1.05 * half + 3)
-    reach = np.array([semi * 1.35 + 8, *(wide + tumour.expansion_mm + tumour.mass_mm * 0.6 + 17)])
-    step = max(pixel, 2 * reach.max() / MAX_VOXELS)
-    return _project(
-        _Space(knee, tumour, rng, step, reach, middle, centre, wide, semi, sign), knee.bone_factor
-    )
+    across = float(wide.max()) + tumour.expansion_mm + 0.6 * tumour.mass_mm + 17
+    return _Place(middle, centre, wide, semi, (1.35 * semi + 8, across))
 
 
 class _Space:
     """Coordinates and fields in the box, [z, p, q] float32: p across the frontal picture, q across
     the lateral one."""
 
-    def __init__(self, knee, tumour, rng, step, reach, middle, centre, wide, semi, sign):
+    def __init__(self, knee: Knee, tumour: Tumour, place: _Place, rng, step: float):
         self.tumour, self.step, self.rng = tumour, step, rng
+        centre, wide = place.centre, place.wide
         turn = np.radians(knee.turn_deg)
         c, s = np.float32(np.cos(turn)), np.float32(np.sin(turn))
         p0, q0 = centre[0] * c + centre[1] * s, centre[1] * c - centre[0] * s
-        across = max(reach[1], reach[2])
 
         def axis(at, far):
             return (at + np.arange(-far, far + step, step)).astype(np.float32)
 
-        self.z, self.p, self.q = axis(middle, reach[0]), axis(p0, across), axis(q0, across)
+        along, across = place.reach
+        self.z, self.p, self.q = axis(place.middle, along), axis(p0, across), axis(q0, across)
         z, p, q = np.ix_(self.z, self.p, self.q)
         x, d = p * c - q * s, p * s + q * c
         self.shape = (len(self.z), len(self.p), len(self.q))
-        self.along = (z - np.float32(middle)) / np.float32(semi)
+        self.along = (z - np.float32(place.middle)) / np.float32(place.semi)
         rx, rd = (x - centre[0]) / np.float32(wide[0]), (d - centre[1]) / np.float32(wide[1])
         self.radius = np.sqrt(self.along**2 + rx * rx + rd * rd).astype(np.float32)
-        self.scale = float(min(wide.min(), semi))
+        self.scale = float(min(wide.min(), place.semi))
         self.surface, self.wall = distance(knee, tumour.bone, x, d, z)
         host = section(knee, tumour.bone, z)
         self.azimuth = np.arctan2(d - host.d, x - host.x).astype(np.float32)
@@ -113,15 +127,19 @@ def _project(space: _Space, bone_factor: float) -> Box:
         change += np.float32(0.30 * CORTEX_EXCESS) * ridge
     if tumour.rim:
         change += np.float32(0.3 * CORTEX_EXCESS) * np.exp(-((away / 1.5) ** 2)) * inside
-    if tumour.matrix_share > 0.005:
-        cloud = np.clip((space.noise(5.0) - 1.1) * 2, 0, 1) * (away < 0)
-        change += np.float32(tumour.matrix_share * 0.9 * CORTEX_EXCESS) * cloud
+    if tumour.matrix_share > 1e-3:
+        start = ndtri(1 - tumour.matrix_share)  # so much of the tumour's room is above
+        cloud = np.clip((space.noise(5.0) - np.float32(start)) * 3, 0, 1) * (away < 0)
+        change += np.float32(0.3 * CORTEX_EXCESS) * cloud
     reaction = _reaction(space) * (1 - inside) * (1 - blown)
     change += np.float32(0.5 * CORTEX_EXCESS) * reaction
     mass = _mass(space) * (1 - inside)
     body = np.maximum(lysis * inside, blown)
     views = {"AP": 2, "LL": 1}
-    add = lambda field, axis: field.sum(axis, dtype=np.float32) * np.float32(space.step)  # noqa: E731
+
+    def add(field, axis):
+        return field.sum(axis, dtype=np.float32) * np.float32(space.step)
+
     return Box(
         space.z,
         {"AP": space.p, "LL": space.q},
