@@ -15,7 +15,7 @@ SIGNS = {
     "vertebra_cortex_mm": (1.00, 0.54, 0.13),
     "vertebra_mg_cm3": (140.0, 62.0, 0.15),
     "humerus_mg_cm3": (150.0, 70.0, 0.18),
-    "striation": (0.14, 0.42, 0.20),
+    "striation": (0.10, 0.65, 0.20),
 }
 WEDGED = (0.03, 0.30)  # share of patients with a wedge fracture
 
@@ -42,7 +42,7 @@ def draw_bones(seed: int, number: int, bone_loss: float) -> Bones:
         name: float(healthy * (ill / healthy) ** place * np.exp(spread * rng.standard_normal()))
         for name, (healthy, ill, spread) in SIGNS.items()
     }
-    values["striation"] = min(values["striation"], 0.8)
+    values["striation"] = min(values["striation"], 1.2)
     chance = np.clip(WEDGED[0] * (WEDGED[1] / WEDGED[0]) ** place, 0, 0.6)
     wedged = rng.random() < chance
     level, loss = int(rng.integers(4, 11)), float(rng.uniform(0.2, 0.45))

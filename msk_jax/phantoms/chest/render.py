@@ -28,7 +28,7 @@ CODES = {"rib": RIB, "clavicle": CLAVICLE, "vertebra": VERTEBRA, "shoulder": SHO
 LEVEL_MM = 24.5  # from one vertebra to the next
 RIBS = 10
 MEAN_EXCESS = 0.12  # attenuation that healthy bones add on average
-FOLLOWED = 0.6  # how much of a difference in it the choice of the beam makes up for
+FOLLOWED = 0.55  # how much of a difference in it the choice of the beam makes up for
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,11 @@ class _Layers:
         self.labels = np.zeros(shape, np.uint8)
         noise = rng.standard_normal((2, *shape), dtype=np.float32)
         mm = frame.pixel
-        upright = gaussian_filter(noise[0], (5.0 / mm, 0.55 / mm), truncate=3)
+        upright = gaussian_filter(noise[0], (7.0 / mm, 0.9 / mm), truncate=3)
         grain = gaussian_filter(noise[1], 0.8 / mm, truncate=3)
-        even = max(0.3 - 0.45 * striation, 0.05)  # fewer cross-links, fewer grains
+        even = max(0.25 - 0.35 * striation, 0.04)  # fewer cross-links, fewer grains
         grain /= grain.std()
-        self.spongy = np.clip(1 + striation * upright / upright.std() + even * grain, 0.1, 2.5)
+        self.spongy = np.clip(1 + striation * upright / upright.std() + even * grain, 0.05, 3.0)
         self.plain = 1 + np.float32(0.1) * grain
 
     def add(self, wall, inside, mg_cm3: float, code: int, window=...):
