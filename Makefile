@@ -21,16 +21,19 @@ test: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-$(VENV)/installed: setup.cfg pyproject.toml
+$(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: setup.cfg pyproject.toml | $(BIN)/python
 	$(PIP) --editable .
 	touch $@
 
-$(VENV)/installed-test: $(VENV)/installed
-	$(PIP) --editable '.[test]'
-	-$(PIP) '$(TORCH)' && $(PIP) --no-deps $(REFERENCES)
-	touch $@
+# All at once is faster; without torch where there is none for this machine.
+$(VENV)/installed-test: setup.cfg pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[test]' '$(TORCH)' || $(PIP) --editable '.[test]'
+	-$(PIP) --no-deps $(REFERENCES)
+	touch $(VENV)/installed $@
 
 clean:
 	rm -rf $(VENV) demo .cache build dist *.egg-info
