@@ -80,7 +80,7 @@ def test_a_host_is_killed_and_fewer_devices_go_on(shards, tmp_path):
     ]
     last = workdir / "fold_0" / "last"
     deadline = time.time() + 240
-    while not list(last.glob("[4-9]/_CHECKPOINT_METADATA")) and time.time() < deadline:
+    while not list(last.glob("[2-9]/_CHECKPOINT_METADATA")) and time.time() < deadline:
         assert all(process.poll() is None for process in hosts), hosts[0].communicate()[0]
         time.sleep(0.01)
     # The scheduler takes one away; a pod slice that misses a host is then taken down whole.
@@ -90,7 +90,7 @@ def test_a_host_is_killed_and_fewer_devices_go_on(shards, tmp_path):
         process.communicate()
     assert not (workdir / "fold_0" / "finished.json").exists()
     done = max(int(path.name) for path in last.iterdir() if path.name.isdigit())
-    assert done >= 4
+    assert done >= 2
     settings = workdir / "settings.json"
     shorter = json.loads(settings.read_text())
     shorter["stage"]["recipe"]["epochs"] = epochs = done // 3 + 2
