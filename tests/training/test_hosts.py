@@ -69,7 +69,7 @@ def test_a_host_is_killed_and_fewer_devices_go_on(shards, tmp_path):
     workdir, address = tmp_path / "run", _address()
     command = [
         "train", TINY, "--data-dir", str(shards), "--workdir", str(workdir), "--fold", "0",
-        "--checkpoint-every", "2", "--epochs", "40", "--patience", "40",
+        "--checkpoint-every", "2", "--epochs", "40", "--patience", "40", "--no-aspp", "--no-rfpn",
     ]  # fmt: skip
     hosts = [
         _start(

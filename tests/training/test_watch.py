@@ -12,7 +12,7 @@ from tests.verbs.conftest import verb
 FLAGS = [
     "--fold", "0", "--epochs", "4", "--optimiser", "sgd", "--learning-rate", "1e-3",
     "--rates", "encoder/.*", "0.5", ".*", "1", "--schedule", "poly", "--sampling", "balanced",
-    "--mixup", "0.3", "--accumulate", "2", "--remat",
+    "--mixup", "0.3", "--accumulate", "2", "--remat", "--no-aspp", "--no-rfpn",
 ]  # fmt: skip
 
 
