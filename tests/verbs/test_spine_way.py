@@ -1,13 +1,16 @@
 """The whole way of a system with three classes, staged training and a held-out test set."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from msk_jax.data.deidentify import load_key, pseudonym
 from msk_jax.data.folds import load_folds, load_test_sets
-from msk_jax.verbs import predict
+from msk_jax.experiment import Ablation, load, load_ablation
+from msk_jax.verbs import ablate, predict
 from tests.conftest import TINY_SPINE
 from tests.verbs.conftest import verb
 
@@ -101,6 +104,25 @@ def _check_heat_maps_say_what_they_show(written, new):
     images = images.assign(sure=images[PROBS].max(axis=1) + (images["called"] != CLASSES[0]))
     for series, rows in images.groupby(images["unit_id"].str.split("/").str[0]):
         assert written.shown[series] == rows.loc[rows["sure"].idxmax(), "called"]
+
+
+def test_ablation_gives_the_macro_auc(spine_run, spine_shards, tmp_path):
+    """Of the run that is there; and every variant of the paper's is a stage that can be trained."""
+    shutil.copytree(spine_run, tmp_path / "whole" / "seed_0")
+    spine = load(TINY_SPINE)
+    ablation = Ablation(spine.phantom, spine.stage, spine.num_folds, {"whole": {}})
+    areas = ablate.run(spine, ablation, tmp_path, spine_shards, seeds=1).iloc[0]
+    levels = json.loads((spine_run / "metrics.json").read_text())["levels"]
+    for level, figures in levels.items():
+        # Half a digit of float32 probabilities may change the order of two cases.
+        assert areas[level] == pytest.approx(figures["macro_auc"]["value"], abs=1e-3)
+    paper = load_ablation("thoracolumbar")
+    stages = {name: ablate.variant(paper.stage, c, 3) for name, c in paper.variants.items()}
+    assert len({repr(stage) for stage in stages.values()}) == len(paper.variants)
+    assert stages["without the frozen phase"].before == ()
+    for stage in stages.values():
+        stage.check()
+        assert stage.recipe.seed == 3
 
 
 def test_letters_are_refused_with_the_reason(spine_cohort, tmp_path, capsys):
