@@ -131,7 +131,9 @@ def spine_run(made_once, spine_shards, tmp_path_factory) -> Path:
 
     def make(workdir: Path) -> None:
         verb("train", TINY_SPINE, "--data-dir", spine_shards, "--workdir", workdir)
-        verb("evaluate", TINY_SPINE, "--data-dir", spine_shards, "--workdir", workdir)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("msk_jax.verbs.heatmaps._PER_KIND", 1)
+            verb("evaluate", TINY_SPINE, "--data-dir", spine_shards, "--workdir", workdir)
 
     made = made_once("spine_run", make)
     return shutil.copytree(made, tmp_path_factory.mktemp("spine_run") / "run")
