@@ -104,7 +104,7 @@ class Ablation:
     num_folds: int
     """Folds of its cross-validation, by patient."""
     variants: Mapping[str, Mapping[str, object]]
-    """Name -> fields of the model that differ."""
+    """Name -> fields of the model that differ, or `before`, the phases of the stage."""
 
 
 def names() -> list[str]:

@@ -5,6 +5,7 @@ import gc
 import importlib.util
 import mmap
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,6 +122,21 @@ def spine_shards(made_once, spine_cohort) -> Path:
             tiny.cohort, dicom, manifest, folder, num_folds=tiny.num_folds, held_out=tiny.held_out
         ),
     )
+
+
+@pytest.fixture(scope="session")
+def spine_run(made_once, spine_shards, tmp_path_factory) -> Path:
+    """A trained and evaluated workdir of theirs; each worker has its own copy."""
+    from tests.verbs.conftest import verb
+
+    def make(workdir: Path) -> None:
+        verb("train", TINY_SPINE, "--data-dir", spine_shards, "--workdir", workdir)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("msk_jax.verbs.heatmaps._PER_KIND", 1)
+            verb("evaluate", TINY_SPINE, "--data-dir", spine_shards, "--workdir", workdir)
+
+    made = made_once("spine_run", make)
+    return shutil.copytree(made, tmp_path_factory.mktemp("spine_run") / "run")
 
 
 @pytest.fixture(scope="session")

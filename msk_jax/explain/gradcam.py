@@ -11,7 +11,7 @@ from msk_jax.errors import UserError
 
 
 def gradcam(
-    model: Any, variables: Any, images: jax.Array, endpoints: Sequence[str], target: int
+    model: Any, variables: Any, images: jax.Array, endpoints: Sequence[str], target: int | jax.Array
 ) -> jax.Array:
     """Where the evidence for class `target` lies.
 
@@ -24,7 +24,7 @@ def gradcam(
         variables: trained `params` and `batch_stats`.
         images: `[batch, height, width, channels]`, as the network takes them.
         endpoints: names of maps `[batch, h, w, k]`, as `("pyramid0", "pyramid1")`.
-        target: index of the class.
+        target: index of the class; it may be traced, so that one program explains every class.
 
     Returns:
         `[batch, height, width]` in 0..1; all 0 where nothing speaks for the class.
@@ -49,7 +49,8 @@ def gradcam(
             {**variables, "perturbations": unflatten_dict(perturbations)}, images
         )
         logits = logits.astype(jnp.float32)
-        others = jax.nn.logsumexp(jnp.delete(logits, target, axis=1), axis=1)
+        is_other = jnp.arange(logits.shape[1]) != target
+        others = jax.nn.logsumexp(jnp.where(is_other, logits, -jnp.inf), axis=1)
         return jnp.sum(logits[:, target] - others), {name: found[name] for name in endpoints}
 
     grads, maps = jax.grad(log_odds, has_aux=True)(zeros)

@@ -1,7 +1,7 @@
 """Who has which fracture, and how far it goes: findings of a vertebra from a seed and a number.
 
 Ranges are those of the definitions (Genant's height loss, AO Spine's A1 and A3 or A4), our choice
-within them.
+within them, where severity times expression is 1; a fainter fracture falls short of them.
 """
 
 from dataclasses import replace

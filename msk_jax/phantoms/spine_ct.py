@@ -82,7 +82,7 @@ def render(
     rows, columns = np.meshgrid(grid.origin_mm[1] + axis, grid.origin_mm[0] + axis, indexing="ij")
     for k, z_mm in enumerate(grid.z_mm):
         place = to_spine(spine, columns, rows, np.float32(z_mm))
-        soft = _soft_tissue(spine, *place, streak[k])
+        soft = _soft_tissue(spine, *place[:2], streak[k])
         near = _near(spine, findings, *(p.ravel() for p in place))
         hu, bone, spongy, truth = _bone(
             spine, findings, columns.ravel()[near], rows.ravel()[near], z_mm, grid
@@ -105,9 +105,10 @@ def _near(spine: Spine, findings: dict[int, Findings], x, y, z) -> np.ndarray:
     for level in NEIGHBOURS:
         local = z - np.float32(level * spine.pitch_mm)
         there = np.flatnonzero(np.abs(local) < 30)
-        found[there] |= near_bone(
-            spine.vertebra, findings[level], x[there], y[there], local[there], MARGIN_MM
-        )
+        if len(there):
+            found[there] |= near_bone(
+                spine.vertebra, findings[level], x[there], y[there], local[there], MARGIN_MM
+            )
     return box[found]
 
 
@@ -151,7 +152,7 @@ def _bone(spine: Spine, findings: dict[int, Findings], x, y, z_mm: float, grid: 
     )
 
 
-def _soft_tissue(spine: Spine, x, y, z, streak) -> np.ndarray:
+def _soft_tissue(spine: Spine, x, y, streak) -> np.ndarray:
     """HU [rows, columns] of everything but bone in one slice."""
     v = spine.vertebra
 
@@ -167,9 +168,8 @@ def _soft_tissue(spine: Spine, x, y, z, streak) -> np.ndarray:
         tissue += (35 + 5 * streak - tissue) * ellipse(side * 68, -14, 22, 28)  # kidney
     tissue += (spine.vessel_hu - tissue) * ellipse(-9, -v.half_depth_mm - 12, 11, 10)
     tissue += (spine.vessel_hu * 0.8 - tissue) * ellipse(13, -v.half_depth_mm - 11, 11, 8)
-    pitch = (z / spine.pitch_mm + 0.5) % 1 - 0.5
-    in_disc = ellipse(0, 0, v.half_width_mm, v.half_depth_mm) * (np.abs(pitch) > 0.3)
-    tissue += (spine.disc_hu - tissue) * in_disc
+    # Bodies lie over it, so that a collapsed one leaves disc and blood above it, and no fat.
+    tissue += (spine.disc_hu - tissue) * ellipse(0, 0, v.half_width_mm, v.half_depth_mm)
     canal = ellipse(0, v.wall_mm + v.canal_mm / 2, v.canal_half_mm, v.canal_mm / 2)
     tissue += (30 + 3 * streak - tissue) * canal
     back = np.clip((y - (spine.skin_mm - spine.fat_mm)) / 2, 0, 1)

@@ -40,7 +40,8 @@ class ThoracolumbarPhantom:
     seed: int = 0
     """Everything random follows from it; patient k is the same in a cohort of any size."""
     severity: float = 1.0
-    """How far fractures go, from 0 (labels mean nothing) over 1 (as defined, some subtle) to 2."""
+    """How far fractures go, from 0 (labels mean nothing) over 1 to 2. At 1 one compressed body in
+    seven keeps more than 85 % of its front, and half of the burst ones more than 80 %."""
     label_noise: float = 0.0
     """Probability that the manifest gives a patient another class than what is drawn (0 to 0.5)."""
     shares: tuple[float, float, float] = (0.18, 0.40, 0.42)

@@ -9,15 +9,18 @@ from msk_jax.phantoms.checks import cross_validated_auc, global_features
 from msk_jax.phantoms.fractures import CLASSES
 from msk_jax.phantoms.spine_ct import to_spine
 from msk_jax.phantoms.thoracolumbar import (
+    SpinePatient,
     ThoracolumbarPhantom,
     draw_patient,
     render_patient,
     true_parameters,
 )
 
-BLIND_MM = (30.0, 32.0, 22.0)
-"""Half sides of the box about the level's body, with its canal, that the blind check does not see,
-along x, y and z of the spine; the box's middle lies 8 mm behind that of the body."""
+BLIND_MM = (58.0, 47.0, 28.0)
+"""Half sides of the box about the level's vertebra, with all its processes, that the blind check
+does not see, along x, y and z of the spine."""
+BEHIND_MM = 23.0
+"""How far the box's middle lies behind that of the body."""
 
 READING = {"height_mm": 0.8, "canal_mm": 0.8, "pedicles_mm": 0.8, "crack_mm": 0.6, "band": 0.15}
 """Standard deviations of what a reader measures on voxels of 0.7 mm with noise."""
@@ -60,7 +63,7 @@ def measure(config: ThoracolumbarPhantom) -> dict[str, float]:
         hu = render_patient(patient, config.seed).hu
         rows.append(true_parameters(patient))
         whole.append(global_features(hu))
-        blind.append(global_features(hu, _outside(patient)))
+        blind.append(global_features(hu, outside(patient)))
     table = pd.DataFrame(rows)
     labels = class_numbers(table)
     return {
@@ -70,7 +73,7 @@ def measure(config: ThoracolumbarPhantom) -> dict[str, float]:
     }
 
 
-def _outside(patient) -> np.ndarray:
+def outside(patient: SpinePatient) -> np.ndarray:
     """bool [slices, rows, columns]: what does not belong to the level."""
     grid = patient.grid
     axis = np.arange(grid.matrix) * grid.pixel_mm
@@ -80,4 +83,4 @@ def _outside(patient) -> np.ndarray:
     shape = np.broadcast_shapes(x.shape, y.shape, z.shape)
     u, v, w = to_spine(patient.spine, *(np.broadcast_to(a, shape) for a in (x, y, z)))
     a, b, c = BLIND_MM
-    return (np.abs(u) > a) | (np.abs(v - 8) > b) | (np.abs(w) > c)
+    return (np.abs(u) > a) | (np.abs(v - BEHIND_MM) > b) | (np.abs(w) > c)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -41,11 +41,7 @@ def run(
     rows = []
     for name, changes in variants.items():
         for seed in range(seeds):
-            stage = dataclasses.replace(
-                ablation.stage,
-                model=dataclasses.replace(ablation.stage.model, **changes),
-                recipe=dataclasses.replace(ablation.stage.recipe, seed=seed),
-            )
+            stage = variant(ablation.stage, changes, seed)
             console.say(f"{name}, seed {seed}")
             workdir = out / re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") / f"seed_{seed}"
             areas = _areas(experiment, stage, data_dir, workdir)
@@ -60,6 +56,17 @@ def run(
     _print(summary, seeds, levels)
     console.say(f"Every run is in {out / 'ablation.csv'}, the picture in {out / 'ablation.png'}.")
     return table
+
+
+def variant(whole: Stage, changes: Mapping[str, object], seed: int) -> Stage:
+    """The stage of a variant, see `Ablation.variants`."""
+    model = {name: value for name, value in changes.items() if name != "before"}
+    return dataclasses.replace(
+        whole,
+        model=dataclasses.replace(whole.model, **model),
+        recipe=dataclasses.replace(whole.recipe, seed=seed),
+        before=changes.get("before", whole.before),
+    )
 
 
 def _chosen(ablation: Ablation, only: tuple[str, ...]) -> dict:

@@ -93,13 +93,13 @@ def _draw(
 
 def explain(stage: Stage, variables: Any, volumes: np.ndarray, target: int = 1) -> np.ndarray:
     """Heat maps for a class, `[n, height, width]` in stored pixels, of `[n, h, w, slices]`."""
-    cams = np.asarray(_explain(stage, target, variables, volumes))
+    cams = np.asarray(_explain(stage, variables, volumes, target))
     shrink = stage.preprocess.shrink
     return cams.repeat(shrink, axis=1).repeat(shrink, axis=2)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _explain(stage, target, variables, volumes):
+@functools.partial(jax.jit, static_argnums=0)
+def _explain(stage, variables, volumes, target):
     images = stage.preprocess.normalise(stage.preprocess.window(volumes))
     return gradcam(stage.network(), variables, images, stage.model.explained_endpoints, target)
 

@@ -130,10 +130,12 @@ def _predict_all(
             if crops:
                 table, pictures = _predict_series(saved, predict, crops, name)
                 tables.append(table)
-                _draw(saved, series, pictures, table, out / f"{name}.png")
+                picture = out / f"{name}.png"
+                shown = _draw(saved, series, pictures, table, picture)
                 try:
                     if results is not None:
-                        results.write(job.files, _findings(saved, table), out / f"{name}.png", name)
+                        found = _findings(saved, table)
+                        results.write(job.files, found, picture, shown, name)
                 except UserError as error:  # the predictions stand
                     reason = clean_reason(error, job.files, job.patient_id)
                     unwritten.append((name, job.modality, f"Predicted, but: {reason}"))
@@ -307,8 +309,11 @@ def _findings(saved: SavedModel, table: pd.DataFrame) -> list[tuple[str, float, 
 
 def _draw(
     saved: SavedModel, series: Series, pictures: dict[str, Picture], table: pd.DataFrame, path: Path
-) -> None:
-    """The image with the surest finding, with the heat maps of all units that it shows."""
+) -> str:
+    """Draw the image with the surest finding, with the heat maps of all units that it shows.
+
+    Gives the class whose evidence the maps show.
+    """
     classes, levels = saved.experiment.cohort.classes, saved.experiment.cohort.levels
     images = table[table["level"] == levels[0]].reset_index(drop=True)
     called, score = _called(saved, images)
@@ -337,6 +342,7 @@ def _draw(
     with replacing(path) as temporary:
         plane = series_plane(series, direction, float(position))
         draw_overlay(plane, maps, window, title + ", ".join(words)).savefig(temporary)
+    return classes[target]
 
 
 def _write(saved: SavedModel, out: Path, tables, rejected) -> None:

@@ -52,6 +52,7 @@ class DicomResults:
         files: Sequence[Path],
         found: Sequence[tuple[str, float, str, str]],
         picture: Path,
+        shown: str,
         name: str,
     ) -> None:
         """A measurement report and the heat map's picture of one series.
@@ -60,6 +61,7 @@ class DicomResults:
           files: of the series.
           found: finding, probability, unit ('' for the patient) and what a unit is called.
           picture: PNG of the heat map.
+          shown: the class whose evidence it shows.
           name: of the series' files, a pseudonym.
 
         Raises:
@@ -75,7 +77,7 @@ class DicomResults:
         self.folder.mkdir(exist_ok=True)
         objects = {
             "report": measurement_report(sources, findings, self.model),
-            "heatmap": secondary_capture(sources, pixels, f"heat map, {found[0][0]}", self.model),
+            "heatmap": secondary_capture(sources, pixels, f"heat map, {shown}", self.model),
         }
         written = []
         for kind, dataset in objects.items():

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from msk_jax.data.crops import AXIAL, MIRRORED, Crop
+from msk_jax.data.crops import AXIAL, MIRRORED, SAGITTAL, Crop
 from msk_jax.errors import UserError
 from msk_jax.explain.gradcam import gradcam
 from msk_jax.explain.overlay import Plane, draw_overlay
@@ -59,15 +59,18 @@ def test_on_every_form_of_the_network(change):
         gradcam(model, variables, x, ["nowhere"], 1)
 
 
-@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize(
+    ("direction", "origin"),
+    [(AXIAL, (-60.0, 5.0, 0.0)), (MIRRORED, (40.0, 5.0, 0.0)), (SAGITTAL, (0.0, -60.0, 40.0))],
+    ids=["axial", "mirrored", "sagittal"],
+)
 @pytest.mark.parametrize("cut", [0, 4])
-def test_a_hot_pixel_is_drawn_where_the_patient_has_it(mirrored, cut):
+def test_a_hot_pixel_is_drawn_where_the_patient_has_it(direction, origin, cut):
     """The same landmark in mm, through the crop's own geometry and through the drawing."""
     side, spacing = 24, (0.8, 1.1, 2.5)
     joint = Crop(
         voxels=np.zeros((3, side, side), np.int16), positions_mm=np.arange(3, dtype=np.float32),
-        origin_mm=(40.0 if mirrored else -60.0, 5.0, 0.0), spacing_mm=spacing,
-        direction=MIRRORED if mirrored else AXIAL,
+        origin_mm=origin, spacing_mm=spacing, direction=direction,
     )  # fmt: skip
     row, column = 6, 9
     landmark = joint.to_sitk().TransformIndexToPhysicalPoint((column, row, 1))
@@ -79,7 +82,8 @@ def test_a_hot_pixel_is_drawn_where_the_patient_has_it(mirrored, cut):
     axes = figure.axes[1]
     figure.canvas.draw()
     picture = np.asarray(figure.canvas.buffer_rgba()).astype(float)
-    x, y = axes.transData.transform(landmark[:2])
+    x, y, z = landmark
+    x, y = axes.transData.transform((y, -z) if direction == SAGITTAL else (x, y))
     heat = picture[..., 0] - picture[..., 2]  # orange, on black
     found_row, found_column = np.unravel_index(np.argmax(heat), heat.shape)
     height = picture.shape[0]
@@ -96,3 +100,19 @@ def test_pictures_follow_radiological_convention():
     y = [axes.transData.transform((0, v))[1] for v in (-4, 4)]
     assert x[0] < x[1] and y[0] > y[1]
     assert [t.get_text() for t in axes.texts] == ["R", "L"]
+
+
+def test_every_class_of_three_by_one_program():
+    """A traced class gives what a fixed one does: log-odds against the two others together."""
+    model = _Linear(weights=((0.0, 2.0, 1.0), (1.0, -1.0, 0.5)))
+    x = np.random.default_rng(2).uniform(size=(1, 4, 4, 2)).astype(np.float32)
+    explain = jax.jit(lambda target: gradcam(model, {}, x, ["map"], target))
+    logits = x.mean((1, 2)) @ np.array(model.weights)
+    for target in range(3):
+        others = np.delete(np.arange(3), target)
+        shares = np.exp(logits[:, others]) / np.exp(logits[:, others]).sum()
+        weights = np.array(model.weights)
+        slope = weights[:, target] - (weights[:, others] * shares).sum(axis=1)
+        expected = np.maximum(x @ slope, 0)
+        expected /= max(expected.max(), 1e-12)
+        np.testing.assert_allclose(explain(target), expected, atol=1e-5)

@@ -17,7 +17,7 @@ class Refusing:
     def __init__(self):
         self.taken = []
 
-    def write(self, files, found, picture, name):
+    def write(self, files, found, picture, shown, name):
         if not self.taken:
             self.taken.append(name)
             patient = f"KLINIK-{files[0].parent.name}"
@@ -38,7 +38,7 @@ def test_a_refusal_is_listed_and_the_predictions_stand(tmp_path, monkeypatch):
     monkeypatch.setattr(predict, "_predict_series", lambda *_: (table, {}))
     monkeypatch.setattr(predict, "_read", lambda *_: (None, {"left": None}))
     monkeypatch.setattr(predict, "_findings", lambda *_: [])
-    monkeypatch.setattr(predict, "_draw", lambda *_: None)
+    monkeypatch.setattr(predict, "_draw", lambda *_: "b")
     (tmp_path / "out").mkdir()
     results, secret = Refusing(), b"0123456789abcdef"
     jobs, rejected = predict._jobs(scan(tmp_path / "in"), None, cohort, secret)

@@ -107,19 +107,12 @@ def simulate_readers(
                 spread = np.exp(model.time_spread * rng.standard_normal(len(cases)))
                 seconds = group.seconds * pace * spread * (1 + model.doubt * np.exp(-(latent**2)))
                 seconds *= 1 - group.time_saved * (modality == AIDED)
-                tables.append(
-                    pd.DataFrame(
-                        {
-                            "reader": f"{group.name}-{index + 1}",
-                            "group": group.name,
-                            "case": list(cases),
-                            "modality": modality,
-                            "truth": truth,
-                            "rating": np.round(100 * ndtr(latent), 1),
-                            "reading_time": np.round(seconds, 1),
-                        }
-                    )
-                )
+                tables.append(pd.DataFrame({
+                    "reader": f"{group.name}-{index + 1}", "group": group.name,
+                    "case": list(cases), "modality": modality, "truth": truth,
+                    "rating": np.round(100 * ndtr(latent), 1),
+                    "reading_time": np.round(seconds, 1),
+                }))  # fmt: skip
     return pd.concat(tables, ignore_index=True)
 
 

@@ -25,7 +25,7 @@ class Hospital:
     splits: tuple[tuple[str, float], ...]  # (split, share of all patients)
     young: tuple[float, float]  # age at primary osteosarcoma
     late: float  # share of secondary osteosarcoma, at old age
-    giant: tuple[float, float]  # age at giant cell tumour, never below 19
+    giant: tuple[float, float]  # age at giant cell tumour, above 18
     kind: str  # storage class of its radiographs
     inverted: bool  # MONOCHROME1
     look: int  # which of the detectors

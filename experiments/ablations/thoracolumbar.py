@@ -1,0 +1,27 @@
+"""What the frozen phase, the dropout and the size of the network are worth.
+
+    msk-jax ablate thoracolumbar --out ablation
+
+The patients are phantoms, and the networks start at random: what ImageNet weights are worth can
+only be seen with `--init-from` in a training of its own. The plane is a setting of the shards and
+so no variant here. The paper prints no ablation to compare with.
+"""
+
+import dataclasses
+
+from experiments.thoracolumbar import experiment
+from msk_jax.experiment import Ablation
+
+ablation = Ablation(
+    phantom=dataclasses.replace(experiment.phantom, patients=experiment.demo_patients),
+    stage=experiment.small,
+    num_folds=3,
+    variants={
+        "frozen phase, ResNet-18, a quarter of the width": {},
+        "without the frozen phase": {"before": ()},
+        "ResNet-10": {"backbone": "resnet10"},
+        "ResNet-34": {"backbone": "resnet34"},
+        "half of the width": {"width": 32},
+        "head without dropout": {"dropout": 0.0},
+    },
+)
