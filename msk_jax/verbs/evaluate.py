@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from msk_jax.config import from_json, to_json
-from msk_jax.data.folds import load_folds, load_test_sets
 from msk_jax.data.pipeline import ShardedCohort
 from msk_jax.data.target import read_cohort
 from msk_jax.errors import UserError
@@ -28,6 +27,7 @@ from msk_jax.verbs.train import (
     make_trainer,
     members,
     open_cohort,
+    open_folds,
     read_settings,
     write_run,
 )
@@ -43,7 +43,7 @@ def run(experiment: Experiment, data_dir: Path, workdir: Path) -> dict:
     console.writable_folder(workdir, "--workdir")
     cohort = read_cohort(data_dir)
     data = open_cohort(experiment, stage, data_dir)
-    folds, test_sets = load_folds(data_dir, data.patient_labels), load_test_sets(data_dir)
+    folds, test_sets = open_folds(data, data_dir)
     found = predict_folds(experiment, stage, data, folds, workdir, test_sets, len(classes) > 2)
     _write_tables(found, workdir)
     metrics = judge(found, experiment)
@@ -168,6 +168,7 @@ def _predict(
     probabilities = np.mean(each, axis=0) if len(each) > 1 else each[0]
     owners = [data.records[k] for k in table.record]
     classes, levels = experiment.cohort.classes, experiment.cohort.levels
+    told = ["site", "age", "sex", *(v.name for v in experiment.cohort.clinical)]
     rows = pd.DataFrame(
         {
             "patient_id": table.patient_id,
@@ -176,7 +177,7 @@ def _predict(
             "fold": fold,
             "label": table.label,
             **probability_cells(classes, probabilities),
-            **{name: [owner[name] for owner in owners] for name in ("site", "age", "sex")},
+            **{name: [owner[name] for owner in owners] for name in told},
         }
     )
     return pool(
