@@ -202,7 +202,10 @@ def record(
         "sex": (sex or "") if "sex" in cohort.keep else "",
         "age": np.float32(np.nan if age is None or "age" not in cohort.keep else age),
         "grade": row.grade,
-        **{v.name: value for v, value in zip(cohort.clinical, row.clinical, strict=True)},
+        **{
+            v.name: np.float32(value)
+            for v, value in zip(cohort.clinical, row.clinical, strict=True)
+        },
     }
 
 

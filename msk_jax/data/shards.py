@@ -61,7 +61,7 @@ def features(cohort: Cohort) -> tfds.features.FeaturesDict:
             "sex": tfds.features.Text(),
             "age": tfds.features.Scalar(dtype=np.float32),
             "grade": tfds.features.Scalar(dtype=np.int64),
-            **{v.name: tfds.features.Scalar(dtype=np.float64) for v in cohort.clinical},
+            **{v.name: tfds.features.Scalar(dtype=np.float32) for v in cohort.clinical},
         }
     )
 

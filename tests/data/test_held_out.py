@@ -75,7 +75,5 @@ def test_a_patient_of_another_site_is_in_no_fold():
     moved = {**tested, "external_B": tested["external_B"][1:]}
     with pytest.raises(UserError, match=r"site B \(1 of them are in folds\)"):
         check_sites({**folds, tested["external_B"][0]: 1}, moved, SITES)
-    with pytest.raises(
-        UserError, match="external_C of .* is not the patients of site C"
-    ):
+    with pytest.raises(UserError, match=r"external_C of .* is not the patients of site C"):
         check_sites(folds, {"external_C": [*tested["external_C"], "P-00"]}, SITES)
