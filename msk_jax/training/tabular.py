@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.special import logit
+from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -34,7 +35,7 @@ class LogisticModel:
     """Whether the log-odds of the network's probability, of a network that never saw the patient,
     are a column too (stacking)."""
     strength: float = 1.0
-    """Inverse of the ridge penalty on standardised columns, `C` of scikit-learn."""
+    """Inverse of the ridge penalty on standardised columns and log-odds, `C` of scikit-learn."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +94,13 @@ def fit(model: LogisticModel, rows: pd.DataFrame) -> Pipeline:
             f"The {model.name} model needs training patients of both classes. Build with fewer "
             "--num-folds, or add patients."
         )
-    steps = make_pipeline(
-        SimpleImputer(strategy="median", keep_empty_features=True),
-        StandardScaler(),
-        LogisticRegression(C=model.strength, max_iter=1000),
+    table = make_pipeline(
+        SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()
     )
+    # Log-odds keep their scale: that of a fold's network may be so narrow that its standard
+    # deviations carry the mean of all networks out of sight.
+    columns = make_column_transformer((table, slice(len(model.columns))), remainder="passthrough")
+    steps = make_pipeline(columns, LogisticRegression(C=model.strength, max_iter=1000))
     return steps.fit(design(model, rows), rows["label"].to_numpy())
 
 

@@ -253,10 +253,11 @@ _SHOWN = {
 
 def _print(metrics: dict) -> None:
     names = list(_SHOWN)[3:] if "classes" in metrics else list(_SHOWN)[:3]
+    width = max(9, *(len(level) + 1 for level in metrics["levels"]))
     for level, figures in metrics["levels"].items():
-        console.say(f"  {level:<9}" + _line(figures, names))
+        console.say(f"  {level:<{width}}" + _line(figures, names))
         for name, tested in figures.get("test_sets", {}).items():
-            console.say(f"  {level:<9}{name}: " + _line(tested, names))
+            console.say(f"  {level:<{width}}{name}: " + _line(tested, names))
 
 
 def _line(figures: dict, names: Sequence[str]) -> str:
