@@ -122,7 +122,7 @@ experiment = Experiment(
         "average_decay": "none, the best epoch is taken (full); 0.98 (small): the mean of some "
         "fifty steps instead of an epoch that few validation patients would pick",
         "sampling": "every radiograph once an epoch: the loss is weighed instead",
-        "mixup": "none",
+        "mixup": "none: half of two skeletons is none that a detector shows",
         "class_weights": "by inverse frequency: 37 % have osteoporosis",
         "label_smoothing": "none: the label is a measurement",
         "monitor": "the AUC of the validation fold picks the epoch (full); none does (small)",
