@@ -6,7 +6,7 @@ osteoporosis), a hybrid of ResNet-18 and Transformer over a 6 x 6 grid of image 
 model and one of both, and their AUC in three sets. Everything else below is our choice and says so
 in `choices`.
 
-    msk-jax demo osteoporosis          # phantom patients to report, some minutes on two cores
+    msk-jax demo osteoporosis          # phantom patients to report
 """
 
 import dataclasses
