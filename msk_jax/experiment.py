@@ -18,6 +18,7 @@ from msk_jax.evaluation.study import EvaluationSettings
 from msk_jax.models import NetworkConfig
 from msk_jax.phantoms import AnyPhantom
 from msk_jax.training.recipe import Phase, Recipe
+from msk_jax.training.tabular import LogisticModel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,10 @@ class Published:
     """What was counted: one of the cohort's levels, or `not stated`."""
     note: str = ""
     """What a reader must know to compare."""
+    model: str = ""
+    """Of several models, which: `image` or the name of one in `Experiment.beside`."""
+    test_set: str = ""
+    """Of several test sets, which of ours stands for it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +94,8 @@ class Experiment:
     published: tuple[Published, ...]
     choices: Mapping[str, str]
     """Settings that the paper leaves open -> why ours is what it is."""
+    beside: tuple[LogisticModel, ...] = ()
+    """Models of the patients' table that are fitted and judged beside the network."""
     address: str = ""
     """How the user named it on the command line: its name or the path of its file."""
 

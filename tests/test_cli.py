@@ -6,6 +6,7 @@ import re
 import pytest
 
 from msk_jax.cli import main
+from msk_jax.experiment import names
 from tests.conftest import TINY
 
 
@@ -21,9 +22,10 @@ def _refused(capsys, *args) -> str:
 def test_list_has_one_line_each(capsys):
     main(["experiments"])
     lines = capsys.readouterr().out.strip().splitlines()
-    assert len(lines) == 2
-    for words in ("sacroiliitis", "CT", "5 axial slices", "10.61369/MRP.2025100011"):
-        assert words in lines[1]
+    assert [line.split()[0] for line in lines[1:]] == names()
+    (line,) = [line for line in lines if line.startswith("sacroiliitis")]
+    for words in ("CT", "5 axial slices", "10.61369/MRP.2025100011"):
+        assert words in line
 
 
 @pytest.mark.parametrize("verb", ["phantom", "build", "train", "evaluate", "ablate", "demo"])

@@ -22,11 +22,13 @@ from msk_jax.data.conversion import Converted, convert
 from msk_jax.data.deidentify import default_key_path, load_key, load_or_create_key, pseudonym
 from msk_jax.data.dicom import Scan, scan
 from msk_jax.data.folds import (
+    HELD_OUT,
     SplitKind,
     check_held_out,
     check_split,
     cohort_digest,
     draw_held_out,
+    external_sets,
     folds_by_group,
     make_folds,
     split_column,
@@ -141,10 +143,9 @@ def build_cohort(
         converted = convert(studies, cohort, checked, workers, cache)
         write_shards(cohort, _read(studies, converted, collected, progress), staged)
         labels = collected.patient_labels()
-        tested = draw_held_out(labels, held_out, seed)
+        tested = _test_sets(cohort, labels, studies, held_out, seed, split)
         folds = _folds(collected, studies, tested, num_folds, seed, split)
-        digest = cohort_digest(labels)
-        write_folds(staged / target.SPLITS_NAME, folds, seed, digest, {"held-out": tested})
+        write_folds(staged / target.SPLITS_NAME, folds, seed, cohort_digest(labels), tested)
         build = _counts(collected, found)
         _write_tables(staged, cohort, collected, build, fingerprint, checked.path)
     return BuildSummary(data_dir=data_dir, built=True, **build)
@@ -237,12 +238,28 @@ def _read(
         )
 
 
-def _folds(
-    collected: _Collected, studies: list[Study], tested: list[str], num_folds: int, seed: int,
+def _test_sets(
+    cohort: Cohort, labels: dict[str, int], studies: list[Study], held_out: float, seed: int,
     split: SplitKind,
+) -> dict[str, list[str]]:  # fmt: skip
+    """Patients in no fold: those of sites that are not trained on, and a share of the others. A
+    split by site or by the manifest says itself who is tested."""
+    if split != "patient":
+        return {}
+    sites = {study.pseudonym: study.rows[0].site for study in studies if study.pseudonym in labels}
+    sets = external_sets(sites, cohort.training_site)
+    outside = set().union(*sets.values())
+    inside = {patient: label for patient, label in labels.items() if patient not in outside}
+    return {HELD_OUT: draw_held_out(inside, held_out, seed), **sets}
+
+
+def _folds(
+    collected: _Collected, studies: list[Study], tested: dict[str, list[str]], num_folds: int,
+    seed: int, split: SplitKind,
 ) -> dict[str, int]:  # fmt: skip
-    """Folds of the usable patients but those who are held out."""
-    labels = {k: v for k, v in collected.patient_labels().items() if k not in tested}
+    """Folds of the usable patients but those of test sets."""
+    outside = set().union(*tested.values())
+    labels = {k: v for k, v in collected.patient_labels().items() if k not in outside}
     rows = {study.pseudonym: study.rows[0] for study in studies}
     try:
         if split == "patient":

@@ -14,6 +14,7 @@ import pandas as pd
 from msk_jax.data.cells import Cells
 from msk_jax.data.regions import SacroiliacRegion
 from msk_jax.data.vertebra import VertebraRegion
+from msk_jax.data.whole import RadiographRegion
 from msk_jax.errors import UserError
 from msk_jax.files import plain_text
 
@@ -25,7 +26,7 @@ COLUMNS = (
 """What any manifest may have beside the columns of its region, clinical variables and columns of
 its owner's (`x_...`)."""
 
-AnyRegion = SacroiliacRegion | VertebraRegion
+AnyRegion = SacroiliacRegion | VertebraRegion | RadiographRegion
 """Each is a `crops.Region`."""
 
 OWN_PREFIX = "x_"
@@ -55,6 +56,8 @@ class Cohort:
     """Name of the tfds data set."""
 
     modality: str = "CT"
+    """As the headers have it; of several that will do, `CR/DX`."""
+
     classes: tuple[str, ...] = ("normal", "sacroiliitis")
     """Labels of the manifest, the negative one first, the gravest last."""
 
@@ -69,7 +72,11 @@ class Cohort:
     """What is kept about a patient beside the label, of `site`, `age`, `sex`."""
 
     clinical: tuple[ClinicalVariable, ...] = ()
-    """Further columns of the manifest, which are checked; shards do not hold them yet."""
+    """Further columns of the manifest, which are checked and kept beside the label."""
+
+    training_site: str = ""
+    """Where the patients of the folds are from: those of any other site are in no fold, and each
+    site is a test set of its own. '': sites play no part."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +147,8 @@ def read_manifest(path: Path, cohort: Cohort, labelled: bool = True) -> Manifest
       UserError: every fault found, with its row, in one message.
     """
     path = Path(path)
-    required = ("patient_id", cohort.region.unit_column, "label")[: None if labelled else 2]
+    required = ["patient_id", cohort.region.unit_column] + ["label"] * labelled
+    required = tuple(filter(None, required))
     table, digest = _read_table(path, required)
     if "label" not in table:
         table = table.assign(label=cohort.classes[0])
@@ -208,7 +216,12 @@ def _table_of(path: Path, content: bytes) -> pd.DataFrame:
 
 def _unknown_columns(columns, cohort: Cohort) -> list[str]:
     clinical, region = cohort.clinical, cohort.region
-    known = [*COLUMNS, region.unit_column, *region.columns, *(v.name for v in clinical)]
+    known = [
+        *COLUMNS,
+        *filter(None, [region.unit_column]),
+        *region.columns,
+        *(v.name for v in clinical),
+    ]
     faults = [
         f"column {column} is given twice" for column in sorted(set(columns))
         if list(columns).count(column) > 1
@@ -240,7 +253,9 @@ def _parse_row(cells: Cells, cohort: Cohort) -> ManifestRow:
         cells.fault(f"grade {grade:g} is not one of 0, 1, 2, 3, 4")
     if cells.text("split") and cells.text("split") not in SPLITS:
         cells.fault(f"split {cells.text('split')!r} is not one of {', '.join(SPLITS)}")
-    unit = region.unit_names[cells.one_of(region.unit_column, region.unit_names)]
+    unit = region.unit_names[0]
+    if region.unit_column:
+        unit = region.unit_names[cells.one_of(region.unit_column, region.unit_names)]
     label = cells.one_of("label", classes, refused)
     stated = -1
     if cells.text("patient_label"):

@@ -1,7 +1,8 @@
 """What a region of interest gives: a small volume with its place in the patient."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -15,6 +16,8 @@ MIRRORED = (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 """Axial with columns from the patient's left to the right."""
 SAGITTAL = (0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
 """Columns from front to back, rows from head to foot, slices from right to left."""
+CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, -1.0, 0.0)
+"""Columns from the patient's right to the left, rows from head to foot."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,9 @@ class Region(Protocol):
     """Which part of a series the network sees; a frozen dataclass, so that it goes into JSON."""
 
     unit_column: ClassVar[str]
-    """Column of the manifest that names the unit: `side`, `level`."""
+    """Column of the manifest that names the unit: `side`, `level`; '' where a patient has one."""
     unit_names: ClassVar[tuple[str, ...]]
-    """What may stand there."""
+    """What may stand there; the one name where there is no such column."""
     columns: ClassVar[tuple[str, ...]]
     """Further columns of the manifest that mean something to this region."""
     needs_place: ClassVar[bool]
@@ -73,6 +76,11 @@ class Region(Protocol):
     @property
     def max_slices(self) -> int:
         """The most slices that the crops of a unit have together."""
+
+    @staticmethod
+    def read(files: Iterable[Path], modality: str, /) -> Series:
+        """The images that units are cut from; raises SeriesError where they are not as they must
+        be."""
 
     def place(self, cells: Cells) -> Hashable:
         """What a row of the manifest says about where its unit is; None where it says nothing."""

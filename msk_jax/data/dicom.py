@@ -88,10 +88,11 @@ class Scan:
 
 @dataclass(frozen=True)
 class Series:
-    """One CT volume in canonical order: z, y, x ascending (superior, posterior, left)."""
+    """One volume in canonical order: z, y, x ascending (superior, posterior, left)."""
 
     voxels: np.ndarray
-    """int16 [slices, rows, columns], Hounsfield units, -1024 outside the scanned circle."""
+    """int16 [slices, rows, columns] of CT, Hounsfield units, -1024 outside the scanned circle; of
+    a radiograph [rows from foot to head, 1, columns], see `whole.read_projection`."""
 
     spacing_mm: tuple[float, float, float]
     """Distance between voxels along x, y, z."""
@@ -105,6 +106,11 @@ class Series:
     age_years: float | None
     sex: str | None
     """F, M or O, as PatientSex has it."""
+
+    @property
+    def is_projection(self) -> bool:
+        """Whether this is a radiograph."""
+        return self.voxels.shape[1] == 1
 
     def to_sitk(self) -> sitk.Image:
         """The volume as a SimpleITK image, whose patient coordinates are LPS as well."""

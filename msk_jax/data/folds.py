@@ -20,6 +20,9 @@ _SPLITS = {
 }  # fmt: skip
 _PARTS = ("test", "validation", "train")
 SplitKind = Literal["patient", "site", "manifest"]
+HELD_OUT = "held-out"
+EXTERNAL = "external_"
+"""Names of test sets: drawn by chance, and all of one site."""
 MIN_FOLDS = 3  # one to test, one to choose the operating point on, one or more to train on
 
 
@@ -80,6 +83,61 @@ def draw_held_out(labels: Mapping[str, int], share: float, seed: int) -> list[st
             "every class. Add patients, or give another --held-out (0 holds out none)."
         ) from None
     return sorted(drawn)
+
+
+def external_sets(sites: Mapping[str, str], training_site: str) -> dict[str, list[str]]:
+    """The patients of every site but one, by the name of their test set, `external_<site>`.
+
+    Args:
+      sites: of each patient.
+      training_site: the one whose patients are in folds; '' gives no test sets.
+
+    Raises:
+      UserError: nobody is of the training site, or somebody's site is not known.
+    """
+    if not training_site:
+        return {}
+    unknown = sorted(patient for patient, site in sites.items() if not site)
+    if unknown:
+        raise UserError(
+            f"{len(unknown)} patient(s) have no site, {unknown[0]} first; networks are trained on "
+            f"site {training_site} and tested on each other. Fill the column site of the manifest."
+        )
+    if training_site not in sites.values():
+        raise UserError(
+            f"No usable patient is of the training site {training_site}; there are "
+            f"{', '.join(sorted(set(sites.values())))}. Correct the column site of the manifest, "
+            "or give the experiment another training_site."
+        )
+    return {
+        f"{EXTERNAL}{site}": sorted(p for p, found in sites.items() if found == site)
+        for site in sorted(set(sites.values()) - {training_site})
+    }
+
+
+def check_sites(
+    folds: Mapping[str, int], test_sets: Mapping[str, Iterable[str]], sites: Mapping[str, str]
+) -> None:
+    """Refuse test sets by site that are not all of that site, and only of it.
+
+    Args:
+      folds: fold of each patient.
+      test_sets: by name, patients who are in no fold.
+      sites: of each patient in the shards.
+
+    Raises:
+      UserError: a patient of an external site is in a fold, or one of another site in its set.
+    """
+    for name, members in test_sets.items():
+        if not name.startswith(EXTERNAL):
+            continue
+        site = name.removeprefix(EXTERNAL)
+        if {p for p, found in sites.items() if found == site} != set(members):
+            inside = sum(sites.get(patient) == site for patient in folds)
+            raise UserError(
+                f"The test set {name} of {SPLITS_NAME} is not the patients of site {site} "
+                f"({inside} of them are in folds). Build the cohort again with --overwrite."
+            )
 
 
 def split_column(split: SplitKind) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from msk_jax.data.cohort import Cohort, Manifest, ManifestRow
 from msk_jax.data.crops import Crop
-from msk_jax.data.dicom import Scan, Series, read_series
+from msk_jax.data.dicom import Scan, Series
 from msk_jax.data.geometry import SeriesError
 from msk_jax.data.headers import quiet, read_header
 from msk_jax.data.quality import measure, missing_tags
@@ -126,7 +126,7 @@ def read_study(
       Records (see `record`), rejections, and facts of the scan if a unit could be used.
     """
     try:
-        series = read_series(study.files, cohort.modality)
+        series = cohort.region.read(study.files, cohort.modality)
     except Exception as error:
         reason = clean_reason(error, study.files, study.patient_id)
         return [], [reject(row, study.pseudonym, reason) for row in study.rows], None
@@ -146,16 +146,19 @@ def read_study(
 
 
 def _facts(study: Study, series: Series) -> ScanFacts:
-    found = measure(series.voxels, series.spacing_mm)
+    voxels, spacing_mm = series.voxels, series.spacing_mm
+    if series.is_projection:
+        voxels, spacing_mm = voxels.transpose(1, 0, 2), (spacing_mm[0], spacing_mm[2], 0.0)
+    found = measure(voxels, spacing_mm)
     return ScanFacts(
-        series.spacing_mm[0],
-        series.spacing_mm[2],
-        len(series.voxels),
+        spacing_mm[0],
+        spacing_mm[2],
+        len(voxels),
         study.pseudonym,
         round(found.noise, 2),
         round(found.sharpness, 4),
         round(found.clipped, 6),
-        round(found.coverage_mm[2], 1),
+        round(found.coverage_mm[1 if series.is_projection else 2], 1),
         " ".join(quiet(missing_tags)(read_header(study.files[0]))),
     )
 
@@ -199,6 +202,10 @@ def record(
         "sex": (sex or "") if "sex" in cohort.keep else "",
         "age": np.float32(np.nan if age is None or "age" not in cohort.keep else age),
         "grade": row.grade,
+        **{
+            v.name: np.float32(value)
+            for v, value in zip(cohort.clinical, row.clinical, strict=True)
+        },
     }
 
 
@@ -223,6 +230,7 @@ class _Index:
 
     def __init__(self, found: Scan, modality: str):
         self._found, self._modality = found, modality
+        self._modalities = modality.split("/")
         self._by_folder: dict[Path, set[str]] = defaultdict(set)
         self._by_patient: dict[str, list[str]] = defaultdict(list)
         for uid, files in found.series.items():
@@ -267,7 +275,7 @@ class _Index:
                 "files, or name the series by series_uid or path."
             )
         headers = self._found.headers
-        usable = [u for u in theirs if headers[u].modality == self._modality]
+        usable = [u for u in theirs if headers[u].modality in self._modalities]
         volumes = [u for u in usable if headers[u].is_volume]
         if not volumes:
             kinds = ", ".join(sorted({headers[u].modality or "unknown" for u in theirs}))

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from msk_jax.data.cells import Cells
 from msk_jax.data.crops import AXIAL, MIRRORED, Crop
-from msk_jax.data.dicom import Series
+from msk_jax.data.dicom import Series, read_series
 from msk_jax.data.geometry import SeriesError
 from msk_jax.data.pixels import AIR_HU
 
@@ -44,6 +44,7 @@ class SacroiliacRegion:
         "grade", "lesion_z_mm", "joint_top_mm", "joint_bottom_mm",
     )  # fmt: skip
     needs_place: ClassVar[bool] = False
+    read = staticmethod(read_series)
 
     pixel_mm: float = 0.75
     """Pixel of the crop, mm [U]: near the pixel of a pelvic CT."""

@@ -37,8 +37,12 @@ def write_shards(cohort: Cohort, records: Iterable[dict], data_dir: Path) -> Pat
     return Path(builder.data_dir)
 
 
-def features(size: int) -> tfds.features.FeaturesDict:
-    """What a record holds; `volume` is int16 [slices, size, size] in Hounsfield units."""
+def features(cohort: Cohort) -> tfds.features.FeaturesDict:
+    """What a record holds; `volume` is int16 [slices, size, size], of CT in Hounsfield units.
+
+    The clinical variables of the cohort follow by their names, NaN where unknown.
+    """
+    size = cohort.region.size
     return tfds.features.FeaturesDict(
         {
             "volume": tfds.features.Tensor(shape=(None, size, size), dtype=np.int16),
@@ -57,6 +61,7 @@ def features(size: int) -> tfds.features.FeaturesDict:
             "sex": tfds.features.Text(),
             "age": tfds.features.Scalar(dtype=np.float32),
             "grade": tfds.features.Scalar(dtype=np.int64),
+            **{v.name: tfds.features.Scalar(dtype=np.float32) for v in cohort.clinical},
         }
     )
 
@@ -79,7 +84,7 @@ class Shards(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return tfds.core.DatasetInfo(
             builder=self,
             description=f"Crops of the cohort {self._cohort.name}, one record each.",
-            features=features(self._cohort.region.size),
+            features=features(self._cohort),
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:

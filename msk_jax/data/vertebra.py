@@ -8,7 +8,7 @@ import SimpleITK as sitk
 
 from msk_jax.data.cells import Cells
 from msk_jax.data.crops import AXIAL, SAGITTAL, Crop
-from msk_jax.data.dicom import Series
+from msk_jax.data.dicom import Series, read_series
 from msk_jax.data.geometry import SeriesError
 from msk_jax.data.pixels import AIR_HU
 
@@ -28,6 +28,7 @@ class VertebraRegion:
     )  # fmt: skip
     columns: ClassVar[tuple[str, ...]] = _CENTRE
     needs_place: ClassVar[bool] = True
+    read = staticmethod(read_series)
 
     plane: Literal["axial", "sagittal", "both"] = "sagittal"
     """In which plane the vertebra is cut [U]."""

@@ -100,6 +100,33 @@ def decision_figure(curve: Mapping[str, Any], names: Sequence[str]) -> Figure:
     return figure
 
 
+def decision_curves_figure(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Net benefit of several models of the same patients over threshold probabilities.
+
+    Args:
+      curves: by name, the lists of a `DecisionCurve`.
+    """
+    styles = ((BLUE, "-"), (RED, "--"), (GREEN, "-."))
+    first = next(iter(curves.values()))
+    with house_style():
+        figure, axes = panels(1, width=4.6, height=3.6)
+        axis = axes[0]
+        axis.axhline(0, color=BLACK, linewidth=0.9, label="nobody treated")
+        x, everybody = first["thresholds"], first["treat_all"]
+        axis.plot(x, everybody, color=GREY, linewidth=1.2, linestyle=":", label="all treated")
+        for (name, curve), (colour, line) in zip(curves.items(), cycle(styles), strict=False):
+            axis.fill_between(x, curve["low"], curve["high"], color=colour, alpha=0.1, linewidth=0)
+            axis.plot(x, curve["model"], color=colour, linestyle=line, linewidth=1.6, label=name)
+        top = max(0.01, *everybody, *(max(curve["model"]) for curve in curves.values()))
+        axis.set(
+            ylim=(-0.25 * top, 1.1 * top), xlim=(0, 1), xlabel="Threshold probability",
+            ylabel="Net benefit",
+        )  # fmt: skip
+        axis.grid()
+        axis.legend(loc="upper right", fontsize=8)
+    return figure
+
+
 def subgroup_figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     """AUC, sensitivity and specificity of each group with intervals.
 

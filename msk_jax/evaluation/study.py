@@ -1,6 +1,6 @@
 """From out-of-fold predictions to the figures of a study, as a dict that goes into JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from msk_jax.evaluation.binary import (
     youden_threshold,
 )
 from msk_jax.evaluation.predictions import LEVELS, Pooling, check_predictions
-from msk_jax.evaluation.roc import clustered_auc, delong, roc_band, roc_curve
+from msk_jax.evaluation.roc import Auc, clustered_auc, delong, roc_band, roc_curve
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,13 @@ class EvaluationSettings:
     seed: int = 0
     """Of every bootstrap."""
 
+    @property
+    def bootstrap(self) -> dict[str, Any]:
+        """What every bootstrap is told."""
+        return {
+            "samples": self.bootstrap_samples, "seed": self.seed, "confidence": self.confidence,
+        }  # fmt: skip
+
     def check(self) -> None:
         """Raises UserError where a field cannot be what it is."""
         check_limits(
@@ -55,6 +62,7 @@ def evaluate_study(
     validation: pd.DataFrame,
     settings: EvaluationSettings,
     levels: Sequence[str] = LEVELS,
+    test_sets: Mapping[str, pd.DataFrame] | None = None,
 ) -> dict[str, Any]:
     """All figures of a cross-validated two-class study, by level.
 
@@ -70,12 +78,15 @@ def evaluate_study(
       validation: predictions of the validation folds (`read_predictions(..., "validation")`).
       settings: how to judge.
       levels: names of image, unit and patient.
+      test_sets: by name, predictions of the mean of all networks for patients in no fold; they are
+        called by the threshold for new patients.
 
     Returns:
       A dict of plain Python values: `settings`, `folds` and `levels`, where a level that has rows
       holds n, positives, negatives, patients, auc, auc_by_fold, sensitivity, specificity, ppv,
       npv, accuracy, balanced_accuracy, f1, mcc, confusion, thresholds (per_fold, predict), roc
-      (false_positive_rate, sensitivity, band) and `why`; figures below patients carry their
+      (false_positive_rate, sensitivity, band), `why`, and under `test_sets` the same of each as far
+      as it does not speak of folds, thresholds and curves; figures below patients carry their
       patient-clustered interval under `clustered`. What has no answer is None, with the reason in
       a `why` beside it.
 
@@ -84,18 +95,27 @@ def evaluate_study(
         tested on the same patient.
     """
     predictions, validation = check_study(predictions, validation, levels)
+    tested = {
+        name: check_predictions(table, f"The predictions of {name}", "test", levels)
+        for name, table in (test_sets or {}).items()
+    }
     folds = predictions.groupby("patient_id")["fold"].first()
-    figures = {
-        level: _level(
+    figures = {}
+    for level in levels:
+        clustered = level != levels[-1]
+        figures[level] = _level(
             level,
             predictions[predictions["level"] == level].reset_index(drop=True),
             validation[validation["level"] == level] if len(validation) else validation,
             folds,
             settings,
-            clustered=level != levels[-1],
+            clustered,
         )
-        for level in levels
-    }
+        point = figures[level]["thresholds"]["predict"]
+        figures[level]["test_sets"] = {
+            name: _test_set(table[table["level"] == level], point, settings, clustered)
+            for name, table in tested.items()
+        }
     return {
         "settings": asdict(settings),
         "folds": sorted({int(fold) for fold in folds}),
@@ -139,28 +159,14 @@ def _level(
     clustered: bool,
 ) -> dict[str, Any]:
     """All figures of one level; `clustered`: a patient may have several cases."""
-    labels = rows["label"].to_numpy() if len(rows) else np.zeros(0, int)
-    result: dict[str, Any] = {
-        "n": len(rows),
-        "positives": int(labels.sum()),
-        "negatives": int((labels == 0).sum()),
-        "patients": int(rows["patient_id"].nunique()) if len(rows) else 0,
-        "why": None,
-    }
+    labels, result = rows["label"].to_numpy(int), _counts(rows)
     thresholds = _thresholds(validation, folds, settings)
     if not len(rows):
         why = f"There are no predictions of level {level}."
         return {**result, "why": why, "auc": None, "roc": None, "thresholds": thresholds}
     probs, patients = rows["prob"].to_numpy(), rows["patient_id"].to_numpy()
-    options = {
-        "samples": settings.bootstrap_samples,
-        "seed": settings.seed,
-        "confidence": settings.confidence,
-    }
-    if clustered:
-        auc = clustered_auc(labels, probs, patients, **options)
-    else:
-        auc = delong(labels, probs, settings.confidence)
+    options = settings.bootstrap
+    auc = _auc(labels, probs, patients, settings, clustered)
     result["auc"] = asdict(auc)
     result["auc_by_fold"] = _auc_by_fold(rows)
     result["roc"] = _roc(labels, probs, patients, options) if auc.value is not None else None
@@ -171,6 +177,43 @@ def _level(
     result.update(_decision_figures(clustered, labels, decision, patients, options, result["why"]))
     result["thresholds"] = thresholds
     return result
+
+
+def _test_set(
+    rows: pd.DataFrame, point: dict[str, Any], settings: EvaluationSettings, clustered: bool
+) -> dict[str, Any]:
+    """Figures of patients in no fold at one level, called by one operating point."""
+    labels, result = rows["label"].to_numpy(int), _counts(rows)
+    if not len(rows):
+        return {**result, "why": "There are no predictions."}
+    probs, patients = rows["prob"].to_numpy(), rows["patient_id"].to_numpy()
+    called = None if point["threshold"] is None else probs >= point["threshold"]
+    figures = _decision_figures(
+        clustered, labels, called, patients, settings.bootstrap, point["why"]
+    )
+    return {
+        **result, "auc": asdict(_auc(labels, probs, patients, settings, clustered)), **figures
+    }  # fmt: skip
+
+
+def _counts(rows: pd.DataFrame) -> dict[str, Any]:
+    labels = rows["label"].to_numpy(int)
+    return {
+        "n": len(rows),
+        "positives": int(labels.sum()),
+        "negatives": int((labels == 0).sum()),
+        "patients": int(rows["patient_id"].nunique()),
+        "why": None,
+    }
+
+
+def _auc(
+    labels: np.ndarray, probs: np.ndarray, patients: np.ndarray, settings: EvaluationSettings,
+    clustered: bool,
+) -> Auc:  # fmt: skip
+    if clustered:
+        return clustered_auc(labels, probs, patients, **settings.bootstrap)
+    return delong(labels, probs, settings.confidence)
 
 
 def _thresholds(

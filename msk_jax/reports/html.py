@@ -22,6 +22,7 @@ from msk_jax.reports.formats import (
     value,
 )
 from msk_jax.reports.images import data_uri, svg
+from msk_jax.reports.models import models_context
 from msk_jax.reports.reading import ReportInputs, read_inputs
 
 _MOST_HEAT_MAPS = 24
@@ -87,7 +88,8 @@ def _context(inputs: ReportInputs) -> dict[str, Any]:
     classes = list(named if len(named) >= 2 else class_names(inputs.cohort))
     levels = {name: level for name, level in metrics["levels"].items() if level["n"]}
     binary = "classes" not in metrics
-    published = [entry for entry in experiment.get("published") or () if entry.get("name")]
+    printed = [entry for entry in experiment.get("published") or () if entry.get("name")]
+    published = [entry for entry in printed if not entry.get("test_set")]
     cohort = inputs.cohort
     return {
         "experiment": experiment,
@@ -99,6 +101,7 @@ def _context(inputs: ReportInputs) -> dict[str, Any]:
         "pooling": {"mean": "mean", "max": "maximum", "median": "median"},
         "folds": metrics.get("folds") or [],
         "published": published,
+        "side": models_context(metrics, [entry for entry in printed if entry.get("test_set")]),
         "headline": _headline(levels, classes) if binary else "",
         "cohort": None if cohort is None else cohort_rows(cohort),
         "cohort_classes": classes_table(cohort),

@@ -10,6 +10,7 @@ import pandas as pd
 from msk_jax.errors import UserError
 from msk_jax.evaluation.class_study import OF_CLASS, OVERALL
 from msk_jax.evaluation.predictions import LEVELS, read_predictions
+from msk_jax.evaluation.side_by_side import CALIBRATION, FIGURES
 from msk_jax.files import fault, read_json
 
 _TEXT = (str, None)
@@ -54,6 +55,12 @@ _CLASS_LEVEL = {
     **dict.fromkeys(("train_accuracy", "validation_accuracy"), (*_figure(), None)),
     "test_sets": {str: _OF_CLASSES},
 }
+_IN_SET = {"n": int, "positives": int, **dict.fromkeys((*FIGURES, *CALIBRATION), _figure())}
+_TEST = {
+    "first": str, "second": str, "why": _TEXT,
+    **dict.fromkeys(("difference", "low", "high", "p"), (float, None)),
+}  # fmt: skip
+_CURVE = {name: [float] for name in ("thresholds", "model", "low", "high", "treat_all")}
 METRICS = {
     "settings": {
         **dict.fromkeys(("criterion", "unit_pool", "patient_pool"), str),
@@ -63,6 +70,8 @@ METRICS = {
     "folds": [int],
     "levels": {str: {"n": int}},
     "classes?": [str],
+    "models?": {str: {str: _IN_SET}},
+    "comparison?": {str: {"tests": [_TEST], "decision_curves": {str: _CURVE}, "why": _TEXT}},
 }
 """metrics.json as far as the page reads it; a level with cases (`n` above 0) is a `_LEVEL`, or of
 three and more `classes` a `_CLASS_LEVEL`."""
@@ -72,7 +81,16 @@ RUN = {
     "experiment": {
         "classes?": [str],
         "levels?": [str],
-        "published?": [{"name": str, "value": float, "level?": str, "note?": str}],
+        "published?": [
+            {
+                "name": str,
+                "value": float,
+                "level?": str,
+                "note?": str,
+                "model?": str,
+                "test_set?": str,
+            }
+        ],
         "choices?": {str: str},
     },
     "commands?": [str],

@@ -9,7 +9,6 @@ import pandas as pd
 from rich.table import Table
 
 from msk_jax.data.builder import build_cohort
-from msk_jax.data.folds import load_folds
 from msk_jax.errors import UserError
 from msk_jax.evaluation.plots import ablation_figure
 from msk_jax.evaluation.predictions import LEVELS
@@ -106,7 +105,7 @@ def _areas(experiment: Experiment, stage: Stage, data_dir: Path, workdir: Path) 
         shape = dict.fromkeys(experiment.cohort.levels, (float, None))
         return read_json(done, shape, "Delete it; the same command then evaluates that run again.")
     data = train.open_cohort(experiment, stage, data_dir)
-    folds = load_folds(data_dir, data.patient_labels)
+    folds, _ = train.open_folds(data, data_dir)
     found = predict_folds(experiment, stage, data, folds, workdir)
     # Only the areas are wanted, so their intervals need no bootstrap.
     metrics = judge(found, experiment, bootstrap_samples=2)

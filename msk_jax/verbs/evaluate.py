@@ -9,18 +9,20 @@ import numpy as np
 import pandas as pd
 
 from msk_jax.config import from_json, to_json
-from msk_jax.data.folds import load_folds, load_test_sets
+from msk_jax.data.folds import roles
 from msk_jax.data.pipeline import ShardedCohort
 from msk_jax.data.target import read_cohort
 from msk_jax.errors import UserError
 from msk_jax.evaluation.class_study import evaluate_classes
 from msk_jax.evaluation.predictions import ENSEMBLE, pool, probability_cells, write_predictions
+from msk_jax.evaluation.side_by_side import IMAGE, OUT_OF_FOLD, side_by_side
 from msk_jax.evaluation.study import evaluate_study
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.files import read_json, replacing_folder, write_json
 from msk_jax.training.checkpoints import Checkpoints
 from msk_jax.training.loop import Trainer
 from msk_jax.training.parallel import replicate
+from msk_jax.training.tabular import fit_folds
 from msk_jax.verbs import console
 from msk_jax.verbs.heatmaps import choose, choose_of_classes, write_heat_maps
 from msk_jax.verbs.train import (
@@ -28,6 +30,7 @@ from msk_jax.verbs.train import (
     make_trainer,
     members,
     open_cohort,
+    open_folds,
     read_settings,
     write_run,
 )
@@ -43,10 +46,12 @@ def run(experiment: Experiment, data_dir: Path, workdir: Path) -> dict:
     console.writable_folder(workdir, "--workdir")
     cohort = read_cohort(data_dir)
     data = open_cohort(experiment, stage, data_dir)
-    folds, test_sets = load_folds(data_dir, data.patient_labels), load_test_sets(data_dir)
+    folds, test_sets = open_folds(data, data_dir)
     found = predict_folds(experiment, stage, data, folds, workdir, test_sets, len(classes) > 2)
     _write_tables(found, workdir)
     metrics = judge(found, experiment)
+    if len(classes) == 2 and (test_sets or experiment.beside):
+        metrics |= _side_by_side(found, metrics, folds, experiment, workdir)
     write_json(workdir / "metrics.json", metrics)
     if len(classes) == 2:
         chosen = choose(found.test, unit_limits(metrics, levels[1]), levels)
@@ -112,20 +117,42 @@ def judge(found: Found, experiment: Experiment, **changes) -> dict:
     settings = dataclasses.replace(experiment.evaluation, **changes)
     classes, levels = experiment.cohort.classes, experiment.cohort.levels
     if len(classes) == 2:
-        return evaluate_study(found.test, found.validation, settings, levels)
+        return evaluate_study(found.test, found.validation, settings, levels, found.test_sets)
     return evaluate_classes(
         found.test, found.validation, found.training, found.test_sets, settings, classes, levels
     )
 
 
-def _write_tables(found: Found, workdir: Path) -> None:
-    write_predictions(found.test, workdir / "predictions.csv")
-    write_predictions(found.validation, workdir / "validation_predictions.csv")
+def _side_by_side(
+    found: Found, metrics: dict, folds: dict[str, int], experiment: Experiment, workdir: Path
+) -> dict:
+    """The network and the models beside it, fitted here, in all sets of patients."""
+    last = experiment.cohort.levels[-1]
+    tables, figures = {IMAGE: _by_set(found, last)}, {IMAGE: metrics["levels"][last]}
+    parts = [roles(folds, k) for k in range(max(folds.values()) + 1)]
+    for model in experiment.beside:
+        fitted = fit_folds(model, parts, found.test, found.validation, found.test_sets, last)
+        beside = Found([], fitted.test, fitted.validation, pd.DataFrame(), fitted.test_sets)
+        _write_tables(beside, workdir, f"{model.name}_")
+        tables[model.name] = _by_set(beside, last)
+        figures[model.name] = judge(beside, experiment)["levels"][last]
+    return side_by_side(tables, figures, experiment.evaluation)
+
+
+def _by_set(found: Found, level: str) -> dict[str, pd.DataFrame]:
+    """Rows of one level, out of fold and of each test set."""
+    tables = {OUT_OF_FOLD: found.test, **found.test_sets}
+    return {name: table[table["level"] == level] for name, table in tables.items()}
+
+
+def _write_tables(found: Found, workdir: Path, prefix: str = "") -> None:
+    write_predictions(found.test, workdir / f"{prefix}predictions.csv")
+    write_predictions(found.validation, workdir / f"{prefix}validation_predictions.csv")
     if len(found.training):
-        write_predictions(found.training, workdir / "training_predictions.csv")
+        write_predictions(found.training, workdir / f"{prefix}training_predictions.csv")
     if found.test_sets:
         tables = [table.assign(test_set=name) for name, table in found.test_sets.items()]
-        write_predictions(pd.concat(tables), workdir / "test_set_predictions.csv")
+        write_predictions(pd.concat(tables), workdir / f"{prefix}test_set_predictions.csv")
 
 
 def trained_stage(workdir: Path, data_dir: Path) -> Stage:
@@ -168,6 +195,7 @@ def _predict(
     probabilities = np.mean(each, axis=0) if len(each) > 1 else each[0]
     owners = [data.records[k] for k in table.record]
     classes, levels = experiment.cohort.classes, experiment.cohort.levels
+    clinical = [variable.name for variable in experiment.cohort.clinical]
     rows = pd.DataFrame(
         {
             "patient_id": table.patient_id,
@@ -177,6 +205,8 @@ def _predict(
             "label": table.label,
             **probability_cells(classes, probabilities),
             **{name: [owner[name] for owner in owners] for name in ("site", "age", "sex")},
+            # Shards hold single precision: 154.8 there is 154.80000305.
+            **{name: [float(f"{owner[name]:.7g}") for owner in owners] for name in clinical},
         }
     )
     return pool(
@@ -223,10 +253,11 @@ _SHOWN = {
 
 def _print(metrics: dict) -> None:
     names = list(_SHOWN)[3:] if "classes" in metrics else list(_SHOWN)[:3]
+    width = max(9, *(len(level) + 1 for level in metrics["levels"]))
     for level, figures in metrics["levels"].items():
-        console.say(f"  {level:<9}" + _line(figures, names))
+        console.say(f"  {level:<{width}}" + _line(figures, names))
         for name, tested in figures.get("test_sets", {}).items():
-            console.say(f"  {level:<9}{name}: " + _line(tested, names))
+            console.say(f"  {level:<{width}}{name}: " + _line(tested, names))
 
 
 def _line(figures: dict, names: Sequence[str]) -> str:

@@ -133,6 +133,9 @@ def series_plane(series: Series, direction, position_mm: float) -> Plane:
     if along == 2:
         return Plane(series.voxels[k], (x, y), series.spacing_mm[:2], letters=_LETTERS[0])
     top = z + (len(series.voxels) - 1) * series.spacing_mm[2]
+    if along == 1:
+        spacing = (series.spacing_mm[0], series.spacing_mm[2])
+        return Plane(series.voxels[::-1, k], (x, -top), spacing, letters=_LETTERS[0])
     return Plane(series.voxels[::-1, :, k], (y, -top), series.spacing_mm[1:], letters=_LETTERS[1])
 
 

@@ -16,7 +16,7 @@ from msk_jax.config import from_json
 from msk_jax.data.cohort import Cohort, Manifest, ManifestRow, read_manifest
 from msk_jax.data.crops import Crop
 from msk_jax.data.deidentify import default_key_path, load_key, load_or_create_key, pseudonym
-from msk_jax.data.dicom import Scan, Series, read_series, scan
+from msk_jax.data.dicom import Scan, Series, scan
 from msk_jax.data.records import assign_series, clean_reason
 from msk_jax.data.sources import opened
 from msk_jax.errors import UserError
@@ -164,13 +164,14 @@ def _read(
     saved: SavedModel, job: Job, name: str, rejected: list[tuple]
 ) -> tuple[Series | None, dict[str, Crop]]:
     """A series and the crops of its units; what cannot be used is added to the rejected."""
-    region, crops = saved.experiment.cohort.region, {}
+    cohort, crops = saved.experiment.cohort, {}
+    region = cohort.region
 
     def refuse(error: Exception) -> None:
         rejected.append((name, job.modality, clean_reason(error, job.files, job.patient_id)))
 
     try:
-        series = read_series(job.files, saved.experiment.modality)
+        series = region.read(job.files, cohort.modality)
         if job.rows is None:
             crops.update(region.extract(series))
     except Exception as error:  # a hostile file must not take the others with it

@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 
 from msk_jax.config import to_json
-from msk_jax.data.folds import load_folds, roles
+from msk_jax.data.folds import check_sites, load_folds, load_test_sets, roles
 from msk_jax.data.pipeline import ShardedCohort, shuffled_labels
 from msk_jax.data.target import COHORT_NAME, read_cohort
 from msk_jax.errors import Stopped, UserError
@@ -38,7 +38,7 @@ def run(
     stage.check()
     check_batch_size(stage.recipe)
     data = open_cohort(experiment, stage, data_dir)
-    folds = load_folds(data_dir, data.patient_labels)
+    folds, _ = open_folds(data, data_dir)
     num_folds = max(folds.values()) + 1
     wanted = range(num_folds) if fold is None else [fold]
     if fold is not None and fold not in range(num_folds):
@@ -93,6 +93,13 @@ def open_cohort(experiment: Experiment, stage: Stage, data_dir: Path) -> Sharded
         return data
     relabel = shuffled_labels(data.records, stage.recipe.seed)
     return ShardedCohort(data_dir, stage.model.num_slices, context, relabel, **host)
+
+
+def open_folds(data: ShardedCohort, data_dir: Path) -> tuple[dict[str, int], dict[str, set[str]]]:
+    """Folds and test sets of a cohort, if they are those of these very shards."""
+    folds, test_sets = load_folds(data_dir, data.patient_labels), load_test_sets(data_dir)
+    check_sites(folds, test_sets, {r["patient_id"]: r["site"] for r in data.records})
+    return folds, test_sets
 
 
 def read_settings(workdir: Path) -> dict:

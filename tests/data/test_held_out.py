@@ -6,8 +6,10 @@ import pytest
 
 from msk_jax.data.folds import (
     check_held_out,
+    check_sites,
     cohort_digest,
     draw_held_out,
+    external_sets,
     load_folds,
     load_test_sets,
     make_folds,
@@ -48,3 +50,30 @@ def test_written_and_read_and_in_no_fold(tmp_path):
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match="more than one test set, or in one and a fold"):
         load_folds(tmp_path)
+
+
+SITES = {f"P-{i:02d}": "ABBC"[i % 4] for i in range(60)}
+
+
+def test_other_sites_are_test_sets_of_their_own():
+    tested = external_sets(SITES, "A")
+    assert {name: len(members) for name, members in tested.items()} == {
+        "external_B": 30, "external_C": 15,
+    }  # fmt: skip
+    assert all(SITES[p] == "B" for p in tested["external_B"])
+    assert external_sets(SITES, "") == {}
+    with pytest.raises(UserError, match="of the training site D; there are A, B, C"):
+        external_sets(SITES, "D")
+    with pytest.raises(UserError, match=r"1 patient\(s\) have no site, P-07 first"):
+        external_sets({**SITES, "P-07": ""}, "A")
+
+
+def test_a_patient_of_another_site_is_in_no_fold():
+    tested = external_sets(SITES, "A")
+    folds = {patient: 0 for patient, site in SITES.items() if site == "A"}
+    check_sites(folds, {**tested, "held-out": ["P-00"]}, SITES)
+    moved = {**tested, "external_B": tested["external_B"][1:]}
+    with pytest.raises(UserError, match=r"site B \(1 of them are in folds\)"):
+        check_sites({**folds, tested["external_B"][0]: 1}, moved, SITES)
+    with pytest.raises(UserError, match=r"external_C of .* is not the patients of site C"):
+        check_sites(folds, {"external_C": [*tested["external_C"], "P-00"]}, SITES)

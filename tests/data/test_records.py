@@ -109,7 +109,7 @@ def test_unforeseen_error_becomes_a_reason_without_paths_or_names(tmp_path, monk
     def fail(files, modality):
         raise MemoryError(f"{files[0]} of MUSTER-4711")
 
-    monkeypatch.setattr("msk_jax.data.records.read_series", fail)
+    monkeypatch.setattr(type(COHORT.region), "read", staticmethod(fail))
     _, rejected, _ = read_study(studies[0], COHORT, manifest)
     assert rejected[0].reason == (
         "The series could not be read (MemoryError: file 1 of 8 by name of the patient)."

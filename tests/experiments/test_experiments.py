@@ -96,7 +96,11 @@ def test_what_is_told_of_it(name):
     assert all(0 < figure.value < 1 for figure in experiment.published)
 
 
-PUBLISHED = {"sacroiliitis": {"num_slices", "aspp", "rfpn"}, "thoracolumbar": set()}
+PUBLISHED = {
+    "sacroiliitis": {"num_slices", "aspp", "rfpn"},
+    "thoracolumbar": set(),
+    "osteoporosis": {"grid"},
+}
 """Settings that the paper prints."""
 
 NOT_OPEN = {

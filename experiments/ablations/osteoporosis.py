@@ -1,0 +1,25 @@
+"""What the two readings of "6 x 6 blocks", the grid and the Transformer are worth.
+
+    msk-jax ablate osteoporosis --out ablation
+
+Every patch by itself through a shared trunk, or one pass over the whole picture; a coarser grid;
+more attention. The paper prints no ablation to compare with.
+"""
+
+import dataclasses
+
+from experiments.osteoporosis import experiment
+from msk_jax.experiment import Ablation
+
+ablation = Ablation(
+    phantom=dataclasses.replace(experiment.phantom, patients=400),
+    stage=experiment.small,
+    num_folds=3,
+    variants={
+        "patches by themselves": {},
+        "one pass over the whole": {"reading": "whole"},
+        "3 x 3 grid": {"grid": 3},
+        "4 layers of attention": {"depth": 4},
+        "half the width": {"width": 8},
+    },
+)

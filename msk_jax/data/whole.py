@@ -1,0 +1,120 @@
+"""A whole radiograph on a square grid."""
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage
+
+from msk_jax.data.cells import Cells
+from msk_jax.data.crops import CORONAL, Crop
+from msk_jax.data.dicom import Series, parse_age
+from msk_jax.data.geometry import SeriesError
+from msk_jax.data.headers import read_header, text
+from msk_jax.data.radiograph import read_radiograph
+
+TAILS = (0.5, 99.5)
+"""Percentiles of a picture that `read_projection` puts at 0 and at `TOP`."""
+TOP = 4000
+
+
+def read_projection(files: Iterable[Path], modality: str = "CR/DX") -> Series:
+    """One radiograph as a coronal volume that is one voxel deep.
+
+    Detectors differ in gain and offset, and their values mean nothing by themselves: the picture's
+    own percentiles `TAILS` become 0 and `TOP`, in a straight line, dense tissue high.
+
+    Args:
+      files: the one file of the series.
+      modality: what it may be, `CR/DX` for either.
+
+    Returns:
+      Spacing is that of the header, wherever it holds; 1 mm where it gives none. The position in
+      the patient is unknown: the corner at the right foot is the origin.
+
+    Raises:
+      SeriesError: several files, another modality, an empty picture; as `read_radiograph`.
+    """
+    files = list(files)
+    if len(files) != 1:
+        raise SeriesError(
+            f"The series holds {len(files)} images where one radiograph is due. Name one file by "
+            "its path in the manifest."
+        )
+    found, header = read_radiograph(files[0]), read_header(files[0])
+    if found.modality not in modality.split("/"):
+        raise SeriesError(
+            f"The modality is {found.modality or 'not stated'}, not {modality.replace('/', ' or ')}"
+            "."
+        )
+    low, high = np.percentile(found.pixels, TAILS)
+    if not high > low:
+        raise SeriesError("The picture is empty: nearly all of its pixels have one value.")
+    scaled = (found.pixels[::-1, None] - low) * (TOP / (high - low))
+    limits = np.iinfo(np.int16)
+    row_mm, column_mm = found.spacing.mm or (1.0, 1.0)
+    return Series(
+        voxels=np.rint(np.clip(scaled, limits.min, limits.max)).astype(np.int16),
+        spacing_mm=(float(column_mm), 1.0, float(row_mm)),
+        origin_mm=(0.0, 0.0, 0.0),
+        modality=found.modality,
+        patient_id=found.patient_id,
+        series_uid=found.series_uid,
+        age_years=parse_age(text(header, "PatientAge")),
+        sex=text(header, "PatientSex").upper() or None,
+    )
+
+
+@dataclass(frozen=True)
+class RadiographRegion:
+    """All of a radiograph, one per patient, its longer side as long as the square's."""
+
+    unit_column: ClassVar[str] = ""
+    unit_names: ClassVar[tuple[str, ...]] = ("whole",)
+    columns: ClassVar[tuple[str, ...]] = ()
+    needs_place: ClassVar[bool] = False
+    read = staticmethod(read_projection)
+
+    size: int = 384
+    """Rows and columns of the crop [U]: six patches of 64 pixels along each side."""
+
+    context_slices: int = 0
+    """A radiograph has no neighbours [U]; other regions do."""
+
+    @property
+    def max_slices(self) -> int:
+        """A radiograph is one picture."""
+        return 1
+
+    def place(self, cells: Cells) -> None:
+        """Nothing: the whole picture needs no place."""
+
+    def extract(self, series: Series, place: Hashable = None) -> dict[str, Crop]:
+        """The picture with its proportions kept, padded with its darkest value to a square.
+
+        Args:
+          series: of `read_projection`.
+          place: not used.
+        """
+        shape, spacing = np.array(series.voxels.shape[::-1]), np.array(series.spacing_mm)
+        pixel_mm = float((shape * spacing)[[0, 2]].max() / self.size)
+        middle = np.array(series.origin_mm) + (shape - 1) / 2 * spacing
+        half = (self.size - 1) / 2 * pixel_mm
+        origin = (float(middle[0] - half), float(middle[1]), float(middle[2] + half))
+        # Pixels finer than the grid's would alias.
+        blur = np.maximum(pixel_mm / spacing - 1, 0) / 2
+        values = series.voxels.astype(np.float32)
+        values = ndimage.gaussian_filter(values, (blur[2], 0, blur[0]), mode="nearest")
+        image = sitk.GetImageFromArray(values)
+        image.SetSpacing(series.spacing_mm)
+        image.SetOrigin(series.origin_mm)
+        grid = (pixel_mm, pixel_mm, float(spacing[1]))
+        crop = sitk.Resample(
+            image, (self.size, self.size, 1), sitk.Transform(), sitk.sitkLinear, origin, grid,
+            CORONAL, float(values.min()), sitk.sitkFloat32,
+        )  # fmt: skip
+        voxels = np.rint(sitk.GetArrayFromImage(crop)).astype(np.int16)
+        return {"whole": Crop(voxels, np.array([middle[1]], np.float32), origin, grid, CORONAL)}

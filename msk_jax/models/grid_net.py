@@ -1,0 +1,112 @@
+"""A ResNet and a Transformer over the cells of a grid, for a whole radiograph.
+
+After Li Z. et al., Chinese Journal of Medical Imaging Technology 2026;42(3):403-407, whose abstract
+names a hybrid of ResNet-18 and Transformer over a partition of the picture into 6 x 6 blocks. It
+can be read in two ways, `reading`; depth, heads and the rest are our choice.
+"""
+
+import dataclasses
+from typing import Any, Literal
+
+import chex
+import flax.linen as nn
+import jax
+
+from msk_jax.errors import UserError
+from msk_jax.models.grid_transformer import GridTransformer
+from msk_jax.models.layers import Layers, endpoint
+from msk_jax.models.resnet import ResNetEncoder
+
+
+@dataclasses.dataclass(frozen=True)
+class GridNetConfig:
+    """What the network is made of. ResNet-18, Transformer and the 6 x 6 grid are published."""
+
+    backbone: Literal["resnet10", "resnet18", "resnet34"] = "resnet18"
+    """Trunk of convolutions."""
+    width: int = 64
+    """Channels of the trunk's first stage; 64 is a standard ResNet."""
+    reading: Literal["patches", "whole"] = "patches"
+    """What goes through the trunk: every cell of the grid by itself, so that cells know of each
+    other by attention alone, or the whole picture in one pass, whose map is cut into cells."""
+    grid: int = 6
+    """Cells along each side."""
+    depth: int = 4
+    """Layers of the Transformer."""
+    num_heads: int = 8
+    """Heads of its attention."""
+    mlp_ratio: float = 4.0
+    """Width of its perceptrons, in widths of a token."""
+    dropout: float = 0.1
+    """Dropout of its layers."""
+    num_slices: int = 1
+    """Pictures that are seen together; a radiograph is one."""
+    num_classes: int = 2
+    """Classes of the softmax."""
+
+    @property
+    def explained_endpoints(self) -> tuple[str, ...]:
+        """The endpoints whose evidence Grad-CAM shows."""
+        return ("map",)
+
+    def build(self, axis_name: str | None = None, dtype: Any = None) -> "GridNet":
+        """The network; `axis_name` synchronises batch norm over devices."""
+        return GridNet(self, axis_name=axis_name, dtype=dtype)
+
+
+class GridNet(nn.Module):
+    """`[batch, height, width, slices]` -> (logits `[batch, classes]`, endpoints).
+
+    The means of the trunk's last map over the cells of the grid are the tokens of a Transformer,
+    whose class token is classified. Endpoints: `map` `[batch, h, w, channels]`, that last map
+    (of patches put together as they lie), and `features`.
+    """
+
+    config: GridNetConfig
+    axis_name: str | None = None
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False):
+        c = self.config
+        chex.assert_shape(x, (None, None, None, c.num_slices))
+        layers = Layers(train, self.axis_name, self.dtype)
+        encoder = ResNetEncoder(c.backbone, c.width, layers=layers, name="encoder")
+        if c.reading == "patches":
+            x = joined(encoder(patches(x, c.grid))["stage4"], c.grid)
+        else:
+            x = encoder(x)["stage4"]
+        x = endpoint(self, "map", x)
+        batch = x.shape[0]
+        cells = patches(x, c.grid).mean((1, 2)).reshape(batch, c.grid, c.grid, -1)
+        transformer = GridTransformer(
+            c.depth, c.num_heads, c.mlp_ratio, c.dropout, layers=layers, name="transformer"
+        )
+        features, _ = transformer(cells)
+        return nn.Dense(c.num_classes, name="head")(features), {"map": x, "features": features}
+
+
+def patches(x: jax.Array, grid: int) -> jax.Array:
+    """`[batch, height, width, channels]` -> `[batch * grid * grid, height / grid, width / grid,
+    channels]`, the cells of a picture row by row.
+
+    Raises:
+        UserError: the grid does not divide the size.
+    """
+    batch, height, width, channels = x.shape
+    if height % grid or width % grid:
+        raise UserError(
+            f"A grid of {grid} x {grid} does not divide a map of {height} x {width}. Give another "
+            "--grid, --crop or --shrink."
+        )
+    h, w = height // grid, width // grid
+    cells = x.reshape(batch, grid, h, grid, w, channels).transpose(0, 1, 3, 2, 4, 5)
+    return cells.reshape(batch * grid * grid, h, w, channels)
+
+
+def joined(cells: jax.Array, grid: int) -> jax.Array:
+    """The inverse of `patches`."""
+    count, h, w, channels = cells.shape
+    batch = count // grid**2
+    x = cells.reshape(batch, grid, grid, h, w, channels).transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(batch, grid * h, grid * w, channels)

@@ -1,0 +1,53 @@
+"""The grid of patches, and what its two readings let a cell know of the others."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from msk_jax.errors import UserError
+from msk_jax.models.grid_net import GridNetConfig, joined, patches
+
+
+def test_patches_lie_row_by_row_and_go_back():
+    x = jnp.arange(2 * 6 * 6 * 1.0).reshape(2, 6, 6, 1)
+    cells = patches(x, 3)
+    assert cells.shape == (18, 2, 2, 1)
+    # The second cell of the second row of the second picture: rows 2, 3 and columns 2, 3.
+    np.testing.assert_array_equal(cells[9 + 4, ..., 0], 36 + np.array([[14, 15], [20, 21]]))
+    np.testing.assert_array_equal(joined(cells, 3), x)
+    with pytest.raises(UserError, match="grid of 4 x 4 does not divide a map of 6 x 6"):
+        patches(x, 4)
+
+
+@pytest.mark.parametrize("reading", ["patches", "whole"])
+def test_a_cell_is_seen_by_itself_or_with_its_neighbours(reading):
+    config = GridNetConfig("resnet10", 4, reading, grid=2, depth=1, num_heads=2)
+    network, x = config.build(), np.random.default_rng(0).normal(size=(1, 128, 128, 1))
+    variables = jax.eval_shape(network.init, jax.random.key(0), x)
+    rng = np.random.default_rng(1)
+    variables = jax.tree.map(lambda v: rng.uniform(0.1, 0.3, v.shape).astype(v.dtype), variables)
+    variables = {k: variables[k] for k in ("params", "batch_stats")}
+    see = jax.jit(lambda x: network.apply(variables, x)[1]["map"])
+    changed = x.copy()
+    changed[:, :64, :64] += 1.0  # the first cell
+    moved = np.abs(np.asarray(see(changed) - see(x))).max(axis=(0, 3)) > 0
+    assert moved.shape == (4, 4) and moved[:2, :2].any()
+    assert moved[2:, 2:].any() == moved[:2, 2:].any() == (reading == "whole")
+
+
+def test_published_size():
+    """Either reading of 384 pixels: a map of 12 x 12 x 512, and ResNet-18 less its last layer."""
+    for reading in ("patches", "whole"):
+        config = GridNetConfig(reading=reading)
+        network = config.build()
+        x = jax.ShapeDtypeStruct((2, 384, 384, 1), jnp.float32)
+        (logits, endpoints), variables = jax.eval_shape(
+            lambda x, network=network: network.init_with_output(jax.random.key(0), x), x
+        )
+        assert logits.shape == (2, 2) and endpoints["map"].shape == (2, 12, 12, 512)
+        encoder = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]["encoder"]))
+        # torchvision's count less its classifier, and a stem of one channel instead of three.
+        assert encoder == 11_689_512 - 513_000 - 2 * 64 * 7 * 7
+        places = variables["params"]["transformer"]["pos_embedding"]
+        assert places.shape == (1, 37, 512)

@@ -1,0 +1,31 @@
+"""The osteoporosis experiment at a size for tests; the command line takes it by its path."""
+
+import dataclasses
+
+from experiments.osteoporosis import experiment as whole
+from msk_jax.data.augment import Augmentation
+from msk_jax.data.whole import RadiographRegion
+from msk_jax.experiment import Stage
+from msk_jax.models import GridNetConfig
+from msk_jax.training.recipe import Recipe
+
+_stage = Stage(
+    model=GridNetConfig("resnet10", 4, grid=2, depth=1, num_heads=2),
+    preprocess=whole.stage.preprocess,
+    recipe=Recipe(
+        epochs=1, batch_size=8, learning_rate=3e-3, warmup_epochs=0, monitor="loss",
+        augmentation=Augmentation(rotation=5.0),
+    ),
+)  # fmt: skip
+
+experiment = dataclasses.replace(
+    whole,
+    name="tiny_chest",
+    phantom=dataclasses.replace(whole.phantom, patients=48, matrix=64, pixel_mm=6.0, workers=1),
+    cohort=dataclasses.replace(whole.cohort, region=RadiographRegion(size=64)),
+    stage=_stage,
+    small=_stage,
+    num_folds=3,
+    demo_patients=48,
+    evaluation=dataclasses.replace(whole.evaluation, bootstrap_samples=50),
+)

@@ -1,0 +1,108 @@
+"""The whole way of a system on radiographs: test sets by site, and models beside the network."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from msk_jax.data.folds import load_folds, load_test_sets
+from msk_jax.evaluation.roc import delong
+from msk_jax.experiment import load
+from msk_jax.training.tabular import fit_folds
+from tests.conftest import REPOSITORY
+from tests.verbs.conftest import verb
+
+TINY_CHEST = str(REPOSITORY / "tests" / "tiny_chest.py")
+SETS = ["out of fold", "held-out", "external_B", "external_C"]
+
+
+@pytest.fixture(scope="module")
+def chest(tmp_path_factory):
+    out = tmp_path_factory.mktemp("chest")
+    verb("demo", TINY_CHEST, "--out", out)
+    return out
+
+
+def test_sites_are_kept_apart_and_clinical_columns_are_carried(chest):
+    folds, tested = load_folds(chest / "shards"), load_test_sets(chest / "shards")
+    assert list(tested) == SETS[1:] and not set(folds) & set().union(*tested.values())
+    found = pd.read_csv(chest / "run" / "predictions.csv")
+    asked = pd.read_csv(chest / "run" / "test_set_predictions.csv")
+    assert set(found["site"]) == {"A"} and found["patient_id"].nunique() == len(folds)
+    for name, site in (("held-out", "A"), ("external_B", "B"), ("external_C", "C")):
+        rows = asked[asked["test_set"] == name]
+        assert set(rows["site"]) == {site} and set(rows["patient_id"]) == tested[name]
+    manifest = pd.read_csv(chest / "cohort" / "manifest.csv")
+    everybody = pd.concat([found, asked])
+    everybody = everybody[everybody["level"] == "patient"]
+    columns = ["age", "height", "weight", "bmi"]
+    for column in columns:
+        assert sorted(everybody[column]) == sorted(manifest[column])
+
+
+def test_models_beside_the_network(chest):
+    run = chest / "run"
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert list(metrics["models"]) == ["image", "clinical", "combined"]
+    for model, by_set in metrics["models"].items():
+        assert list(by_set) == SETS
+        prefix = "" if model == "image" else f"{model}_"
+        rows = pd.read_csv(run / f"{prefix}test_set_predictions.csv")
+        rows = rows[(rows["test_set"] == "external_B") & (rows["level"] == "patient")]
+        expected = delong(rows["label"].to_numpy(), rows["prob"].to_numpy())
+        assert by_set["external_B"]["auc"]["value"] == expected.value
+        assert by_set["external_B"]["n"] == len(rows)
+    for name in SETS:
+        tests = metrics["comparison"][name]["tests"]
+        assert [(t["first"], t["second"]) for t in tests] == [
+            ("image", "clinical"), ("image", "combined"), ("clinical", "combined"),
+        ]  # fmt: skip
+
+
+def test_a_model_is_fitted_without_the_patients_that_it_is_asked_about(chest):
+    """Wrong labels of a fold change what is said of others, not of the fold itself."""
+    experiment, run = load(TINY_CHEST), chest / "run"
+    test, validation = (
+        pd.read_csv(run / name) for name in ("predictions.csv", "validation_predictions.csv")
+    )
+    folds = load_folds(chest / "shards")
+    parts = [
+        {p: "test" if f == k else "validation" if f == (k + 1) % 3 else "train"
+         for p, f in folds.items()}
+        for k in range(3)
+    ]  # fmt: skip
+    turned = test.assign(label=test["label"].where(test["fold"] != 0, 1 - test["label"]))
+    combined = experiment.beside[1]
+    before, after = (
+        fit_folds(combined, parts, table, validation, {}, "patient").test.set_index("unit_id")
+        for table in (test, turned)
+    )
+    same = np.isclose(before["prob"], after["prob"], atol=1e-9)
+    # Fold 0 trains model 1 alone: of three folds, k tests, k + 1 validates, the third trains.
+    assert same[before["fold"] == 0].all() and same[before["fold"] == 2].all()
+    assert not same[before["fold"] == 1].all()
+
+
+def test_report_shows_the_published_areas_beside_ours(chest):
+    page = (chest / "run" / "report.html").read_text()
+    for text in ("0.917", "0.759", "0.532", "0.896", "site C (external)", "clinical model",
+                 "Differences of AUC, paired", "Decision curves, held-out (internal)",
+                 "these are not clinical figures"):  # fmt: skip
+        assert text in page, text
+
+
+def test_predict_from_the_checkpoint_alone(chest, tmp_path):
+    """A radiograph of no fold gets what `evaluate` gave."""
+    manifest = pd.read_csv(chest / "cohort" / "manifest.csv")
+    path = manifest.loc[manifest["site"] == "B", "path"].iloc[0]
+    (tmp_path / "dicom").mkdir()
+    (tmp_path / "dicom" / "new.dcm").write_bytes((chest / "cohort" / "dicom" / path).read_bytes())
+    verb("predict", "--workdir", chest / "run", "--dicom", tmp_path / "dicom", "--out",
+         tmp_path / "new", "--key", chest / "cohort" / "pseudonym.key")  # fmt: skip
+    new = pd.read_csv(tmp_path / "new" / "predictions.csv")
+    known = pd.read_csv(chest / "run" / "test_set_predictions.csv")
+    known = known[known["patient_id"] == new["patient_id"].iloc[0]]
+    # Another batch, and so other rounding of single precision.
+    np.testing.assert_allclose(new["prob"], known["prob"].iloc[0], atol=1e-5)
+    assert len(new) == 3 and (tmp_path / "new").glob("*.png")
