@@ -20,7 +20,7 @@ def run(models: tuple[str, ...], everything: bool, small: bool, out: Path) -> pd
         One row per network: `model`, `reference`, `size`, `forward` (worst relative error of the
         logits and every endpoint, float32) and the `endpoint` that it was, `loss`, `gradients`,
         `statistics` (worst relative error of any, float64), `sgd`, `adamw` (worst relative
-        difference of ten losses, float32).
+        difference of ten losses, float64).
     """
     names = tuple(MODELS) if everything else models
     if not names:
