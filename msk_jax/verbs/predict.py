@@ -94,7 +94,9 @@ def run(
         jobs, rejected = _jobs(found, places, cohort, secret)
         console.writable_folder(out, "--out")
         with _all_or_nothing(out):
-            _predict_all(saved, jobs, rejected, out, secret, results, len(found.skipped))
+            done, unwritten = _predict_all(saved, jobs, rejected, out, secret, results)
+    # Outside: what the sentences speak of stays.
+    _tell(out, done, rejected, unwritten, len(found.skipped))
 
 
 def _jobs(
@@ -117,8 +119,9 @@ def _jobs(
 
 def _predict_all(
     saved: SavedModel, jobs: list[Job], rejected: list[tuple], out: Path, secret: bytes,
-    results: DicomResults | None, num_skipped: int,
-) -> None:  # fmt: skip
+    results: DicomResults | None,
+) -> tuple[int, list[tuple]]:  # fmt: skip
+    """How many series were predicted, and those of which no DICOM results were written."""
     predict = parallel_predict(saved.stage.network(AXIS), saved.stage.preprocess)
     tables, unwritten = [], []
     with console.progress_bar("Predicting series") as update:
@@ -141,14 +144,21 @@ def _predict_all(
                     unwritten.append((name, job.modality, f"Predicted, but: {reason}"))
             update(done + 1, len(jobs), "")
     _write(saved, out, tables, rejected + unwritten)
-    if not tables:
+    return len(tables), unwritten
+
+
+def _tell(
+    out: Path, done: int, rejected: list[tuple], unwritten: list[tuple], num_skipped: int
+) -> None:
+    """What came of it. Raises UserError where nothing was predicted or not all is written."""
+    if not done:
         first = rejected[0][2] if rejected else "there is none"
         raise UserError(
             f"None of the {len(rejected)} series could be predicted; {out / 'rejected.csv'} gives "
             f"the reasons. The first: {first}"
         )
     console.say(
-        f"{len(tables)} series predicted, {len(rejected)} refused (see rejected.csv), "
+        f"{done} series predicted, {len(rejected)} refused (see rejected.csv), "
         f"{num_skipped} files passed over. Probabilities are in {out / 'predictions.csv'}, "
         "one picture per series beside it."
     )

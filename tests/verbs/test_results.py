@@ -42,8 +42,10 @@ def test_a_refusal_is_listed_and_the_predictions_stand(tmp_path, monkeypatch):
     (tmp_path / "out").mkdir()
     results, secret = Refusing(), b"0123456789abcdef"
     jobs, rejected = predict._jobs(scan(tmp_path / "in"), None, cohort, secret)
+    out = tmp_path / "out"
+    done, unwritten = predict._predict_all(saved, jobs, rejected, out, secret, results)
     with pytest.raises(UserError, match="results of 1 of these series"):
-        predict._predict_all(saved, jobs, rejected, tmp_path / "out", secret, results, 0)
+        predict._tell(out, done, rejected, unwritten, 0)
     assert len(results.taken) == len(pd.read_csv(tmp_path / "out" / "predictions.csv")) == 2
     listed = pd.read_csv(tmp_path / "out" / "rejected.csv")
     assert listed["reason"].str.startswith("Predicted, but: The server did not take").all()
