@@ -14,15 +14,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 def _known(*flags: str) -> list[str]:
     """Those flags that this jaxlib has: XLA ends the process at one that it does not know."""
-    library = Path(importlib.util.find_spec("jaxlib").origin).parent
-    found = set()
-    for file in library.glob("*.so"):
-        with (
-            open(file, "rb") as opened,
-            mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as m,
-        ):
-            found |= {flag for flag in flags if m.find(flag[2:].split("=")[0].encode()) >= 0}
-    return [flag for flag in flags if flag in found]
+    folder = Path(importlib.util.find_spec("jaxlib").origin).parent
+    xla = max(folder.glob("*.so"), key=lambda file: file.stat().st_size)
+    with open(xla, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as m:
+        return [flag for flag in flags if m.find(flag[2:].split("=")[0].encode()) >= 0]
 
 
 # Read when jax and TensorFlow load, so set before anything imports them.

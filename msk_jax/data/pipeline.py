@@ -81,7 +81,7 @@ class ShardedCohort:
         partial = tfds.decode.PartialDecoding(dict.fromkeys(wanted, True))
         records = []
         for read in _guarded(tfds.as_numpy(self._dataset(decoders=partial)), self._builder):
-            record = {k: v.decode() if isinstance(v, bytes) else v for k, v in read.items()}
+            record = _decoded(read)
             self.patient_labels[record["patient_id"]] = int(record["patient_label"])
             label = self._relabel.get(record["patient_id"])
             if label is not None:
@@ -268,7 +268,12 @@ def read_records(data_dir: Path) -> Iterator[dict]:
     builder = _open(data_dir)
     data = builder.as_dataset(split="all", shuffle_files=False)
     for record in _guarded(tfds.as_numpy(data), builder):
-        yield {k: v.decode() if isinstance(v, bytes) else v for k, v in record.items()}
+        yield _decoded(record)
+
+
+def _decoded(record: dict) -> dict:
+    """Text as str, where tfds gives bytes."""
+    return {k: v.decode() if isinstance(v, bytes) else v for k, v in record.items()}
 
 
 def _guarded(records: Iterable, builder) -> Iterator:

@@ -1,7 +1,7 @@
 """A whole radiograph on a square grid."""
 
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -108,9 +108,7 @@ class RadiographRegion:
         blur = np.maximum(pixel_mm / spacing - 1, 0) / 2
         values = series.voxels.astype(np.float32)
         values = ndimage.gaussian_filter(values, (blur[2], 0, blur[0]), mode="nearest")
-        image = sitk.GetImageFromArray(values)
-        image.SetSpacing(series.spacing_mm)
-        image.SetOrigin(series.origin_mm)
+        image = replace(series, voxels=values).to_sitk()
         grid = (pixel_mm, pixel_mm, float(spacing[1]))
         crop = sitk.Resample(
             image, (self.size, self.size, 1), sitk.Transform(), sitk.sitkLinear, origin, grid,

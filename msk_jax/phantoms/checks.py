@@ -5,6 +5,7 @@ only how bright, how spread and how noisy a scan is, which disease changes too; 
 do with disease shows in the blind check, which must stay near 0.5.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -23,6 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from msk_jax.phantoms.anatomy import SIDES
 from msk_jax.phantoms.patients import draw_patient
 from msk_jax.phantoms.sacroiliac import SacroiliacPhantom, render_patient, true_parameters
+from msk_jax.phantoms.writing import Phantom
 
 BINS = np.linspace(-200, 1400, 33)
 BLIND_MM = 45.0  # voxels this near to a joint's middle are hidden from the blind check
@@ -130,13 +132,7 @@ def measure(config: SacroiliacPhantom, workers: int = 1) -> dict[str, float]:
     The blind check is the weak baseline without the neighbourhood of the joints: it looks for
     differences where there is no disease.
     """
-    work = partial(_one, replace(config, workers=1))
-    numbers = range(config.patients)
-    if workers > 1:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            results = list(pool.map(work, numbers))
-    else:
-        results = [work(number) for number in numbers]
+    results = over_patients(_one, config, workers)
     table = pd.DataFrame([row for rows, _, _ in results for row in rows])
     labels = read_labels(table).to_numpy()
     return {
@@ -144,6 +140,16 @@ def measure(config: SacroiliacPhantom, workers: int = 1) -> dict[str, float]:
         "weak_baseline_auc": weak_baseline_auc(np.array([r[1] for r in results]), labels),
         "blind_auc": weak_baseline_auc(np.array([r[2] for r in results]), labels),
     }
+
+
+def over_patients(work: Callable, config: Phantom, workers: int) -> list:
+    """`work(config, number)` for every patient of a cohort, in so many processes."""
+    work = partial(work, replace(config, workers=1))
+    numbers = range(config.patients)
+    if workers == 1:
+        return [work(number) for number in numbers]
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        return list(pool.map(work, numbers))
 
 
 def _one(config: SacroiliacPhantom, number: int):

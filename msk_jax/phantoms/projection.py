@@ -12,6 +12,8 @@ from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
+from msk_jax.errors import UserError
+
 MU_SOFT = 0.0195  # per mm: muscle, blood
 MU_FAT = 0.0176
 CORTEX_EXCESS = 0.031  # per mm: cortical bone over the soft tissue that it displaces
@@ -35,6 +37,23 @@ class Detector:
     gain: float  # contrast of the picture
     offset: float  # brightness of the picture
     gamma: float
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """stored uint16 and labels uint8 (0: nothing marked), both [rows, columns]; and, noise-free,
+    the attenuation of soft tissue and what the bones add."""
+
+    stored: np.ndarray
+    labels: np.ndarray
+    soft: np.ndarray
+    excess: np.ndarray
+
+
+def check_matrix(matrix: int) -> None:
+    """Raise a UserError where `expose` could not work on a picture of so many rows."""
+    if matrix % COARSE:
+        raise UserError(f"--matrix is {matrix}; it must be a multiple of {COARSE}.")
 
 
 def share(distance, pixel: float):

@@ -5,16 +5,13 @@ weak baseline sees how bright, how spread and how noisy a picture is; the blind 
 of what is left when the places that carry the signs are hidden.
 """
 
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
-from multiprocessing import get_context
 
 import numpy as np
 from scipy.ndimage import binary_dilation, uniform_filter
 
 from msk_jax.phantoms.anatomy import stream
-from msk_jax.phantoms.checks import weak_baseline_auc
+from msk_jax.phantoms.checks import over_patients, weak_baseline_auc
 from msk_jax.phantoms.chest import ChestPhantom
 from msk_jax.phantoms.chest import cohort as chest
 from msk_jax.phantoms.chest.bones import SIGNS
@@ -58,13 +55,7 @@ def picture_features(stored: np.ndarray, seen: np.ndarray | None = None) -> np.n
 def measure(config: ChestPhantom | KneePhantom, workers: int = 1) -> dict[str, float]:
     """Render the cohort in memory; its oracle, weak-baseline and blind AUC by patient."""
     see = see_chest if isinstance(config, ChestPhantom) else see_knee
-    work = partial(see, replace(config, workers=1))
-    numbers = range(config.patients)
-    if workers > 1:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            results = list(pool.map(work, numbers))
-    else:
-        results = [work(number) for number in numbers]
+    results = over_patients(see, config, workers)
     labels = np.array([r.label for r in results])
     return {
         f"{name}_auc": weak_baseline_auc(np.array([getattr(r, key) for r in results]), labels)

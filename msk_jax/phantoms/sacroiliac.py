@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import SimpleITK as sitk
 
 from msk_jax.errors import UserError
 from msk_jax.phantoms.anatomy import SIDES, stream
@@ -14,7 +13,7 @@ from msk_jax.phantoms.dicom_writer import Study, write_series
 from msk_jax.phantoms.findings import BRIDGE, EROSION, FAT, MIMIC, SCLEROSIS
 from msk_jax.phantoms.lesions import is_positive
 from msk_jax.phantoms.patients import Patient, draw_patient, read_out
-from msk_jax.phantoms.writing import check_fields
+from msk_jax.phantoms.writing import check_fields, check_width, write_mask
 
 MANIFEST_COLUMNS = (
     "patient_id",
@@ -86,16 +85,35 @@ class SacroiliacPhantom:
         )
         if not self.sites:
             raise UserError("The phantom has no site. Give at least one name with --sites.")
-        if not 300 <= self.matrix * self.pixel_mm <= 500:
-            raise UserError(
-                f"The phantom's field of view is {self.matrix * self.pixel_mm:.0f} mm "
-                f"(matrix {self.matrix} times {self.pixel_mm} mm); it must lie between "
-                "300 and 500 mm. Change --matrix or --pixel-mm."
-            )
+        check_width(self, 300, 500)
 
     def write_patient(self, out: Path, number: int) -> tuple[list[dict], list[dict]]:
         """Render and write one patient; its manifest rows and its rows of true parameters."""
-        return write_patient(out, self, number)
+        patient = draw_patient(self, number)
+        grid, an = patient.grid, patient.anatomy
+        rendering = render_patient(patient, self)
+        rng = stream(self.seed, number, "export")
+        study = Study(
+            patient.patient_id,
+            f"Phantom^Sacroiliac^{number:04d}",
+            an.sex,
+            an.age,
+            patient.site,
+            patient.kernel,
+            float(rng.choice([120, 130])),
+            number,
+            (str(self.seed), str(number)),
+            bool(rng.random() < 0.4),
+        )
+        spacing = (grid.pixel_mm, grid.pixel_mm, grid.spacing_mm)
+        write_series(
+            out / "dicom" / f"S{number:06d}", study, rendering.hu, spacing, grid.origin_mm, rng
+        )
+        write_mask(out, patient.patient_id, rendering.labels, spacing, grid.origin_mm)
+        return (
+            _manifest_rows(patient, study.series_uid, _visible(patient)),
+            [true_parameters(patient, side, rendering) for side in SIDES],
+        )
 
 
 def render_patient(patient: Patient, config: SacroiliacPhantom) -> Rendering:
@@ -107,38 +125,6 @@ def render_patient(patient: Patient, config: SacroiliacPhantom) -> Rendering:
         patient.scanner,
         config.seed,
         patient.number,
-    )
-
-
-def write_patient(out: Path, config: SacroiliacPhantom, number: int):
-    """Render and write one patient; returns its manifest rows and its rows of true parameters."""
-    patient = draw_patient(config, number)
-    grid, an = patient.grid, patient.anatomy
-    rendering = render_patient(patient, config)
-    rng = stream(config.seed, number, "export")
-    study = Study(
-        patient.patient_id,
-        f"Phantom^Sacroiliac^{number:04d}",
-        an.sex,
-        an.age,
-        patient.site,
-        patient.kernel,
-        float(rng.choice([120, 130])),
-        number,
-        (str(config.seed), str(number)),
-        bool(rng.random() < 0.4),
-    )
-    spacing = (grid.pixel_mm, grid.pixel_mm, grid.spacing_mm)
-    write_series(
-        out / "dicom" / f"S{number:06d}", study, rendering.hu, spacing, grid.origin_mm, rng
-    )
-    mask = sitk.GetImageFromArray(rendering.labels)
-    mask.SetSpacing(spacing)
-    mask.SetOrigin(grid.origin_mm)
-    sitk.WriteImage(mask, str(out / "masks" / f"{patient.patient_id}.nii.gz"), True)
-    return (
-        _manifest_rows(patient, study.series_uid, _visible(patient)),
-        [true_parameters(patient, side, rendering) for side in SIDES],
     )
 
 

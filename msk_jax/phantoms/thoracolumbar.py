@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import SimpleITK as sitk
 
 from msk_jax.errors import UserError
 from msk_jax.phantoms.anatomy import stream
@@ -15,7 +14,7 @@ from msk_jax.phantoms.fractures import CLASSES, add_fracture, draw_control, draw
 from msk_jax.phantoms.patients import SCANNERS
 from msk_jax.phantoms.spine_ct import NEIGHBOURS, Rendering, measured, render, spine_grid
 from msk_jax.phantoms.vertebra import Findings, Spine, draw_spine
-from msk_jax.phantoms.writing import check_fields
+from msk_jax.phantoms.writing import check_fields, check_width, write_mask
 
 LEVELS = ("T11", "T12", "L1", "L2", "L3")
 BLOCK = 25  # patients are balanced within blocks of this size
@@ -74,11 +73,7 @@ class ThoracolumbarPhantom:
             raise UserError("The phantom has no site. Give at least one name with --sites.")
         if min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-6:
             raise UserError("The phantom's shares must be three numbers that sum to 1.")
-        if not 140 <= self.matrix * self.pixel_mm <= 260:
-            raise UserError(
-                f"The phantom's field of view is {self.matrix * self.pixel_mm:.0f} mm; it must lie "
-                "between 140 and 260 mm. Change --matrix or --pixel-mm."
-            )
+        check_width(self, 140, 260)
 
     def write_patient(self, out: Path, number: int) -> tuple[list[dict], list[dict]]:
         """Render and write one patient; its manifest row and its true parameters."""
@@ -95,10 +90,7 @@ class ThoracolumbarPhantom:
         spacing = (grid.pixel_mm, grid.pixel_mm, grid.spacing_mm)
         folder = out / "dicom" / f"S{number:06d}"
         write_series(folder, study, rendering.hu, spacing, grid.origin_mm, rng)
-        mask = sitk.GetImageFromArray(rendering.labels)
-        mask.SetSpacing(spacing)
-        mask.SetOrigin(grid.origin_mm)
-        sitk.WriteImage(mask, str(out / "masks" / f"{patient.patient_id}.nii.gz"), True)
+        write_mask(out, patient.patient_id, rendering.labels, spacing, grid.origin_mm)
         row = {
             "patient_id": patient.patient_id,
             "series_uid": study.series_uid,

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from msk_jax.phantoms.checks import cross_validated_auc, global_features
+from msk_jax.phantoms.checks import cross_validated_auc, global_features, over_patients
 from msk_jax.phantoms.fractures import CLASSES
 from msk_jax.phantoms.spine_ct import to_spine
 from msk_jax.phantoms.thoracolumbar import (
@@ -51,19 +51,13 @@ def class_numbers(parameters: pd.DataFrame) -> np.ndarray:
     return parameters["label"].map(CLASSES.index).to_numpy()
 
 
-def measure(config: ThoracolumbarPhantom) -> dict[str, float]:
+def measure(config: ThoracolumbarPhantom, workers: int = 1) -> dict[str, float]:
     """Render the cohort in memory; macro AUC of oracle, weak baseline and blind check.
 
     The weak baseline is a logistic regression on mean, spread, histogram and noise power of the
     whole scan; the blind check the same without the level's vertebra.
     """
-    rows, whole, blind = [], [], []
-    for number in range(config.patients):
-        patient = draw_patient(config, number)
-        hu = render_patient(patient, config.seed).hu
-        rows.append(true_parameters(patient))
-        whole.append(global_features(hu))
-        blind.append(global_features(hu, outside(patient)))
+    rows, whole, blind = zip(*over_patients(_one, config, workers), strict=True)
     table = pd.DataFrame(rows)
     labels = class_numbers(table)
     return {
@@ -71,6 +65,12 @@ def measure(config: ThoracolumbarPhantom) -> dict[str, float]:
         "weak_baseline_auc": cross_validated_auc(np.array(whole), labels),
         "blind_auc": cross_validated_auc(np.array(blind), labels),
     }
+
+
+def _one(config: ThoracolumbarPhantom, number: int):
+    patient = draw_patient(config, number)
+    hu = render_patient(patient, config.seed).hu
+    return true_parameters(patient), global_features(hu), global_features(hu, outside(patient))
 
 
 def outside(patient: SpinePatient) -> np.ndarray:

@@ -14,6 +14,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import ClassVar, Protocol
 
+import numpy as np
+import SimpleITK as sitk
+
 from msk_jax.errors import UserError
 
 
@@ -47,6 +50,27 @@ def check_fields(phantom: Phantom, **limits: tuple[float, float]) -> None:
                 f"The phantom's {name} is {value}; it must lie between {low} "
                 f"and {high}. Give another --{name.replace('_', '-')}."
             )
+
+
+def check_width(phantom: Phantom, low_mm: float, high_mm: float) -> None:
+    """Raise a UserError where `matrix` times `pixel_mm` does not hold the anatomy."""
+    width = phantom.matrix * phantom.pixel_mm
+    if not low_mm <= width <= high_mm:
+        raise UserError(
+            f"The phantom's field of view is {width:.0f} mm (matrix {phantom.matrix} times "
+            f"{phantom.pixel_mm} mm); it must be {low_mm} to {high_mm} mm. Change --matrix or "
+            "--pixel-mm."
+        )
+
+
+def write_mask(
+    out: Path, name: str, labels: np.ndarray, spacing_mm: tuple, origin_mm: tuple = (0.0, 0.0)
+) -> None:
+    """`masks/<name>.nii.gz` of the cohort in `out`: uint8 labels ([slices,] rows, columns)."""
+    mask = sitk.GetImageFromArray(labels)
+    mask.SetSpacing(spacing_mm)
+    mask.SetOrigin(origin_mm)
+    sitk.WriteImage(mask, str(out / "masks" / f"{name}.nii.gz"), True)
 
 
 def write_cohort(

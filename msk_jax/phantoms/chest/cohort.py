@@ -12,17 +12,15 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import SimpleITK as sitk
 
-from msk_jax.errors import UserError
 from msk_jax.phantoms.anatomy import stream
 from msk_jax.phantoms.chest.anatomy import Chest, draw_chest
 from msk_jax.phantoms.chest.bones import SIGNS, Bones, draw_bones
-from msk_jax.phantoms.chest.render import CODES, Rendering, frame_of, render
+from msk_jax.phantoms.chest.render import CODES, frame_of, render
 from msk_jax.phantoms.chest.table import PREVALENCE, Person, draw_person
-from msk_jax.phantoms.projection import COARSE, Detector
+from msk_jax.phantoms.projection import Detector, Rendering, check_matrix
 from msk_jax.phantoms.radiograph_writer import Exposure, write_radiograph
-from msk_jax.phantoms.writing import check_fields
+from msk_jax.phantoms.writing import check_fields, check_width, write_mask
 
 # Of the centres: photons in thousands (range), PSF in mm, latitude, and the detector's name.
 LOOKS = (
@@ -68,18 +66,23 @@ class ChestPhantom:
             label_noise=(0, 0.5), positive_fraction=(0, 1), matrix=(64, 2048),
             pixel_mm=(0.15, 6), workers=(0, 256),
         )  # fmt: skip
-        if self.matrix % COARSE:
-            raise UserError(f"--matrix is {self.matrix}; it must be a multiple of {COARSE}.")
-        if not 350 <= self.matrix * self.pixel_mm <= 430:
-            raise UserError(
-                f"The radiograph is {self.matrix * self.pixel_mm:.0f} mm wide (matrix "
-                f"{self.matrix} times {self.pixel_mm} mm); it must be 350 to 430 mm. Change "
-                "--matrix or --pixel-mm."
-            )
+        check_matrix(self.matrix)
+        check_width(self, 350, 430)
 
     def write_patient(self, out: Path, number: int) -> tuple[list[dict], list[dict]]:
         """Render and write one patient; its manifest rows and its row of true parameters."""
-        return write_patient(out, self, number)
+        patient = draw_patient(self, number)
+        person, centre = patient.person, patient.person.centre
+        rendering = render_patient(patient, self)
+        exposure = Exposure(
+            person.patient_id, f"Phantom^Chest^{number:05d}", person.sex, person.age, centre.name,
+            LOOKS[centre.look][3], centre.kind, centre.inverted, "CHEST", "PA", "U", number, 1,
+            self.seed, 110.0, self.pixel_mm, patient.chest.magnification,
+        )  # fmt: skip
+        path = f"S{number:06d}.dcm"
+        write_radiograph(out / "dicom" / path, exposure, rendering.stored)
+        write_mask(out, person.patient_id, rendering.labels, (self.pixel_mm, self.pixel_mm))
+        return [manifest_row(person, path)], [true_parameters(patient, rendering)]
 
 
 @dataclass(frozen=True)
@@ -118,24 +121,6 @@ def render_patient(patient: Patient, config: ChestPhantom) -> Rendering:
     return render(
         patient.chest, patient.bones, frame, patient.detector, config.seed, patient.person.number
     )
-
-
-def write_patient(out: Path, config: ChestPhantom, number: int) -> tuple[list[dict], list[dict]]:
-    """Render and write one patient; its row of the manifest and of true parameters."""
-    patient = draw_patient(config, number)
-    person, centre = patient.person, patient.person.centre
-    rendering = render_patient(patient, config)
-    exposure = Exposure(
-        person.patient_id, f"Phantom^Chest^{number:05d}", person.sex, person.age, centre.name,
-        LOOKS[centre.look][3], centre.kind, centre.inverted, "CHEST", "PA", "U", number, 1,
-        config.seed, 110.0, config.pixel_mm, patient.chest.magnification,
-    )  # fmt: skip
-    path = f"S{number:06d}.dcm"
-    write_radiograph(out / "dicom" / path, exposure, rendering.stored)
-    mask = sitk.GetImageFromArray(rendering.labels)
-    mask.SetSpacing((config.pixel_mm, config.pixel_mm))
-    sitk.WriteImage(mask, str(out / "masks" / f"{person.patient_id}.nii.gz"), True)
-    return [manifest_row(person, path)], [true_parameters(patient, rendering)]
 
 
 def manifest_row(person: Person, path: str) -> dict:

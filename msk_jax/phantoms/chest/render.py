@@ -14,6 +14,7 @@ from msk_jax.phantoms.projection import (
     MINERAL_EXCESS,
     Curve,
     Detector,
+    Rendering,
     ellipse_chord,
     expose,
     polyline,
@@ -38,17 +39,6 @@ class Frame:
     x: np.ndarray
     y: np.ndarray
     pixel: float
-
-
-@dataclass(frozen=True)
-class Rendering:
-    """stored uint16 and labels uint8 (CODES; 0 elsewhere), both [rows, columns]; and, noise-free,
-    the attenuation of soft tissue and what the bones add."""
-
-    stored: np.ndarray
-    labels: np.ndarray
-    soft: np.ndarray
-    excess: np.ndarray
 
 
 def frame_of(chest: Chest, matrix: int, pixel_mm: float) -> Frame:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from msk_jax.phantoms.allotment import allot
+from msk_jax.phantoms.allotment import allot_diagnosis
 from msk_jax.phantoms.anatomy import stream
 
 CLASSES = ("non-osteoporosis", "osteoporosis")
@@ -72,20 +72,9 @@ class Person:
         return CLASSES[self.osteoporosis != self.flipped]
 
 
-def _cells(fraction: float):
-    """Every (centre, split, diagnosis) and its share of the cohort."""
-    return [
-        (centre, split, bool(ill), part * (fraction if ill else 1 - fraction))
-        for centre in CENTRES
-        for split, part in centre.splits
-        for ill in (0, 1)
-    ]
-
-
 def draw_person(config, number: int) -> Person:
     """Patient `number` of the cohort `config` (a ChestPhantom)."""
-    cells = _cells(config.positive_fraction)
-    centre, split, ill, _ = cells[allot(tuple(c[3] for c in cells), config.seed, number)]
+    centre, split, ill = allot_diagnosis(CENTRES, config.positive_fraction, config.seed, number)
     rng = stream(config.seed, number, "person")
     scatter = rng.standard_normal()
     planned = scatter + SEPARATION * ill

@@ -11,18 +11,16 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import SimpleITK as sitk
 
-from msk_jax.errors import UserError
 from msk_jax.phantoms.anatomy import stream
 from msk_jax.phantoms.knee.anatomy import Knee, draw_knee
-from msk_jax.phantoms.knee.render import VIEWS, Rendering, render
+from msk_jax.phantoms.knee.render import VIEWS, render
 from msk_jax.phantoms.knee.signs import Tumour, draw_tumour, parameters
 from msk_jax.phantoms.knee.table import PREVALENCE, Person, draw_person
 from msk_jax.phantoms.knee.tumour import CODES
-from msk_jax.phantoms.projection import COARSE, Detector
+from msk_jax.phantoms.projection import Detector, Rendering, check_matrix
 from msk_jax.phantoms.radiograph_writer import Exposure, write_radiograph
-from msk_jax.phantoms.writing import check_fields
+from msk_jax.phantoms.writing import check_fields, check_width, write_mask
 
 # Of the hospitals: photons in thousands (range), PSF in mm, latitude, and the detector's name.
 LOOKS = (
@@ -70,18 +68,29 @@ class KneePhantom:
             label_noise=(0, 0.5), positive_fraction=(0, 1), matrix=(64, 2048),
             pixel_mm=(0.1, 4.5), workers=(0, 256),
         )  # fmt: skip
-        if self.matrix % COARSE:
-            raise UserError(f"--matrix is {self.matrix}; it must be a multiple of {COARSE}.")
-        if not 240 <= self.matrix * self.pixel_mm <= 330:
-            raise UserError(
-                f"The radiograph is {self.matrix * self.pixel_mm:.0f} mm wide (matrix "
-                f"{self.matrix} times {self.pixel_mm} mm); it must be 240 to 330 mm. Change "
-                "--matrix or --pixel-mm."
-            )
+        check_matrix(self.matrix)
+        check_width(self, 240, 330)
 
     def write_patient(self, out: Path, number: int) -> tuple[list[dict], list[dict]]:
         """Render and write one patient; its manifest rows and its row of true parameters."""
-        return write_patient(out, self, number)
+        patient = draw_patient(self, number)
+        person, hospital = patient.person, patient.person.hospital
+        views = render_patient(patient, self)
+        rows = []
+        for index, (view, rendering) in enumerate(views.items()):
+            exposure = Exposure(
+                person.patient_id, f"Phantom^Knee^{number:05d}", person.sex, person.age,
+                hospital.name, LOOKS[hospital.look][3], hospital.kind, hospital.inverted, "KNEE",
+                view, person.side, number, index + 1, self.seed, 60.0, self.pixel_mm,
+                patient.knee.magnification,
+            )  # fmt: skip
+            path = f"S{number:06d}_{index + 1}.dcm"
+            write_radiograph(out / "dicom" / path, exposure, rendering.stored)
+            write_mask(
+                out, f"{person.patient_id}_{view}", rendering.labels, (self.pixel_mm, self.pixel_mm)
+            )
+            rows.append(manifest_row(person, view, path))
+        return rows, [true_parameters(patient, views)]
 
 
 @dataclass(frozen=True)
@@ -128,27 +137,6 @@ def render_patient(patient: Patient, config: KneePhantom) -> dict[str, Rendering
         patient.knee, patient.tumour, person.physis_open, person.side, patient.detectors,
         config.matrix, config.pixel_mm, config.seed, person.number,
     )  # fmt: skip
-
-
-def write_patient(out: Path, config: KneePhantom, number: int) -> tuple[list[dict], list[dict]]:
-    """Render and write one patient; its rows of the manifest and its row of true parameters."""
-    patient = draw_patient(config, number)
-    person, hospital = patient.person, patient.person.hospital
-    views = render_patient(patient, config)
-    rows = []
-    for index, (view, rendering) in enumerate(views.items()):
-        exposure = Exposure(
-            person.patient_id, f"Phantom^Knee^{number:05d}", person.sex, person.age, hospital.name,
-            LOOKS[hospital.look][3], hospital.kind, hospital.inverted, "KNEE", view, person.side,
-            number, index + 1, config.seed, 60.0, config.pixel_mm, patient.knee.magnification,
-        )  # fmt: skip
-        path = f"S{number:06d}_{index + 1}.dcm"
-        write_radiograph(out / "dicom" / path, exposure, rendering.stored)
-        mask = sitk.GetImageFromArray(rendering.labels)
-        mask.SetSpacing((config.pixel_mm, config.pixel_mm))
-        sitk.WriteImage(mask, str(out / "masks" / f"{person.patient_id}_{view}.nii.gz"), True)
-        rows.append(manifest_row(person, view, path))
-    return rows, [true_parameters(patient, views)]
 
 
 def manifest_row(person: Person, view: str = "AP", path: str = "") -> dict:

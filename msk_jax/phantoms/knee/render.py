@@ -1,7 +1,5 @@
 """A patient of the knee cohort as a frontal and a lateral radiograph, with masks of the signs."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
@@ -15,6 +13,7 @@ from msk_jax.phantoms.projection import (
     MU_FAT,
     MU_SOFT,
     Detector,
+    Rendering,
     ellipse_chord,
     expose,
     stamp,
@@ -24,17 +23,6 @@ from msk_jax.phantoms.soft_tissue import coarse_noise
 VIEWS = ("AP", "LL")
 BONES_MM = 60  # no bone is further from the leg's axis
 SHOWN_MM = {TUMOUR: 1.0, PERIOSTEUM: 0.5, MASS: 1.5}  # path length from which a mask counts
-
-
-@dataclass(frozen=True)
-class Rendering:
-    """One view: stored uint16 and labels uint8 (tumour.CODES), [rows, columns]; and, noise-free,
-    the attenuation of soft tissue and what the bones add."""
-
-    stored: np.ndarray
-    labels: np.ndarray
-    soft: np.ndarray
-    excess: np.ndarray
 
 
 def render(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from msk_jax.phantoms.allotment import allot
+from msk_jax.phantoms.allotment import allot_diagnosis
 from msk_jax.phantoms.anatomy import stream
 
 CLASSES = ("giant cell tumour", "osteosarcoma")
@@ -66,16 +66,6 @@ class Person:
         return CLASSES[self.osteosarcoma != self.flipped]
 
 
-def _cells(fraction: float):
-    """Every (hospital, split, diagnosis) and its share of the cohort."""
-    return [
-        (hospital, split, bool(ill), part * (fraction if ill else 1 - fraction))
-        for hospital in HOSPITALS
-        for split, part in hospital.splits
-        for ill in (0, 1)
-    ]
-
-
 def blend(pair, ill: bool, distance: float):
     """The value of a class, drawn towards the mean of both: 0 is that mean, 1 the class's own."""
     both = np.asarray(pair, float)
@@ -87,8 +77,7 @@ def draw_person(config, number: int) -> Person:
 
     Age and sex keep their law at any severity; bone and physis, which the picture shows, fade.
     """
-    cells = _cells(config.positive_fraction)
-    hospital, split, ill, _ = cells[allot(tuple(c[3] for c in cells), config.seed, number)]
+    hospital, split, ill = allot_diagnosis(HOSPITALS, config.positive_fraction, config.seed, number)
     rng = stream(config.seed, number, "person")
     if not ill:
         age = rng.normal(*hospital.giant)
