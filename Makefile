@@ -5,6 +5,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# What is imported is kept compiled, whatever the environment says of it: without that every process
+# compiles TensorFlow anew, for ten seconds.
+export PYTHONDONTWRITEBYTECODE :=
 # Modules are compiled as they are imported: most never are.
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 # The parity tests compare with these. Elsewhere the tests that need them skip and say so.
