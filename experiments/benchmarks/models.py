@@ -57,7 +57,7 @@ class Benchmark:
 
 
 def inference_of_ours(pair: Pair, x: np.ndarray, dtype) -> tuple[Callable, float]:
-    """A forward pass, and its floating-point operations."""
+    """A forward pass that returns the logits, and its floating-point operations."""
     model = pair.model.clone(dtype=dtype)
     variables = pair.arrays(jnp.float32)
     forward = jax.jit(lambda v, x: model.apply(v, x)[0]).lower(variables, x).compile()
@@ -66,7 +66,7 @@ def inference_of_ours(pair: Pair, x: np.ndarray, dtype) -> tuple[Callable, float
 
 
 def training_of_ours(pair: Pair, x: np.ndarray, dtype) -> tuple[Callable, float]:
-    """A step of training, and its floating-point operations."""
+    """A step of training that returns its loss, and its floating-point operations."""
     model, optimiser = pair.model.clone(dtype=dtype), optax.sgd(1e-3, momentum=0.9)
 
     def step(state, x):
@@ -78,9 +78,9 @@ def training_of_ours(pair: Pair, x: np.ndarray, dtype) -> tuple[Callable, float]
             )
             return jnp.mean(jnp.square(logits)), updated.get("batch_stats", {})
 
-        (_, new), grads = jax.value_and_grad(loss, has_aux=True)(params)
+        (value, new), grads = jax.value_and_grad(loss, has_aux=True)(params)
         updates, moments = optimiser.update(grads, moments, params)
-        return optax.apply_updates(params, updates), new, moments
+        return (optax.apply_updates(params, updates), new, moments), value
 
     variables = pair.arrays(jnp.float32)
     params = variables["params"]
@@ -89,7 +89,8 @@ def training_of_ours(pair: Pair, x: np.ndarray, dtype) -> tuple[Callable, float]
     x = jax.device_put(x)
 
     def run():
-        state[0] = jax.block_until_ready(compiled(state[0], x))
+        state[0], loss = jax.block_until_ready(compiled(state[0], x))
+        return loss
 
     return run, _operations(compiled)
 
@@ -117,17 +118,20 @@ def of_theirs(pair: Pair, x: np.ndarray, settings: Benchmark, mode: str) -> Call
 
     def infer():
         with torch.no_grad():
-            forward()
+            return forward()
 
     def train():
         optimiser.zero_grad(set_to_none=True)
-        torch.mean(forward().float() ** 2).backward()
+        loss = torch.mean(forward().float() ** 2)
+        loss.backward()
         optimiser.step()
+        return loss.detach()
 
     def run():
-        (train if mode == "training" else infer)()
+        result = (train if mode == "training" else infer)()
         if device == "cuda":
             torch.cuda.synchronize()
+        return result
 
     return run
 

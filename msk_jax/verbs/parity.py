@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+import jax
 import pandas as pd
 
 from msk_jax.errors import UserError
@@ -36,6 +37,7 @@ def run(models: tuple[str, ...], everything: bool, small: bool, out: Path) -> pd
             continue
         start = time.monotonic()
         row = compare_one(name, small)
+        jax.clear_caches()  # programs of fifty networks, with their constants, are many gigabytes
         table = pd.concat([table, pd.DataFrame([row])], ignore_index=True)
         table.to_csv(out, index=False)
         console.say(f"{name}: forward {row['forward']:.1e} ({time.monotonic() - start:.0f} s)")

@@ -1,14 +1,20 @@
-"""The whole registry, by shapes alone: nothing is computed but what XLA would."""
+"""The whole registry: by shapes alone, which costs nothing, and with real gradients.
+
+Gradients of all networks take a quarter of an hour (`python -m pytest -m slow tests/models`); what
+runs by default is the smallest networks. That they equal PyTorch's is shown in `tests/parity`.
+"""
 
 import dataclasses
 import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from msk_jax.errors import UserError
 from msk_jax.models import MODELS, create, names
+from tests.filled import filled
 
 
 def _input(entry, size, batch=1, channels=3, dtype=jnp.float32):
@@ -43,6 +49,42 @@ def test_parameters_outputs_odd_sizes_and_half_precision(name):
     assert logits.dtype == jnp.float32
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
     assert any(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(endpoints))
+
+
+_QUICK = ("autoencoder", "autoencoder_3d", "pix2pix_discriminator", "resnet18", "unet")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in _QUICK else pytest.param(n, marks=pytest.mark.slow) for n in names()]
+)
+def test_gradients_of_one_picture_are_finite_and_compiled_once(name):
+    """Dropout included; a second picture needs no second program."""
+    entry = MODELS[name]
+    model = create(name, num_classes=3)
+    shape = (1, *entry.small, model.in_channels)
+    variables = filled(model, *shape)
+    stats = variables.get("batch_stats", {})
+
+    @jax.jit
+    def gradients(params, x, key):
+        def loss(params):
+            (logits, _), _ = model.apply(
+                {"params": params, "batch_stats": stats},
+                x,
+                train=True,
+                mutable=["batch_stats"],
+                rngs={"dropout": key},
+            )
+            return jnp.mean(jnp.square(logits))
+
+        return jax.grad(loss)(params)
+
+    for seed in range(2):
+        x = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+        found = jax.tree.leaves(gradients(variables["params"], x, jax.random.key(seed)))
+        assert all(np.isfinite(leaf).all() for leaf in found)
+        assert any(np.asarray(leaf).any() for leaf in found)
+    assert gradients._cache_size() == 1
 
 
 @pytest.mark.parametrize("name", _SMALLEST)
