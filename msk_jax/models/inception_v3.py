@@ -170,6 +170,7 @@ MODELS = {
         head=("fc", "AuxLogits.fc"),
         stem="Conv2d_1a_3x3.conv",
         small=(107, 91),
+        small_in_training=(299, 299),  # for the auxiliary head
         odd=(75, 98),
         namings={"timm": ()},  # the same, where it has the auxiliary head
     )

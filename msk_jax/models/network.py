@@ -125,6 +125,8 @@ class Architecture:
     """The first convolution, in PyTorch's names: fitted to the number of input channels."""
     small: tuple[int, ...] = ()
     """A spatial size for quick tests."""
+    small_in_training: tuple[int, ...] = ()
+    """The same in training, where that asks for more than `small`."""
     odd: tuple[int, ...] = ()
     """A size not divisible by the strides that the network takes; empty if it takes none."""
     namings: Mapping[str, Sequence[tuple[str, str]]] = dataclasses.field(default_factory=dict)

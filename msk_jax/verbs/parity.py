@@ -50,9 +50,10 @@ def compare_one(name: str, small: bool) -> dict:
     """One row of the table."""
     entry = architecture(name)
     size = entry.small if small else entry.size
-    pair = compare.make_pair(entry, entry.small)
+    trained = entry.small_in_training or entry.small
+    pair = compare.make_pair(entry, trained)
     forward = compare.forward_errors(
-        pair if size == entry.small else compare.make_pair(entry, size), size, batch=1
+        pair if size == trained else compare.make_pair(entry, size), size, batch=1
     )
     worst = max(forward, key=forward.get)
     return {
@@ -61,8 +62,8 @@ def compare_one(name: str, small: bool) -> dict:
         "size": "x".join(map(str, size)),
         "forward": forward[worst],
         "endpoint": worst,
-        **compare.training_errors(pair, entry.small),
-        **compare.trajectory_errors(pair, entry.small),
+        **compare.training_errors(pair, trained),
+        **compare.trajectory_errors(pair, trained),
     }
 
 

@@ -80,7 +80,8 @@ def test_inception_v3_in_training_with_its_auxiliary_head(need):
     need("torchvision")
     from msk_jax.parity.references import channels_last, outputs_of, state_of
 
-    entry, size = architecture("inception_v3"), (299, 299)
+    entry = architecture("inception_v3")
+    size = entry.small_in_training
     pair = compare.make_pair(entry, size)
     x = np.random.default_rng(1).normal(size=(2, *size, 3))
     with torch.no_grad():
