@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is the reference and is not
 compare = pytest.importorskip("msk_jax.parity.compare")
 references = pytest.importorskip("msk_jax.parity.references")
 
-SIDE = 96
+SIDE = 64
 
 
 @pytest.fixture(scope="module")

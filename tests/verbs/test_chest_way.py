@@ -1,5 +1,6 @@
 """The whole way of a system on radiographs: test sets by site, and models beside the network."""
 
+import contextlib
 import json
 
 import numpy as np
@@ -19,9 +20,32 @@ SETS = ["out of fold", "held-out", "external_B", "external_C"]
 
 @pytest.fixture(scope="module")
 def chest(tmp_path_factory):
+    """What `demo` leaves, with what it printed in `printed.txt`."""
     out = tmp_path_factory.mktemp("chest")
-    verb("demo", TINY_CHEST, "--out", out)
+    # An earlier call was stopped while it rendered: settings are there, the manifest is not.
+    (out / "cohort" / "dicom").mkdir(parents=True)
+    (out / "cohort" / "phantom.json").write_text("{}")
+    with (
+        open(out / "printed.txt", "w") as file,
+        contextlib.redirect_stdout(file),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr("msk_jax.verbs.heatmaps._PER_KIND", 1)
+        verb("demo", TINY_CHEST, "--out", out)
     return out
+
+
+def test_demo_goes_the_whole_way_and_takes_up_what_is_there(chest, capsys, monkeypatch):
+    report = chest / "run" / "report.html"
+    assert f"The report is {report}" in (chest / "printed.txt").read_text()
+    assert f"msk-jax demo {TINY_CHEST}" in report.read_text()
+    made = (chest / "cohort" / "manifest.csv", chest / "run" / "fold_0" / "finished.json")
+    stamps = [path.stat().st_mtime_ns for path in made]
+    monkeypatch.setattr("msk_jax.verbs.heatmaps._PER_KIND", 1)
+    verb("demo", TINY_CHEST, "--out", chest)
+    assert [path.stat().st_mtime_ns for path in made] == stamps
+    verb("demo", TINY_CHEST, "--out", chest, "--patients", "47", status=2)
+    assert "other settings" in capsys.readouterr().err
 
 
 def test_sites_are_kept_apart_and_clinical_columns_are_carried(chest):

@@ -1,4 +1,4 @@
-"""The verbs that run the others."""
+"""The ablation, and what it and the demo take up."""
 
 import json
 import shutil
@@ -6,11 +6,9 @@ import shutil
 import pandas as pd
 import pytest
 
-from msk_jax.cli import main
 from msk_jax.errors import UserError
 from msk_jax.experiment import Ablation, load_ablation
 from msk_jax.verbs import ablate, phantom
-from tests.conftest import TINY
 
 
 def test_ablation_trains_every_variant_and_takes_up_finished_ones(run, shards, tiny, tmp_path):
@@ -61,26 +59,6 @@ def test_ablation_of_the_paper_and_of_nothing(tiny, tmp_path):
     ablation = Ablation(tiny.phantom, tiny.small, tiny.num_folds, {"whole": {}})
     with pytest.raises(UserError, match="No variant is called half; there are: whole"):
         ablate.run(tiny, ablation, tmp_path, None, seeds=1, only=("half",))
-
-
-def test_demo_goes_the_whole_way_and_takes_up_what_is_there(tmp_path, capsys, monkeypatch):
-    out = tmp_path / "demo"
-    arguments = ["demo", TINY, "--out", str(out), "--patients", "9"]
-    # An earlier call was stopped while it rendered: settings are there, the manifest is not.
-    (out / "cohort" / "dicom").mkdir(parents=True)
-    (out / "cohort" / "phantom.json").write_text("{}")
-    monkeypatch.setattr("sys.argv", ["msk-jax", *arguments])
-    main()
-    printed = capsys.readouterr().out
-    report = out / "run" / "report.html"
-    assert f"The report is {report}" in printed and report.stat().st_size > 50_000
-    assert f"msk-jax demo {TINY}" in report.read_text()
-    stamp = (out / "cohort" / "manifest.csv").stat().st_mtime_ns
-    main()
-    assert (out / "cohort" / "manifest.csv").stat().st_mtime_ns == stamp
-    with pytest.raises(SystemExit) as left:
-        main(["demo", TINY, "--out", str(out), "--patients", "10"])
-    assert left.value.code == 2 and "other settings" in capsys.readouterr().err
 
 
 def test_a_cohort_of_other_settings_is_not_taken_for_this_one(tiny, phantom_cohort):
