@@ -45,8 +45,8 @@ def settings(axis_name=AXIS, **recipe):
 
 
 def start(chosen):
-    variables = jax.tree.map(jnp.asarray, filled(chosen.model, 1, 32, 32, 3))
-    return first_state(chosen, variables, jax.random.key(7))
+    variables = filled(chosen.model, 1, 32, 32, 3)
+    return jax.jit(partial(first_state, chosen))(variables, jax.random.key(7))
 
 
 def run_steps(num_devices, steps, **recipe):
