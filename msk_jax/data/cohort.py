@@ -42,9 +42,9 @@ class ClinicalVariable:
     """Its column."""
 
     unit: str = ""
-    low: float = -math.inf
-    high: float = math.inf
-    """What lies outside is a fault of the manifest."""
+    low: float | None = None
+    high: float | None = None
+    """What lies outside is a fault of the manifest; none: there is no bound."""
 
     required: bool = False
     words: tuple[str, ...] = ()
@@ -294,11 +294,11 @@ def _clinical(cells: Cells, variable: ClinicalVariable) -> float | str:
     value = cells.number(variable.name)
     if value is None:
         return math.nan
-    if not variable.low <= value <= variable.high:
+    low = -math.inf if variable.low is None else variable.low
+    high = math.inf if variable.high is None else variable.high
+    if not low <= value <= high:
         unit = f" {variable.unit}" if variable.unit else ""
-        cells.fault(
-            f"{variable.name} {value:g} is not between {variable.low:g} and {variable.high:g}{unit}"
-        )
+        cells.fault(f"{variable.name} {value:g} is not between {low:g} and {high:g}{unit}")
     return value
 
 
