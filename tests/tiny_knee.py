@@ -20,13 +20,13 @@ _stage = Stage(
 experiment = dataclasses.replace(
     whole,
     name="tiny_knee",
-    phantom=dataclasses.replace(whole.phantom, patients=48, matrix=64, pixel_mm=4.2, workers=1),
+    phantom=dataclasses.replace(whole.phantom, patients=36, matrix=64, pixel_mm=4.2, workers=1),
     cohort=dataclasses.replace(
         whole.cohort, region=dataclasses.replace(whole.cohort.region, size=64)
     ),
     stage=_stage,
     small=_stage,
     num_folds=3,
-    demo_patients=48,
+    demo_patients=36,
     evaluation=dataclasses.replace(whole.evaluation, bootstrap_samples=50),
 )
