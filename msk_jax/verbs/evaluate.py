@@ -120,9 +120,8 @@ def judge(found: Found, experiment: Experiment, **changes) -> dict:
     """The figures of what was found; `changes` of the evaluation's settings."""
     settings = dataclasses.replace(experiment.evaluation, **changes)
     classes, levels = experiment.cohort.classes, experiment.cohort.levels
-    if experiment.pool_sites:
-        found = with_pooled_sites(found)
     if len(classes) == 2:
+        found = _with_pooled_sites(found, experiment)
         return evaluate_study(found.test, found.validation, settings, levels, found.test_sets)
     return evaluate_classes(
         found.test, found.validation, found.training, found.test_sets, settings, classes, levels
@@ -134,14 +133,14 @@ def _side_by_side(
 ) -> dict:
     """The network and the models beside it, fitted here, in all sets of patients."""
     last = experiment.cohort.levels[-1]
-    shown = with_pooled_sites if experiment.pool_sites else lambda found: found
-    tables, figures = {IMAGE: _by_set(shown(found), last)}, {IMAGE: metrics["levels"][last]}
+    everybody = _with_pooled_sites(found, experiment)
+    tables, figures = {IMAGE: _by_set(everybody, last)}, {IMAGE: metrics["levels"][last]}
     parts = [roles(folds, k) for k in range(max(folds.values()) + 1)]
     for model in experiment.beside:
         fitted = fit_folds(model, parts, found.test, found.validation, found.test_sets, last)
         beside = Found([], fitted.test, fitted.validation, pd.DataFrame(), fitted.test_sets)
         _write_tables(beside, workdir, f"{model.name}_")
-        tables[model.name] = _by_set(shown(beside), last)
+        tables[model.name] = _by_set(_with_pooled_sites(beside, experiment), last)
         figures[model.name] = judge(beside, experiment)["levels"][last]
     return side_by_side(tables, figures, experiment.evaluation)
 
@@ -155,10 +154,11 @@ def _readers(
     return read_or_simulate(experiment, found.test_sets, point["threshold"], workdir, ratings)
 
 
-def with_pooled_sites(found: Found) -> Found:
-    """With one more test set, of the patients of all external sites, if there are several."""
+def _with_pooled_sites(found: Found, experiment: Experiment) -> Found:
+    """With one more test set, of the patients of all external sites, where it is asked for and
+    there are several."""
     external = [t for name, t in found.test_sets.items() if name.startswith(EXTERNAL)]
-    if len(external) < 2:
+    if not experiment.pool_sites or len(external) < 2:
         return found
     pooled = {POOLED_SITES: pd.concat(external, ignore_index=True)}
     return dataclasses.replace(found, test_sets={**found.test_sets, **pooled})
