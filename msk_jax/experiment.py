@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from msk_jax.data.augment import Preprocess
 from msk_jax.data.cohort import Cohort
 from msk_jax.errors import UserError
+from msk_jax.evaluation.mrmc.readers import ReaderModel
 from msk_jax.evaluation.study import EvaluationSettings
 from msk_jax.models import NetworkConfig
 from msk_jax.phantoms import AnyPhantom
@@ -96,6 +97,10 @@ class Experiment:
     """Settings that the paper leaves open -> why ours is what it is."""
     beside: tuple[LogisticModel, ...] = ()
     """Models of the patients' table that are fitted and judged beside the network."""
+    pool_sites: bool = False
+    """Whether the patients of all external sites are a test set together too, `external`."""
+    readers: ReaderModel | None = None
+    """Simulated readers of all patients of test sets, alone and with the network's help."""
     address: str = ""
     """How the user named it on the command line: its name or the path of its file."""
 

@@ -76,11 +76,16 @@ class Augmentation:
     """Largest standard deviation of added noise; the window is 0..1."""
     erasing: float = 0.1
     """Probability that a random rectangle is replaced by the picture's mean."""
+    flip: float = 0.0
+    """Probability that left and right are exchanged; only where sides mean nothing."""
 
     def __call__(self, key: jax.Array, image: jax.Array) -> jax.Array:
         """`image` `[height, width, slices]` in 0..1 -> the same shape and range."""
         chex.assert_rank(image, 3)
         geometry, tone, sigma, noise, erase = jax.random.split(key, 5)
+        if self.flip:
+            turned = jax.random.bernoulli(jax.random.fold_in(key, 5), self.flip)
+            image = jnp.where(turned, image[:, ::-1], image)
         image = self._affine(geometry, image)
         image = self._tone(tone, image)
         sigma = self.noise * jax.random.uniform(sigma)

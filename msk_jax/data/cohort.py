@@ -30,22 +30,25 @@ AnyRegion = SacroiliacRegion | VertebraRegion | RadiographRegion
 """Each is a `crops.Region`."""
 
 OWN_PREFIX = "x_"
+_OF_PATIENT = ("sex", "age", "site", "patient_label", "split")
 _MAX_LISTED = 20
 
 
 @dataclass(frozen=True)
 class ClinicalVariable:
-    """A number about a patient that the manifest states beside the image."""
+    """A number, or a word, about a patient that the manifest states beside the image."""
 
     name: str
     """Its column."""
 
     unit: str = ""
-    low: float = -math.inf
-    high: float = math.inf
-    """What lies outside is a fault of the manifest."""
+    low: float | None = None
+    high: float | None = None
+    """What lies outside is a fault of the manifest; none: there is no bound."""
 
     required: bool = False
+    words: tuple[str, ...] = ()
+    """What it may be, where it is no number."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +109,8 @@ class ManifestRow:
     sex: str = ""
     study_uid: str = ""
     split: str = ""
-    clinical: tuple[float, ...] = ()
-    """In the order of the cohort's variables; NaN where a cell is empty."""
+    clinical: tuple[float | str, ...] = ()
+    """In the order of the cohort's variables; NaN or '' where a cell is empty."""
 
 
 @dataclass(frozen=True)
@@ -280,17 +283,22 @@ def _parse_row(cells: Cells, cohort: Cohort) -> ManifestRow:
     )
 
 
-def _clinical(cells: Cells, variable: ClinicalVariable) -> float:
+def _clinical(cells: Cells, variable: ClinicalVariable) -> float | str:
+    text = cells.text(variable.name)
+    if not text:
+        if variable.required:
+            cells.fault(f"{variable.name} is empty")
+        return "" if variable.words else math.nan
+    if variable.words:
+        return variable.words[cells.one_of(variable.name, variable.words)]
     value = cells.number(variable.name)
     if value is None:
-        if variable.required and not cells.text(variable.name):
-            cells.fault(f"{variable.name} is empty")
         return math.nan
-    if not variable.low <= value <= variable.high:
+    low = -math.inf if variable.low is None else variable.low
+    high = math.inf if variable.high is None else variable.high
+    if not low <= value <= high:
         unit = f" {variable.unit}" if variable.unit else ""
-        cells.fault(
-            f"{variable.name} {value:g} is not between {variable.low:g} and {variable.high:g}{unit}"
-        )
+        cells.fault(f"{variable.name} {value:g} is not between {low:g} and {high:g}{unit}")
     return value
 
 
@@ -321,16 +329,17 @@ def _contradictions(rows: list[ManifestRow], cohort: Cohort) -> list[str]:
     if len(given) > 1:
         empty = [row.row for row in rows if not row.split]
         faults.append(f"row(s) {_join(empty[:10])}: split is empty though others have one")
-    stated = {name: defaultdict(dict) for name in ("sex", "age", "site", "patient_label", "split")}
+    stated = defaultdict(lambda: defaultdict(dict))
+    clinical = [variable.name for variable in cohort.clinical]
     for row in rows:
         units[row.patient_id, row.unit].append(row.row)
         for column in ("series_uid", "path"):
             if getattr(row, column):
                 sources[column, getattr(row, column)].add((row.patient_id, row.row))
-        for name, by_patient in stated.items():
-            value = getattr(row, name)
-            if value not in ("", None, -1):
-                by_patient[row.patient_id].setdefault(value, row.row)
+        told = {name: getattr(row, name) for name in _OF_PATIENT}
+        for name, value in (told | dict(zip(clinical, row.clinical, strict=True))).items():
+            if value not in ("", None, -1) and value == value:  # NaN is none
+                stated[name][row.patient_id].setdefault(value, row.row)
     for (patient, unit), numbers in units.items():
         if len(numbers) > 1:
             faults.append(

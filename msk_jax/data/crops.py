@@ -60,18 +60,26 @@ class Crop:
 class Region(Protocol):
     """Which part of a series the network sees; a frozen dataclass, so that it goes into JSON."""
 
-    unit_column: ClassVar[str]
-    """Column of the manifest that names the unit: `side`, `level`; '' where a patient has one."""
-    unit_names: ClassVar[tuple[str, ...]]
-    """What may stand there; the one name where there is no such column."""
     columns: ClassVar[tuple[str, ...]]
     """Further columns of the manifest that mean something to this region."""
     needs_place: ClassVar[bool]
     """Whether units are found only where the manifest says that they are."""
+    views: tuple[str, ...]
+    """Units that are pictures of their own, so that all of a patient's are pooled; () where they
+    lie in one series."""
     size: int
     """Rows and columns of a crop."""
     context_slices: int
     """Slices of a crop beyond the first and last centre of a stack."""
+
+    @property
+    def unit_column(self) -> str:
+        """Column of the manifest that names the unit: `side`, `level`; '' where a patient has
+        one."""
+
+    @property
+    def unit_names(self) -> tuple[str, ...]:
+        """What may stand there; the one name where there is no such column."""
 
     @property
     def max_slices(self) -> int:

@@ -23,6 +23,8 @@ SplitKind = Literal["patient", "site", "manifest"]
 HELD_OUT = "held-out"
 EXTERNAL = "external_"
 """Names of test sets: drawn by chance, and all of one site."""
+POOLED_SITES = "external"
+"""What the patients of all test sites together are called; no list of its own in `splits.json`."""
 MIN_FOLDS = 3  # one to test, one to choose the operating point on, one or more to train on
 
 

@@ -203,7 +203,7 @@ def record(
         "age": np.float32(np.nan if age is None or "age" not in cohort.keep else age),
         "grade": row.grade,
         **{
-            v.name: np.float32(value)
+            v.name: value if v.words else np.float32(value)
             for v, value in zip(cohort.clinical, row.clinical, strict=True)
         },
     }

@@ -40,7 +40,7 @@ def write_shards(cohort: Cohort, records: Iterable[dict], data_dir: Path) -> Pat
 def features(cohort: Cohort) -> tfds.features.FeaturesDict:
     """What a record holds; `volume` is int16 [slices, size, size], of CT in Hounsfield units.
 
-    The clinical variables of the cohort follow by their names, NaN where unknown.
+    The clinical variables of the cohort follow by their names, NaN or '' where unknown.
     """
     size = cohort.region.size
     return tfds.features.FeaturesDict(
@@ -61,7 +61,10 @@ def features(cohort: Cohort) -> tfds.features.FeaturesDict:
             "sex": tfds.features.Text(),
             "age": tfds.features.Scalar(dtype=np.float32),
             "grade": tfds.features.Scalar(dtype=np.int64),
-            **{v.name: tfds.features.Scalar(dtype=np.float32) for v in cohort.clinical},
+            **{
+                v.name: tfds.features.Text() if v.words else tfds.features.Scalar(dtype=np.float32)
+                for v in cohort.clinical
+            },
         }
     )
 

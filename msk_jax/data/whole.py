@@ -19,6 +19,7 @@ from msk_jax.data.radiograph import read_radiograph
 TAILS = (0.5, 99.5)
 """Percentiles of a picture that `read_projection` puts at 0 and at `TOP`."""
 TOP = 4000
+_WHOLE = "whole"
 
 
 def read_projection(files: Iterable[Path], modality: str = "CR/DX") -> Series:
@@ -70,34 +71,46 @@ def read_projection(files: Iterable[Path], modality: str = "CR/DX") -> Series:
 
 @dataclass(frozen=True)
 class RadiographRegion:
-    """All of a radiograph, one per patient, its longer side as long as the square's."""
+    """All of a radiograph, its longer side as long as the square's."""
 
-    unit_column: ClassVar[str] = ""
-    unit_names: ClassVar[tuple[str, ...]] = ("whole",)
     columns: ClassVar[tuple[str, ...]] = ()
     needs_place: ClassVar[bool] = False
     read = staticmethod(read_projection)
 
     size: int = 384
-    """Rows and columns of the crop [U]: six patches of 64 pixels along each side."""
+    """Rows and columns of the crop [U]: for a chest, six patches of 64 pixels along each side."""
 
     context_slices: int = 0
     """A radiograph has no neighbours [U]; other regions do."""
+
+    views: tuple[str, ...] = ()
+    """Views that a patient may have, a file of each [U]; none: one radiograph per patient."""
+
+    @property
+    def unit_column(self) -> str:
+        """Each view is a unit of its patient."""
+        return "view" if self.views else ""
+
+    @property
+    def unit_names(self) -> tuple[str, ...]:
+        """The views, or the one name of a picture that is no particular view."""
+        return self.views or (_WHOLE,)
 
     @property
     def max_slices(self) -> int:
         """A radiograph is one picture."""
         return 1
 
-    def place(self, cells: Cells) -> None:
-        """Nothing: the whole picture needs no place."""
+    def place(self, cells: Cells) -> str:
+        """The view, or the one name there is: the whole picture needs no place."""
+        return cells.text("view") if self.views else _WHOLE
 
-    def extract(self, series: Series, place: Hashable = None) -> dict[str, Crop]:
+    def extract(self, series: Series, place: Hashable = _WHOLE) -> dict[str, Crop]:
         """The picture with its proportions kept, padded with its darkest value to a square.
 
         Args:
           series: of `read_projection`.
-          place: not used.
+          place: the view, which names the crop.
         """
         shape, spacing = np.array(series.voxels.shape[::-1]), np.array(series.spacing_mm)
         pixel_mm = float((shape * spacing)[[0, 2]].max() / self.size)
@@ -115,4 +128,4 @@ class RadiographRegion:
             CORONAL, float(values.min()), sitk.sitkFloat32,
         )  # fmt: skip
         voxels = np.rint(sitk.GetArrayFromImage(crop)).astype(np.int16)
-        return {"whole": Crop(voxels, np.array([middle[1]], np.float32), origin, grid, CORONAL)}
+        return {str(place): Crop(voxels, np.array([middle[1]], np.float32), origin, grid, CORONAL)}

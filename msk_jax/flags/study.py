@@ -167,12 +167,16 @@ class Evaluate:
     workdir: Path
     """The folder that `train` wrote."""
     evaluation: Flat[EvaluationSettings]
+    ratings: Path | None = None
+    """Ratings (0 to 100, from 50 a call of the second class) of real readers for the patients of
+    the test sets, without and with the network's help, as `msk-jax mrmc` takes them; modalities
+    `unaided` and `aided`. By default the experiment's readers, if any, are simulated."""
 
     def run(self, experiment: Experiment) -> None:
         from msk_jax.verbs import evaluate
 
         experiment = dataclasses.replace(experiment, evaluation=self.evaluation)
-        evaluate.run(experiment, self.data_dir, self.workdir)
+        evaluate.run(experiment, self.data_dir, self.workdir, self.ratings)
 
 
 @dataclasses.dataclass(frozen=True)

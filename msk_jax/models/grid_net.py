@@ -16,6 +16,7 @@ from msk_jax.errors import UserError
 from msk_jax.models.grid_transformer import GridTransformer
 from msk_jax.models.layers import Layers, endpoint
 from msk_jax.models.resnet import ResNetEncoder
+from msk_jax.models.torch_weights import load_encoder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +44,8 @@ class GridNetConfig:
     """Pictures that are seen together; a radiograph is one."""
     num_classes: int = 2
     """Classes of the softmax."""
+
+    load = staticmethod(load_encoder)
 
     @property
     def explained_endpoints(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from msk_jax.models.aspp import ASPP
 from msk_jax.models.layers import Layers, endpoint, global_mean
 from msk_jax.models.resnet import ResNetEncoder
 from msk_jax.models.rfpn import ResidualFPN
+from msk_jax.models.torch_weights import load_encoder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +48,8 @@ class MS25DNetConfig:
     """3-D ablation: 3-D convolutions over the slices instead of slices as channels."""
     dropout: float = 0.5
     """Dropout before the classifier and in ASPP."""
+
+    load = staticmethod(load_encoder)
 
     @property
     def explained_endpoints(self) -> tuple[str, ...]:

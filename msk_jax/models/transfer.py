@@ -13,6 +13,7 @@ import jax
 
 from msk_jax.models.layers import Layers, global_mean
 from msk_jax.models.resnet import ResNetEncoder
+from msk_jax.models.torch_weights import load_encoder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,8 @@ class TransferNetConfig:
     """Features between the two layers of the head."""
     dropout: float = 0.5
     """Dropout before the head."""
+
+    load = staticmethod(load_encoder)
 
     @property
     def explained_endpoints(self) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from msk_jax.reports.formats import (
 )
 from msk_jax.reports.images import data_uri, svg
 from msk_jax.reports.models import models_context
+from msk_jax.reports.readers import readers_context
 from msk_jax.reports.reading import ReportInputs, read_inputs
 
 _MOST_HEAT_MAPS = 24
@@ -102,6 +103,7 @@ def _context(inputs: ReportInputs) -> dict[str, Any]:
         "folds": metrics.get("folds") or [],
         "published": published,
         "side": models_context(metrics, [entry for entry in printed if entry.get("test_set")]),
+        "readers": readers_context(metrics),
         "headline": _headline(levels, classes) if binary else "",
         "cohort": None if cohort is None else cohort_rows(cohort),
         "cohort_classes": classes_table(cohort),

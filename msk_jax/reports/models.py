@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msk_jax.data.folds import POOLED_SITES
 from msk_jax.evaluation.model_plots import decision_curves_figure
 from msk_jax.evaluation.side_by_side import OUT_OF_FOLD
 from msk_jax.reports.images import svg
@@ -45,4 +46,6 @@ def _set_name(name: str) -> str:
     kind, _, site = name.partition("_")
     if name == OUT_OF_FOLD:
         return name
+    if name == POOLED_SITES:
+        return "all other sites (external)"
     return f"site {site} (external)" if site else f"{kind} (internal)"

@@ -61,6 +61,19 @@ _TEST = {
     **dict.fromkeys(("difference", "low", "high", "p"), (float, None)),
 }  # fmt: skip
 _CURVE = {name: [float] for name in ("thresholds", "model", "low", "high", "treat_all")}
+_READERS = {
+    "simulated": bool,
+    "analysis": {
+        "n": {"readers": int, "cases": int, "positives": int},
+        "design": str,
+        "groups": {str: dict},
+        "overall": {"reader_names": [str], "modality_names": [str], "modalities": [dict]},
+    },
+    "network": {"threshold": float, "auc": dict, "accuracy": dict},
+    **{key: {str: (dict, None)} for key in ("majorities", "kappa")},
+    "reading_time": ({str: {str: float}}, None),
+    "why": _TEXT,
+}
 METRICS = {
     "settings": {
         **dict.fromkeys(("criterion", "unit_pool", "patient_pool"), str),
@@ -71,6 +84,7 @@ METRICS = {
     "levels": {str: {"n": int}},
     "classes?": [str],
     "models?": {str: {str: _IN_SET}},
+    "readers?": _READERS,
     "comparison?": {str: {"tests": [_TEST], "decision_curves": {str: _CURVE}, "why": _TEXT}},
 }
 """metrics.json as far as the page reads it; a level with cases (`n` above 0) is a `_LEVEL`, or of

@@ -64,6 +64,7 @@ class Trainer:
         image_shape: `(height, width, slices)` as stored in the shards.
         steps_per_epoch: of every split.
         before: phases that come before the recipe.
+        load: `(variables, state dict) -> variables` for `--init-from`.
     """
 
     def __init__(
@@ -75,11 +76,13 @@ class Trainer:
         num_classes: int,
         steps_per_epoch: int,
         before: Sequence[Phase] = (),
+        load: Callable = load_encoder,
     ):
         self.recipe = recipe
         self.batch_size = recipe.batch_size // jax.process_count()
         self.steps_per_epoch = steps_per_epoch
         self.image_shape = image_shape
+        self._load = load
         self.parts = make_parts(model, preprocess, recipe, before, num_classes, steps_per_epoch)
         self.step_settings = self.parts[-1].settings
         self.untrained_variables = jax.jit(
@@ -95,7 +98,7 @@ class Trainer:
         init_key, run_key = jax.random.split(key)
         variables = self.untrained_variables(init_key)
         if self.recipe.init_from is not None:
-            variables = load_encoder(variables, read_state_dict(self.recipe.init_from))
+            variables = self._load(variables, read_state_dict(self.recipe.init_from))
         return parallel.replicate(self._first_state(variables, run_key))
 
     def fit(

@@ -75,8 +75,8 @@ class Recipe:
     checkpoint_every: int | None = None
     """Steps between checkpoints; none saves after each epoch."""
     init_from: Path | None = None
-    """A torchvision ResNet state dict (.safetensors or .pth) to start the encoder from; its stem
-    is inflated to the slices."""
+    """A PyTorch state dict (.safetensors or .pth) to start from, of a torchvision ResNet for the
+    encoder, or of the network of the registry that is trained; its stem is fitted to the slices."""
     shuffle_labels: bool = False
     """Give each patient another patient's label: a check that nothing leaks, never a result."""
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)

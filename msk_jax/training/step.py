@@ -17,6 +17,7 @@ import optax
 from jax import lax
 
 from msk_jax.data.augment import Preprocess
+from msk_jax.errors import UserError
 from msk_jax.models.layers import ENDPOINT, example_keys
 from msk_jax.training.mixup import mix_pairs
 from msk_jax.training.recipe import Recipe
@@ -64,8 +65,13 @@ def untrained_variables(
 ) -> dict[str, Any]:
     """Random `params` and `batch_stats`; `image_shape`: height, width, slices as stored."""
     image = settings.preprocess.window(jnp.zeros((1, *image_shape), jnp.int16))
-    variables = settings.model.init(key, image)
-    return {name: variables[name] for name in ("params", "batch_stats")}
+    (logits, _), variables = settings.model.init_with_output(key, image)
+    if logits.shape != (1, settings.num_classes):
+        raise UserError(
+            f"{type(settings.model).__name__} gives {tuple(logits.shape[1:])} for a picture, not "
+            f"{settings.num_classes} logits: it does not classify pictures. Give another network."
+        )
+    return {name: variables.get(name, {}) for name in ("params", "batch_stats")}
 
 
 def first_state(settings: StepSettings, variables: Any, key: jax.Array) -> TrainState:
@@ -172,7 +178,7 @@ def batch_loss(
         apply = jax.checkpoint(apply, policy=kept)
     (logits, _), updated = apply(params, examples["image"])
     losses = optax.softmax_cross_entropy(logits.astype(jnp.float32), examples["target"])
-    return jnp.sum(examples["weight"] * losses) / total, updated["batch_stats"]
+    return jnp.sum(examples["weight"] * losses) / total, updated.get("batch_stats", {})
 
 
 def _gradients(settings: StepSettings, params, total, batch_stats, examples, dropout_key):

@@ -6,6 +6,7 @@ those of no fold get the mean of all. So their tables of predictions are judged 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from msk_jax.errors import UserError
 
@@ -29,11 +30,14 @@ class LogisticModel:
 
     name: str
     columns: tuple[str, ...]
-    """Of `age`, `sex` (F is 1, M is 0) and the cohort's clinical variables. What is missing is
-    taken as the training patients' median."""
+    """Of `age`, `sex` (F is 1, M is 0) and the cohort's clinical variables that are numbers. What
+    is missing is taken as the training patients' median."""
     image: bool = False
     """Whether the log-odds of the network's probability, of a network that never saw the patient,
     are a column too (stacking)."""
+    words: tuple[str, ...] = ()
+    """Clinical variables that are words: each word of the training patients is a column of 0 and 1
+    (one-hot), an empty cell is a word too, and one that they do not have is 0 in all."""
     strength: float = 1.0
     """Inverse of the ridge penalty on standardised columns and log-odds, `C` of scikit-learn."""
 
@@ -99,24 +103,30 @@ def fit(model: LogisticModel, rows: pd.DataFrame) -> Pipeline:
     )
     # Log-odds keep their scale: that of a fold's network may be so narrow that its standard
     # deviations carry the mean of all networks out of sight.
-    columns = make_column_transformer((table, slice(len(model.columns))), remainder="passthrough")
+    one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    columns = make_column_transformer(
+        (table, list(model.columns)), (one_hot, list(model.words)), remainder="passthrough"
+    )
     steps = make_pipeline(columns, LogisticRegression(C=model.strength, max_iter=1000))
     return steps.fit(design(model, rows), rows["label"].to_numpy())
 
 
-def design(model: LogisticModel, rows: pd.DataFrame) -> np.ndarray:
-    """The columns of the model [rows, columns]; NaN where a cell is empty."""
-    missing = [name for name in model.columns if name not in rows]
+def design(model: LogisticModel, rows: pd.DataFrame) -> pd.DataFrame:
+    """The columns of the model; NaN where a number is missing, '' where a word is."""
+    missing = [name for name in (*model.columns, *model.words) if name not in rows]
     if missing:
         raise UserError(
             f"The {model.name} model wants {', '.join(missing)}, which the cohort does not keep. "
             "Name it in the cohort's clinical variables and build again."
         )
-    cells = [rows[name].map(_SEX) if name == "sex" else rows[name] for name in model.columns]
-    columns = [pd.to_numeric(column, errors="coerce").to_numpy(float) for column in cells]
+    cells = {name: rows[name].map(_SEX) if name == "sex" else rows[name] for name in model.columns}
+    columns: dict[str, Any] = {
+        name: pd.to_numeric(column, errors="coerce").astype(float) for name, column in cells.items()
+    }
+    columns |= {name: rows[name].fillna("").astype(str) for name in model.words}
     if model.image:
-        columns.append(logit(np.clip(rows["prob"].to_numpy(float), _EDGE, 1 - _EDGE)))
-    return np.stack(columns, axis=1)
+        columns["prob"] = logit(np.clip(rows["prob"].to_numpy(float), _EDGE, 1 - _EDGE))
+    return pd.DataFrame(columns, index=rows.index)
 
 
 def _predicted(model: LogisticModel, fitted: Pipeline, rows: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from msk_jax.config import from_json, to_json
-from msk_jax.data.folds import roles
+from msk_jax.data.folds import EXTERNAL, POOLED_SITES, roles
 from msk_jax.data.pipeline import ShardedCohort
 from msk_jax.data.target import read_cohort
 from msk_jax.errors import UserError
@@ -25,6 +25,7 @@ from msk_jax.training.parallel import replicate
 from msk_jax.training.tabular import fit_folds
 from msk_jax.verbs import console
 from msk_jax.verbs.heatmaps import choose, choose_of_classes, write_heat_maps
+from msk_jax.verbs.readers import read_or_simulate
 from msk_jax.verbs.train import (
     SETTINGS_NAME,
     make_trainer,
@@ -38,8 +39,9 @@ from msk_jax.verbs.train import (
 MODEL_NAME = "model"
 
 
-def run(experiment: Experiment, data_dir: Path, workdir: Path) -> dict:
-    """Evaluate a trained workdir; gives what `metrics.json` holds."""
+def run(experiment: Experiment, data_dir: Path, workdir: Path, ratings: Path | None = None) -> dict:
+    """Evaluate a trained workdir; gives what `metrics.json` holds. `ratings` of real readers take
+    the place of simulated ones."""
     experiment.evaluation.check()
     classes, levels = experiment.cohort.classes, experiment.cohort.levels
     stage = trained_stage(workdir, data_dir)
@@ -52,6 +54,8 @@ def run(experiment: Experiment, data_dir: Path, workdir: Path) -> dict:
     metrics = judge(found, experiment)
     if len(classes) == 2 and (test_sets or experiment.beside):
         metrics |= _side_by_side(found, metrics, folds, experiment, workdir)
+    if ratings is not None or (experiment.readers is not None and test_sets):
+        metrics["readers"] = _readers(found, metrics, experiment, workdir, ratings)
     write_json(workdir / "metrics.json", metrics)
     if len(classes) == 2:
         chosen = choose(found.test, unit_limits(metrics, levels[1]), levels)
@@ -117,6 +121,7 @@ def judge(found: Found, experiment: Experiment, **changes) -> dict:
     settings = dataclasses.replace(experiment.evaluation, **changes)
     classes, levels = experiment.cohort.classes, experiment.cohort.levels
     if len(classes) == 2:
+        found = _with_pooled_sites(found, experiment)
         return evaluate_study(found.test, found.validation, settings, levels, found.test_sets)
     return evaluate_classes(
         found.test, found.validation, found.training, found.test_sets, settings, classes, levels
@@ -128,15 +133,35 @@ def _side_by_side(
 ) -> dict:
     """The network and the models beside it, fitted here, in all sets of patients."""
     last = experiment.cohort.levels[-1]
-    tables, figures = {IMAGE: _by_set(found, last)}, {IMAGE: metrics["levels"][last]}
+    everybody = _with_pooled_sites(found, experiment)
+    tables, figures = {IMAGE: _by_set(everybody, last)}, {IMAGE: metrics["levels"][last]}
     parts = [roles(folds, k) for k in range(max(folds.values()) + 1)]
     for model in experiment.beside:
         fitted = fit_folds(model, parts, found.test, found.validation, found.test_sets, last)
         beside = Found([], fitted.test, fitted.validation, pd.DataFrame(), fitted.test_sets)
         _write_tables(beside, workdir, f"{model.name}_")
-        tables[model.name] = _by_set(beside, last)
+        tables[model.name] = _by_set(_with_pooled_sites(beside, experiment), last)
         figures[model.name] = judge(beside, experiment)["levels"][last]
     return side_by_side(tables, figures, experiment.evaluation)
+
+
+def _readers(
+    found: Found, metrics: dict, experiment: Experiment, workdir: Path, ratings: Path | None
+) -> dict:
+    if len(experiment.cohort.classes) != 2:
+        raise UserError("A study of readers is of two classes, and this experiment has more.")
+    point = metrics["levels"][experiment.cohort.levels[-1]]["thresholds"]["predict"]
+    return read_or_simulate(experiment, found.test_sets, point["threshold"], workdir, ratings)
+
+
+def _with_pooled_sites(found: Found, experiment: Experiment) -> Found:
+    """With one more test set, of the patients of all external sites, where it is asked for and
+    there are several."""
+    external = [t for name, t in found.test_sets.items() if name.startswith(EXTERNAL)]
+    if not experiment.pool_sites or len(external) < 2:
+        return found
+    pooled = {POOLED_SITES: pd.concat(external, ignore_index=True)}
+    return dataclasses.replace(found, test_sets={**found.test_sets, **pooled})
 
 
 def _by_set(found: Found, level: str) -> dict[str, pd.DataFrame]:
@@ -195,7 +220,6 @@ def _predict(
     probabilities = np.mean(each, axis=0) if len(each) > 1 else each[0]
     owners = [data.records[k] for k in table.record]
     classes, levels = experiment.cohort.classes, experiment.cohort.levels
-    clinical = [variable.name for variable in experiment.cohort.clinical]
     rows = pd.DataFrame(
         {
             "patient_id": table.patient_id,
@@ -205,8 +229,14 @@ def _predict(
             "label": table.label,
             **probability_cells(classes, probabilities),
             **{name: [owner[name] for owner in owners] for name in ("site", "age", "sex")},
-            # Shards hold single precision: 154.8 there is 154.80000305.
-            **{name: [float(f"{owner[name]:.7g}") for owner in owners] for name in clinical},
+            **{
+                v.name: [
+                    # Shards hold single precision: 154.8 there is 154.80000305.
+                    owner[v.name] if v.words else float(f"{owner[v.name]:.7g}")
+                    for owner in owners
+                ]
+                for v in experiment.cohort.clinical
+            },
         }
     )
     return pool(

@@ -238,7 +238,7 @@ def load_model(workdir: Path) -> SavedModel:
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         like = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here),
-            {name: like[name] for name in ("params", "batch_stats")},
+            {name: like.get(name, {}) for name in ("params", "batch_stats")},
         )
         count = settings["num_members"]
         tree = checkpoint.restore(0, {f"member_{k}": like for k in range(count)})
@@ -356,9 +356,23 @@ def _draw(
     return classes[target]
 
 
+def _with_whole_patients(saved: SavedModel, table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of all series; where each is a view of its patient, one row of patients for all."""
+    cohort, settings = saved.experiment.cohort, saved.experiment.evaluation
+    _, unit, patient = cohort.levels
+    if not cohort.region.views:
+        return table
+    probs = probability_columns(cohort.classes)
+    views = table[table["level"] == unit].groupby("patient_id", sort=False)[probs]
+    pooled = views.agg(settings.patient_pool).reset_index()
+    first = table[table["level"] == patient].drop_duplicates("patient_id").drop(columns=probs)
+    whole = first.merge(pooled, on="patient_id").assign(unit_id=lambda rows: rows["patient_id"])
+    return pd.concat([table[table["level"] != patient], whole], ignore_index=True)
+
+
 def _write(saved: SavedModel, out: Path, tables, rejected) -> None:
     if tables:
-        table = pd.concat(tables)
+        table = _with_whole_patients(saved, pd.concat(tables))
         classes = saved.experiment.cohort.classes
         if len(classes) == 2:
             limits = table["level"].map(saved.thresholds).astype(float)

@@ -139,6 +139,7 @@ def make_trainer(data: ShardedCohort, folds: dict[str, int], stage: Stage) -> Tr
         stage.model.num_classes,
         steps,
         stage.before,
+        stage.model.load,
     )
 
 

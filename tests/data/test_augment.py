@@ -33,6 +33,15 @@ def test_nothing_to_do_changes_nothing():
     np.testing.assert_allclose(Augmentation(**STILL)(jax.random.key(0), image), image, atol=1e-6)
 
 
+def test_flip_exchanges_left_and_right_half_of_the_time():
+    image = jnp.asarray(np.random.default_rng(0).uniform(0.1, 1, (5, 7, 1)), jnp.float32)
+    flip = jax.vmap(Augmentation(**STILL, flip=0.5), in_axes=(0, None))
+    found = np.asarray(flip(jax.random.split(jax.random.key(1), 200), image))
+    turned = np.isclose(found, image[:, ::-1], atol=1e-6).all((1, 2, 3))
+    assert (turned | np.isclose(found, image, atol=1e-6).all((1, 2, 3))).all()
+    assert 75 <= turned.sum() <= 125  # 3.5 standard deviations about 100
+
+
 def test_bilinear_by_hand():
     image = jnp.array([[0.0, 1.0], [2.0, 3.0]])[..., None]
     y, x = jnp.array([0.5, 0.0, -3.0, 1.0]), jnp.array([0.5, 0.25, 0.0, 9.0])

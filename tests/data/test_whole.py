@@ -8,6 +8,7 @@ import pytest
 from msk_jax.data.cohort import ClinicalVariable, Cohort, read_manifest
 from msk_jax.data.geometry import SeriesError
 from msk_jax.data.whole import TOP, RadiographRegion, read_projection
+from msk_jax.errors import UserError
 from msk_jax.phantoms.radiograph_writer import Exposure, write_radiograph
 
 EXPOSURE = Exposure(
@@ -78,3 +79,39 @@ def test_a_patient_has_one_and_the_manifest_no_column_for_it(tmp_path):
     path.write_text("patient_id,label\n1,ill\n1,ill\n")
     with pytest.raises(Exception, match="rows 2, 3: the whole radiograph of 1 is given twice"):
         read_manifest(path, COHORT)
+
+
+VIEWS = dataclasses.replace(
+    COHORT,
+    region=RadiographRegion(size=30, views=("AP", "LL")),
+    clinical=(ClinicalVariable("bone", words=("femur", "tibia"), required=True),),
+)
+
+
+def test_views_are_units_of_their_patient(tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_text("patient_id,view,path,label,bone\n1,AP,a.dcm,ill,tibia\n1,LL,b.dcm,ill,tibia\n")
+    rows = read_manifest(path, VIEWS).rows
+    assert [(row.unit, row.place, row.clinical) for row in rows] == [
+        ("AP", "AP", ("tibia",)), ("LL", "LL", ("tibia",)),
+    ]  # fmt: skip
+    series = read_projection([_written(tmp_path)[0]])
+    assert list(VIEWS.region.extract(series, "LL")) == ["LL"]
+    assert list(VIEWS.region.extract(series)) == ["whole"]  # nobody said which view it is
+
+
+@pytest.mark.parametrize(
+    "row, fault",
+    [
+        ("1,LL,b.dcm,ill,patella", r"row 3: bone 'patella' is not one of femur, tibia"),
+        ("1,LL,b.dcm,ill,", "row 3: bone is empty"),
+        ("1,LL,b.dcm,ill,femur", "rows 2, 3: patient 1 has more than one bone"),
+        ("1,AP,b.dcm,ill,tibia", "rows 2, 3: the AP radiograph of 1 is given twice"),
+        ("1,PA,b.dcm,ill,tibia", "row 3: view 'PA' is not one of AP, LL"),
+    ],
+)
+def test_faults_of_views_and_words(tmp_path, row, fault):
+    path = tmp_path / "m.csv"
+    path.write_text(f"patient_id,view,path,label,bone\n1,AP,a.dcm,ill,tibia\n{row}\n")
+    with pytest.raises(UserError, match=fault):
+        read_manifest(path, VIEWS)

@@ -100,6 +100,7 @@ PUBLISHED = {
     "sacroiliitis": {"num_slices", "aspp", "rfpn"},
     "thoracolumbar": set(),
     "osteoporosis": {"grid"},
+    "knee_tumour": set(),
 }
 """Settings that the paper prints."""
 

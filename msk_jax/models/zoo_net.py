@@ -1,0 +1,65 @@
+"""Any network of the registry as the network of an experiment, by its name."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from msk_jax.errors import UserError
+from msk_jax.models.network import Network
+from msk_jax.models.registry import architecture, create
+from msk_jax.models.torch_weights import load_torch, recognise
+
+
+@dataclasses.dataclass(frozen=True)
+class ZooNetConfig:
+    """Which network it is, and what of it differs from the registry's."""
+
+    network: str = "resnet18"
+    """Its name; `msk-jax models` lists them. It must classify pictures."""
+    settings: tuple[tuple[str, float], ...] = ()
+    """Fields of the network that differ, as `--settings dropout 0.5 width_factor 0.5`."""
+    num_slices: int = 1
+    """Pictures that are seen together, as the channels of the first convolution. For a single one
+    colour weights are summed over their colours, which is the same as showing it to all three."""
+    num_classes: int = 2
+    """Classes of the softmax."""
+    explained: tuple[str, ...] = ()
+    """Endpoints whose evidence Grad-CAM shows; none takes the last stage (of a ViT give `stage3`,
+    for its logits do not depend on the patches of the last)."""
+
+    @property
+    def explained_endpoints(self) -> tuple[str, ...]:
+        """The endpoints whose evidence Grad-CAM shows."""
+        stages = [name for name in architecture(self.network).endpoints if "stage" in name]
+        return self.explained or (max(stages),)
+
+    def build(self, axis_name: str | None = None, dtype: Any = None) -> Network:
+        """The network; `axis_name` synchronises batch norm over devices.
+
+        Raises:
+            UserError: no such network, one of volumes, or no such field.
+        """
+        if (rank := architecture(self.network).network.spatial_rank) != 2:
+            raise UserError(
+                f"{self.network} takes volumes ({rank} axes), and pictures have two. Give another "
+                "--network; `msk-jax models` lists them."
+            )
+        # Flags know no whole numbers beside fractions.
+        changed = {key: int(v) if float(v).is_integer() else v for key, v in self.settings}
+        return create(
+            self.network,
+            num_classes=self.num_classes,
+            in_channels=self.num_slices,
+            axis_name=axis_name,
+            dtype=dtype,
+            **changed,
+        )
+
+    def load(self, variables: Mapping, state: Mapping[str, np.ndarray]) -> dict:
+        """`variables` with the tensors of a PyTorch state dict, see `torch_weights.load_torch`; the
+        head keeps its own values where the classes differ."""
+        entry = architecture(self.network)
+        naming = recognise(entry, state)
+        return load_torch(variables, state, naming, entry.head, entry.stem, aliases=entry.aliases)

@@ -1,0 +1,78 @@
+"""The readers of an experiment in `msk-jax evaluate`: simulated ones, or real ones from a file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from msk_jax.errors import UserError
+from msk_jax.evaluation.mrmc.aided import ALL, aided_study
+from msk_jax.evaluation.mrmc.readers import simulate_readers
+from msk_jax.evaluation.tables import read_text
+from msk_jax.experiment import Experiment
+from msk_jax.files import replacing
+from msk_jax.verbs import console
+
+RATINGS_NAME = "ratings.csv"
+
+
+def read_or_simulate(
+    experiment: Experiment,
+    test_sets: Mapping[str, pd.DataFrame],
+    threshold: float | None,
+    workdir: Path,
+    ratings: Path | None,
+) -> dict[str, Any]:
+    """What `metrics.json` holds of the readers; simulated ratings are left in `ratings.csv`.
+
+    Args:
+        experiment: whose readers they are.
+        test_sets: by name, predictions for patients of no fold; no patient is in two.
+        threshold: of patients, for new ones; None: 0.5 is taken.
+        workdir: of the run.
+        ratings: of real readers; None simulates those of the experiment.
+
+    Raises:
+        UserError: no test set, or a table that cannot be analysed.
+    """
+    last = experiment.cohort.levels[-1]
+    tables = [table[table["level"] == last] for table in test_sets.values()]
+    if not tables:
+        raise UserError(
+            "Readers read the patients of test sets, and this cohort has none. Build it with "
+            "--held-out 0.2, or with sites that are not trained on."
+        )
+    patients = pd.concat(tables)
+    names, labels = list(patients["patient_id"]), patients["label"].astype(int)
+    if ratings is not None:
+        missing = f"There is no file {ratings}. Give the table with --ratings."
+        read = read_text(ratings, missing, encoding="utf-8-sig")
+    else:
+        read = simulate_readers(
+            names, labels.to_numpy(), patients["prob"].to_numpy(),
+            experiment.evaluation.seed, experiment.readers,
+        )  # fmt: skip
+        with replacing(workdir / RATINGS_NAME) as temporary:
+            read.to_csv(temporary, index=False)
+    study = aided_study(
+        read,
+        dict(zip(names, labels, strict=True)),
+        dict(zip(names, patients["prob"].astype(float), strict=True)),
+        0.5 if threshold is None else threshold,
+        samples=experiment.evaluation.bootstrap_samples,
+        where=str(ratings or RATINGS_NAME),
+    )
+    _print(study, ratings is None)
+    return {"simulated": ratings is None, **study}
+
+
+def _print(study: Mapping[str, Any], simulated: bool) -> None:
+    """The readers' areas without and with help, by group."""
+    analysis, who = study["analysis"], "simulated readers" if simulated else "readers"
+    console.say(f"  {analysis['n']['readers']} {who} of {analysis['n']['cases']} patients:")
+    for name, part in {**analysis["groups"], ALL: analysis["overall"]}.items():
+        areas = [f"{m['name']} AUC {m['value']:.3f}" for m in part.get("modalities", [])]
+        tests = [t["p"] for t in part.get("differences", [])]
+        told = "" if not tests or tests[0] is None else f"   p {tests[0]:.3g}"
+        console.say(f"  {name:<9}" + "   ".join(areas) + told)
