@@ -18,7 +18,9 @@ TINY_KNEE = str(REPOSITORY / "tests" / "tiny_knee.py")
 @pytest.fixture(scope="module")
 def knee(tmp_path_factory):
     out = tmp_path_factory.mktemp("knee")
-    verb("demo", TINY_KNEE, "--out", out)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("msk_jax.verbs.heatmaps._PER_KIND", 1)
+        verb("demo", TINY_KNEE, "--out", out)
     return out
 
 
