@@ -135,7 +135,6 @@ def _defaults(cls: type, experiment: Experiment, small: bool):
     """The verb's flags with the experiment's own values."""
     stage = experiment.small if small else experiment.stage
     own = {
-        "phantom": experiment.phantom,
         "evaluation": experiment.evaluation,
         "model": stage.model,
         "preprocess": stage.preprocess,
@@ -144,7 +143,9 @@ def _defaults(cls: type, experiment: Experiment, small: bool):
     }
     values = {}
     for field in dataclasses.fields(cls):
-        if field.name in own:
+        if field.name == "phantom":
+            values[field.name] = experiment.synthetic()
+        elif field.name in own:
             values[field.name] = own[field.name]
         elif field.default is dataclasses.MISSING:
             values[field.name] = tyro.MISSING

@@ -70,30 +70,30 @@ class Experiment:
 
     name: str
     """What the command line calls it."""
-    title: str
-    task: str
-    modality: str
-    input: str
-    """What the network sees, in a few words."""
-    source: str
-    """Citation of the paper."""
-    phantom: AnyPhantom
-    """Synthetic patients to try it on, as many as were published."""
     cohort: Cohort
-    """What is taken from real ones."""
+    """What is taken from real patients."""
     stage: Stage
     """The system as published, open choices filled in."""
-    small: Stage
-    """The same at a size that a laptop trains in minutes."""
-    num_folds: int
+    small: Stage | None = None
+    """The same at a size that a laptop trains in minutes; by default there is no other."""
+    title: str = ""
+    task: str = ""
+    modality: str = ""
+    input: str = ""
+    """What the network sees, in a few words."""
+    source: str = ""
+    """Citation of the paper."""
+    phantom: AnyPhantom | None = None
+    """Synthetic patients to try it on, as many as were published; none for a study of one's own."""
+    num_folds: int = 5
     """Folds of the cross-validation, by patient."""
-    held_out: float
+    held_out: float = 0.0
     """Share of the patients who are in no fold and are tested by the networks of all folds."""
-    demo_patients: int
+    demo_patients: int = 0
     """Phantom patients of the demo."""
-    evaluation: EvaluationSettings
-    published: tuple[Published, ...]
-    choices: Mapping[str, str]
+    evaluation: EvaluationSettings = dataclasses.field(default_factory=EvaluationSettings)
+    published: tuple[Published, ...] = ()
+    choices: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Settings that the paper leaves open -> why ours is what it is."""
     beside: tuple[LogisticModel, ...] = ()
     """Models of the patients' table that are fitted and judged beside the network."""
@@ -103,6 +103,19 @@ class Experiment:
     """Simulated readers of all patients of test sets, alone and with the network's help."""
     address: str = ""
     """How the user named it on the command line: its name or the path of its file."""
+
+    def __post_init__(self):
+        if self.small is None:
+            object.__setattr__(self, "small", self.stage)
+
+    def synthetic(self) -> AnyPhantom:
+        """Its phantom. Raises UserError where it has none."""
+        if self.phantom is None:
+            raise UserError(
+                f"{self.name} has no phantom patients. Build it from your own images: `msk-jax "
+                f"build {self.address or self.name} --help`."
+            )
+        return self.phantom
 
 
 @dataclasses.dataclass(frozen=True)

@@ -64,6 +64,8 @@ class Region(Protocol):
     """Further columns of the manifest that mean something to this region."""
     needs_place: ClassVar[bool]
     """Whether units are found only where the manifest says that they are."""
+    reads_pictures: ClassVar[bool]
+    """Whether files of public collections will do: PNG, JPEG, TIFF."""
     views: tuple[str, ...]
     """Units that are pictures of their own, so that all of a patient's are pooled; () where they
     lie in one series."""

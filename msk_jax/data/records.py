@@ -17,6 +17,7 @@ from msk_jax.data.crops import Crop
 from msk_jax.data.dicom import Scan, Series
 from msk_jax.data.geometry import SeriesError
 from msk_jax.data.headers import quiet, read_header
+from msk_jax.data.pictures import is_picture
 from msk_jax.data.quality import measure, missing_tags
 from msk_jax.errors import UserError
 
@@ -159,8 +160,12 @@ def _facts(study: Study, series: Series) -> ScanFacts:
         round(found.sharpness, 4),
         round(found.clipped, 6),
         round(found.coverage_mm[1 if series.is_projection else 2], 1),
-        " ".join(quiet(missing_tags)(read_header(study.files[0]))),
+        "" if is_picture(study.files[0]) else _missing(study.files[0]),
     )
+
+
+def _missing(file: Path) -> str:
+    return " ".join(quiet(missing_tags)(read_header(file)))
 
 
 def record(
@@ -233,6 +238,7 @@ class _Index:
         self._modalities = modality.split("/")
         self._by_folder: dict[Path, set[str]] = defaultdict(set)
         self._by_patient: dict[str, list[str]] = defaultdict(list)
+        self._pictures = {found.place(file): file for file in found.pictures}
         for uid, files in found.series.items():
             self._by_patient[found.headers[uid].patient_id].append(uid)
             for file in files:
@@ -253,6 +259,8 @@ class _Index:
         return (uid,), self._found.series[uid]
 
     def _at_path(self, place: Path) -> tuple[tuple[str, ...], tuple[Path, ...]]:
+        if place in self._pictures:
+            return (), (self._pictures[place],)  # it has no identifiers
         parents = [p for p in self._by_folder if p.is_relative_to(place) or p == place.parent]
         uids = sorted(set().union(*(self._by_folder[parent] for parent in parents)))
         files = {
@@ -262,8 +270,8 @@ class _Index:
         here = tuple(file for uid in uids for file in files[uid])
         if not here:
             raise SeriesError(
-                "There is no DICOM image at this path. Correct the path, which is relative to the "
-                "DICOM folder, or add the files."
+                "There is no image at this path. Correct the path, which is relative to the given "
+                "folder, or add the files."
             )
         return tuple(uid for uid in uids if files[uid]), here
 

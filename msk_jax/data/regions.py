@@ -44,6 +44,7 @@ class SacroiliacRegion:
         "grade", "lesion_z_mm", "joint_top_mm", "joint_bottom_mm",
     )  # fmt: skip
     needs_place: ClassVar[bool] = False
+    reads_pictures: ClassVar[bool] = False
     views: ClassVar[tuple[str, ...]] = ()
     read = staticmethod(read_series)
 

@@ -28,6 +28,7 @@ class VertebraRegion:
     )  # fmt: skip
     columns: ClassVar[tuple[str, ...]] = _CENTRE
     needs_place: ClassVar[bool] = True
+    reads_pictures: ClassVar[bool] = False
     views: ClassVar[tuple[str, ...]] = ()
     read = staticmethod(read_series)
 

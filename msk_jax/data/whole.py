@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 import SimpleITK as sitk
+from pydicom import Dataset
 from scipy import ndimage
 
 from msk_jax.data.cells import Cells
@@ -14,6 +15,7 @@ from msk_jax.data.crops import CORONAL, Crop
 from msk_jax.data.dicom import Series, parse_age
 from msk_jax.data.geometry import SeriesError
 from msk_jax.data.headers import read_header, text
+from msk_jax.data.pictures import is_picture, read_picture
 from msk_jax.data.radiograph import read_radiograph
 
 TAILS = (0.5, 99.5)
@@ -29,7 +31,7 @@ def read_projection(files: Iterable[Path], modality: str = "CR/DX") -> Series:
     own percentiles `TAILS` become 0 and `TOP`, in a straight line, dense tissue high.
 
     Args:
-      files: the one file of the series.
+      files: the one file of the series, DICOM, PNG, JPEG or TIFF.
       modality: what it may be, `CR/DX` for either.
 
     Returns:
@@ -45,7 +47,10 @@ def read_projection(files: Iterable[Path], modality: str = "CR/DX") -> Series:
             f"The series holds {len(files)} images where one radiograph is due. Name one file by "
             "its path in the manifest."
         )
-    found, header = read_radiograph(files[0]), read_header(files[0])
+    if is_picture(files[0]):
+        found, header = read_picture(files[0], modality=modality.partition("/")[0]), Dataset()
+    else:
+        found, header = read_radiograph(files[0]), read_header(files[0])
     if found.modality not in modality.split("/"):
         raise SeriesError(
             f"The modality is {found.modality or 'not stated'}, not {modality.replace('/', ' or ')}"
@@ -75,6 +80,7 @@ class RadiographRegion:
 
     columns: ClassVar[tuple[str, ...]] = ()
     needs_place: ClassVar[bool] = False
+    reads_pictures: ClassVar[bool] = True
     read = staticmethod(read_projection)
 
     size: int = 384

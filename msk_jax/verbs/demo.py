@@ -10,7 +10,7 @@ from msk_jax.verbs import build, evaluate, phantom, report, train
 def run(experiment: Experiment, out: Path, patients: int, seed: int) -> Path:
     """Phantom, build, train, evaluate, report; goes on where an earlier call was stopped."""
     cohort, shards, workdir = out / "cohort", out / "shards", out / "run"
-    config = dataclasses.replace(experiment.phantom, patients=patients, seed=seed)
+    config = dataclasses.replace(experiment.synthetic(), patients=patients, seed=seed)
     manifest = phantom.resume(experiment, cohort, config)
     build.run(
         experiment, cohort / "dicom", manifest, shards,

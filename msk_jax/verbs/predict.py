@@ -105,14 +105,19 @@ def _jobs(
     """What to predict, and the rows of the manifest that have no series."""
     if places is None:
         headers = found.headers
-        return [
+        series = [
             Job(headers[uid].patient_id, uid, files, headers[uid].modality)
             for uid, files in sorted(found.series.items())
-        ], []
+        ]
+        pictures = found.pictures if cohort.region.reads_pictures else ()
+        return [*series, *(Job("", str(f), (f,), cohort.modality) for f in pictures)], []
     names = {row.patient_id: pseudonym(row.patient_id, secret) for row in places.rows}
     studies, refused = assign_series(places, found, cohort.modality, names)
     owner = {file: uid for uid, files in found.series.items() for file in files}
-    jobs = [Job(s.patient_id, owner[s.files[0]], s.files, cohort.modality, s.rows) for s in studies]
+    jobs = [
+        Job(s.patient_id, owner.get(s.files[0], str(s.files[0])), s.files, cohort.modality, s.rows)
+        for s in studies
+    ]
     rejected = [(f"{r.patient_id}/{r.unit}", cohort.modality, r.reason) for r in refused]
     return jobs, rejected
 

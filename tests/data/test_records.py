@@ -61,7 +61,7 @@ def test_rows_without_a_series_are_rejected(tmp_path):
     assert "No file in the DICOM folder has this PatientID" in reasons[3]
     assert "no CT series but only MR" in reasons[4]
     assert "no series of this series_uid" in reasons[5]
-    assert "no DICOM image at this path" in reasons[6]
+    assert "no image at this path" in reasons[6]
 
 
 def test_two_series_in_one_path_are_refused_when_read(tmp_path):

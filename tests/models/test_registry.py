@@ -6,6 +6,7 @@ runs by default is the smallest networks. That they equal PyTorch's is shown in 
 
 import dataclasses
 import math
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -35,8 +36,21 @@ _SMALLEST = sorted(
 )
 
 
+@pytest.fixture
+def nothing_is_drawn(monkeypatch):
+    """Where only shapes are asked for, most of the time would go into tracing the drawing of every
+    kernel."""
+    drawing = sys.modules[jax.nn.initializers.lecun_normal().__module__].random
+
+    def nothing(key, *given, **named):
+        return jnp.zeros(next(value for value in given if isinstance(value, tuple)))
+
+    for kind in ("normal", "truncated_normal", "uniform"):
+        monkeypatch.setattr(drawing, kind, nothing)
+
+
 @pytest.mark.parametrize("name", names())
-def test_parameters_outputs_odd_sizes_and_half_precision(name):
+def test_parameters_outputs_odd_sizes_and_half_precision(name, nothing_is_drawn):
     """At an odd size where there is one, else at the native one; one picture."""
     entry = MODELS[name]
     model = create(name, dtype=jnp.bfloat16)
@@ -88,7 +102,7 @@ def test_gradients_of_one_picture_are_finite_and_compiled_once(name):
 
 
 @pytest.mark.parametrize("name", _SMALLEST)
-def test_other_channels_and_classes(name):
+def test_other_channels_and_classes(name, nothing_is_drawn):
     entry = MODELS[name]
     model = create(name, num_classes=3, in_channels=1)
     _, (logits, endpoints) = _shapes(model, _input(entry, entry.small, 2, 1))
@@ -97,7 +111,7 @@ def test_other_channels_and_classes(name):
 
 
 @pytest.mark.parametrize("name", names())
-def test_bad_input_is_refused_in_a_sentence(name):
+def test_bad_input_is_refused_in_a_sentence(name, nothing_is_drawn):
     entry = MODELS[name]
     model = create(name, in_channels=2)
     with pytest.raises(UserError, match=r"made for 2 input channels .* has 3"):

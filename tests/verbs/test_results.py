@@ -5,8 +5,10 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
+from msk_jax.data.cohort import Cohort
 from msk_jax.data.dicom import scan
 from msk_jax.errors import UserError
+from msk_jax.experiment import Experiment
 from msk_jax.verbs import predict
 from tests.data.ct_files import ramp, write_ct
 
@@ -28,10 +30,11 @@ class Refusing:
 def test_a_refusal_is_listed_and_the_predictions_stand(tmp_path, monkeypatch):
     for k in range(2):
         write_ct(tmp_path / "in" / str(k), ramp(), patient_id=f"KLINIK-{k}")
-    cohort = SimpleNamespace(classes=("a", "b"))
+    cohort = Cohort(classes=("a", "b"))
     saved = SimpleNamespace(
         stage=SimpleNamespace(network=lambda axis: None, preprocess=None),
-        experiment=SimpleNamespace(modality="CT", cohort=cohort), thresholds={"patient": 0.5},
+        experiment=Experiment("any", cohort, stage=None, modality="CT"),
+        thresholds={"patient": 0.5},
     )  # fmt: skip
     table = pd.DataFrame({"level": ["patient"], "prob": [0.75], "label": [0], "fold": [0]})
     monkeypatch.setattr(predict, "parallel_predict", lambda *_: None)
