@@ -5,12 +5,8 @@ import dataclasses
 import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from msk_jax.errors import UserError
-
-FLAT = 0.005
-"""Deviation, as a share of the window, below which a neighbourhood counts as flat."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,10 +26,6 @@ class Preprocess:
     """Side in pixels of a central crop; none keeps the stored size."""
     shrink: int = 1
     """Pixels along each side whose mean becomes one pixel, after cropping."""
-    local_sigma: float = 0.0
-    """Standard deviation, in pixels, of a Gaussian neighbourhood whose mean is subtracted and by
-    whose deviation is divided, in place of `mean` and `std`; 0 keeps those. Fine structure then
-    counts more than the thickness of a patient or the curve of a detector."""
 
     def window(self, stored: jax.Array) -> jax.Array:
         """`[..., height, width, slices]` stored values to 0..1, cropped and shrunk."""
@@ -60,24 +52,8 @@ class Preprocess:
         return jnp.mean(image.reshape(*batch, *blocks, slices), axis=(-4, -2))
 
     def normalise(self, image: jax.Array) -> jax.Array:
-        """`[..., height, width, slices]` in 0..1 to about zero mean and unit variance."""
-        if not self.local_sigma:
-            return (image - self.mean) / self.std
-        detail = image - _blurred(image, self.local_sigma)
-        spread = _blurred(jnp.square(detail), self.local_sigma)
-        return detail / jnp.sqrt(spread + FLAT**2)
-
-
-def _blurred(image: jax.Array, sigma: float) -> jax.Array:
-    """The Gaussian mean around each pixel, of those pixels that there are."""
-    down, across = (_weights(n, sigma) for n in image.shape[-3:-1])
-    return jnp.einsum("yv,...vus,xu->...yxs", down, image, across)
-
-
-def _weights(length: int, sigma: float) -> np.ndarray:
-    place = np.arange(length, dtype=np.float32)
-    weights = np.exp(-np.square((place[:, None] - place) / sigma) / 2)
-    return weights / weights.sum(1, keepdims=True)
+        """0..1 to about zero mean and unit variance."""
+        return (image - self.mean) / self.std
 
 
 @dataclasses.dataclass(frozen=True)
