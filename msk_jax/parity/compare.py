@@ -23,6 +23,8 @@ from msk_jax.parity.references import (
 )
 
 STEPS = 10
+# Of the loss that the first step would take away, were the loss a straight line.
+SHARE = 0.25
 # A tensor whose gradient is nothing but rounding (a bias before a norm) is measured against this
 # share of the largest gradient of the network.
 GRADIENT_FLOOR = 1e-6
@@ -218,10 +220,10 @@ def trajectory_errors(
 ) -> dict[str, float]:
     """Largest relative difference of the losses of ten steps on the same batches.
 
-    In double precision, and with a learning rate at which the first step would undo the first loss
-    if the loss were a straight line: in single precision, or with much longer steps, what rounding
-    does grows from step to step where batch norm divides by the spread of a few pixels, to some per
-    cent of the loss of a deep network.
+    In double precision, and with a learning rate at which the first step would take away `SHARE` of
+    the first loss: in single precision, or with longer steps, what rounding does grows from step to
+    step where batch norm divides by the spread of a few pixels, to some per cent of the loss of a
+    deep network.
 
     Args:
         pair: the two networks.
@@ -265,7 +267,7 @@ def _reference_steps(pair: Pair, make_optimiser, power: int, xs, seed: int) -> t
         losses.append(float(loss.detach()))
         if optimiser is None:
             grads = (p.grad for p in reference.parameters() if p.grad is not None)
-            rate = losses[0] / sum(float((g.abs() ** power).sum()) for g in grads)
+            rate = SHARE * losses[0] / sum(float((g.abs() ** power).sum()) for g in grads)
             optimiser = make_optimiser(reference.parameters(), lr=rate)
         optimiser.step()
     reference.float().eval().load_state_dict(before)

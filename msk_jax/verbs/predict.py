@@ -6,13 +6,11 @@ import dataclasses
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 import pandas as pd
 
-from msk_jax.config import from_json
 from msk_jax.data.cohort import Cohort, Manifest, ManifestRow, read_manifest
 from msk_jax.data.crops import Crop
 from msk_jax.data.deidentify import default_key_path, load_key, load_or_create_key, pseudonym
@@ -21,30 +19,16 @@ from msk_jax.data.records import assign_series, clean_reason
 from msk_jax.data.sources import opened
 from msk_jax.errors import UserError
 from msk_jax.evaluation.predictions import pool, probability_cells, probability_columns
-from msk_jax.experiment import Experiment, Stage
 from msk_jax.explain.overlay import draw_overlay
 from msk_jax.files import csv_text, replacing
-from msk_jax.training.checkpoints import Checkpoints
 from msk_jax.training.parallel import parallel_predict, predict_all
 from msk_jax.training.step import AXIS
 from msk_jax.verbs import console
-from msk_jax.verbs.evaluate import MODEL_NAME
 from msk_jax.verbs.heatmaps import crop_plane, explain, series_plane
 from msk_jax.verbs.results import DicomResults
+from msk_jax.verbs.saved_model import SavedModel, load_model, model_folder
 
 _BATCH_PER_DEVICE = 16
-# What `evaluate` puts beside the networks; one threshold per level.
-_SETTINGS = {"experiment": dict, "stage": dict, "num_members": int, "thresholds": dict}
-
-
-@dataclasses.dataclass(frozen=True)
-class SavedModel:
-    """What `msk-jax evaluate` left in `workdir/model`."""
-
-    experiment: Experiment
-    stage: Stage
-    thresholds: dict[str, float | None]
-    members: list[Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,16 +94,27 @@ def _jobs(
             for uid, files in sorted(found.series.items())
         ]
         pictures = found.pictures if cohort.region.reads_pictures else ()
-        return [*series, *(Job("", str(f), (f,), cohort.modality) for f in pictures)], []
+        return [*series, *(Job("", _name(found, f), (f,), cohort.modality) for f in pictures)], []
     names = {row.patient_id: pseudonym(row.patient_id, secret) for row in places.rows}
     studies, refused = assign_series(places, found, cohort.modality, names)
     owner = {file: uid for uid, files in found.series.items() for file in files}
     jobs = [
-        Job(s.patient_id, owner.get(s.files[0], str(s.files[0])), s.files, cohort.modality, s.rows)
+        Job(
+            s.patient_id,
+            owner.get(s.files[0]) or _name(found, s.files[0]),
+            s.files,
+            cohort.modality,
+            s.rows,
+        )
         for s in studies
     ]
     rejected = [(f"{r.patient_id}/{r.unit}", cohort.modality, r.reason) for r in refused]
     return jobs, rejected
+
+
+def _name(found: Scan, picture: Path) -> str:
+    """What stands for the identifiers of a picture, the same wherever its folder is."""
+    return found.place(picture).relative_to(found.folder).as_posix()
 
 
 def _predict_all(
@@ -212,47 +207,6 @@ def _all_or_nothing(out: Path) -> Iterator[None]:
             for entry in out.iterdir():
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         raise
-
-
-def model_folder(workdir: Path) -> Path:
-    """`workdir/model`, or `workdir` itself when it is such a folder."""
-    return workdir / MODEL_NAME if (workdir / MODEL_NAME).is_dir() else workdir
-
-
-def load_model(workdir: Path) -> SavedModel:
-    """The ensemble that `evaluate` left in a run's folder, or in this very folder."""
-    folder = model_folder(workdir)
-    if not (folder / "0").is_dir():
-        raise UserError(
-            f"There is no trained model in {workdir}. Give the --workdir of `msk-jax evaluate`, "
-            "which puts the networks of all folds together."
-        )
-    with Checkpoints(folder) as checkpoint:
-        settings = checkpoint.settings(0, _SETTINGS)
-        stage = from_json(settings["stage"], Stage, folder / "0")
-        experiment = from_json(settings["experiment"], Experiment, folder / "0")
-        levels = experiment.cohort.levels
-        limits = dict.fromkeys(levels, (float, None))
-        settings = checkpoint.settings(0, {**_SETTINGS, "thresholds": limits})
-        size = experiment.cohort.region.size
-        image = np.zeros((1, size, size, stage.model.num_slices), np.int16)
-        like = jax.eval_shape(
-            lambda: stage.model.build().init(jax.random.key(0), stage.preprocess.window(image))
-        )
-        # Said plainly, or the checkpoint wants as many devices as it was saved on.
-        here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        like = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here),
-            {name: like.get(name, {}) for name in ("params", "batch_stats")},
-        )
-        count = settings["num_members"]
-        tree = checkpoint.restore(0, {f"member_{k}": like for k in range(count)})
-    return SavedModel(
-        experiment,
-        stage,
-        settings["thresholds"],
-        [tree[f"member_{k}"] for k in range(count)],
-    )
 
 
 @dataclasses.dataclass(frozen=True)

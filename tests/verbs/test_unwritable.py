@@ -20,7 +20,7 @@ import pytest
 from msk_jax.evaluation.predictions import read_predictions
 from msk_jax.verbs import evaluate
 from msk_jax.verbs.evaluate import Found
-from msk_jax.verbs.predict import load_model
+from msk_jax.verbs.saved_model import load_model
 from tests.conftest import TINY
 from tests.verbs.conftest import verb
 

@@ -120,7 +120,7 @@ def test_one_member_predicts_from_dicom_what_it_predicted_from_the_shards(
     from msk_jax.data.dicom import read_series, scan
     from msk_jax.training.parallel import parallel_predict, predict_all
     from msk_jax.training.step import AXIS
-    from msk_jax.verbs.predict import load_model
+    from msk_jax.verbs.saved_model import load_model
 
     saved = load_model(run)
     found = scan(phantom_cohort / "dicom")
