@@ -58,7 +58,7 @@ def run(experiment: Experiment, data_dir: Path, workdir: Path, ratings: Path | N
         metrics["readers"] = _readers(found, metrics, experiment, workdir, ratings)
     write_json(workdir / "metrics.json", metrics)
     if len(classes) == 2:
-        chosen = choose(found.test, unit_limits(metrics, levels[1]), levels)
+        chosen = choose(found.test, unit_limits(metrics, levels[1]), classes, levels)
     else:
         chosen = choose_of_classes(found.test, classes, levels)
     write_heat_maps(workdir / "cam", found.ensemble, data, folds, chosen, stage, levels[1])

@@ -11,7 +11,7 @@ import pandas as pd
 
 from msk_jax.data.dicom import Series
 from msk_jax.data.pipeline import ShardedCohort
-from msk_jax.evaluation.predictions import LEVELS, probability_columns
+from msk_jax.evaluation.predictions import probability_columns
 from msk_jax.experiment import Stage
 from msk_jax.explain.gradcam import gradcam
 from msk_jax.explain.overlay import Plane, draw_overlay
@@ -19,7 +19,7 @@ from msk_jax.files import replacing_folder, write_json
 from msk_jax.verbs.train import members
 
 _PER_KIND = 3
-"""Pictures of each kind: sick or healthy, called so or not."""
+"""Pictures of each kind: of each class, called so or not."""
 _LETTERS = {0: ("R", "L"), 1: ("A", "P")}
 """What stands at the left and right edge of a picture whose columns run along x, along y."""
 
@@ -147,13 +147,15 @@ def _axis(direction, k: int) -> int:
 def choose(
     predictions: pd.DataFrame,
     limits: Mapping[int, float | None],
-    levels: Sequence[str] = LEVELS,
+    classes: Sequence[str],
+    levels: Sequence[str],
 ) -> pd.DataFrame:
     """For every kind of outcome of two classes, the surest units, each by its surest image.
 
     Args:
         predictions: rows of all levels.
         limits: operating point of units by fold; where there is none, 0.5 sorts the pictures.
+        classes: names of both.
         levels: names of image, unit and patient.
 
     Returns:
@@ -161,12 +163,13 @@ def choose(
         probability); a unit appears once.
     """
     units = predictions[predictions["level"] == levels[1]]
+    negative, positive = classes
     limit = units["fold"].map({k: 0.5 if v is None else v for k, v in limits.items()})
     kinds = (
-        ("sick and called sick", 1, False),
-        ("sick but called healthy", 1, True),
-        ("healthy but called sick", 0, False),
-        ("healthy and called healthy", 0, True),
+        (f"{positive}, called so", 1, False),
+        (f"{positive}, called {negative}", 1, True),
+        (f"{negative}, called {positive}", 0, False),
+        (f"{negative}, called so", 0, True),
     )
     found = []
     for kind, label, lowest_first in kinds:
