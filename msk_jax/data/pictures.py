@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from PIL import Image, ImageOps
+from pydicom.misc import is_dicom
 
 from msk_jax.data.geometry import SeriesError
 from msk_jax.data.headers import max_bytes
@@ -23,8 +24,8 @@ _FORMATS = ("PNG", "JPEG", "TIFF")
 
 
 def is_picture(file: Path) -> bool:
-    """Whether a name is that of a picture or a NIfTI volume."""
-    return file.name.lower().endswith((*_PICTURES, *_VOLUMES))
+    """Whether this is a picture or a NIfTI volume by its name, and no DICOM file by its mark."""
+    return file.name.lower().endswith((*_PICTURES, *_VOLUMES)) and not is_dicom(file)
 
 
 def is_volume(file: Path) -> bool:

@@ -59,6 +59,12 @@ def test_square_keeps_the_proportions_and_pads(tmp_path):
     assert place == pytest.approx((41.0, 0.0, 7.0))
 
 
+def test_a_name_makes_no_picture_of_a_dicom_file(tmp_path):
+    path, _ = _written(tmp_path)
+    named = read_projection([path.rename(tmp_path / "scan.png")])
+    assert named.modality == "DX" and named.patient_id
+
+
 def test_what_is_no_single_radiograph(tmp_path):
     path, _ = _written(tmp_path)
     with pytest.raises(SeriesError, match="holds 2 images where one radiograph is due"):
