@@ -71,6 +71,24 @@ def calibration_figure(calibration: Mapping[str, Any], slope: Mapping[str, Any])
     return figure
 
 
+def _net_benefit(curve: Mapping[str, Any], highest: float) -> tuple[Figure, Axes]:
+    """Axes up to the highest benefit, with what treating nobody and everybody gives."""
+    figure, axes = panels(1, width=4.6, height=3.6)
+    axis, everybody = axes[0], curve["treat_all"]
+    axis.axhline(0, color=BLACK, linewidth=0.9, label="nobody treated")
+    axis.plot(
+        curve["thresholds"], everybody, color=GREY, linewidth=1.2, linestyle=":",
+        label="all treated",
+    )  # fmt: skip
+    top = max(highest, float(np.max(everybody)), 0.01)
+    axis.set(
+        ylim=(-0.25 * top, 1.1 * top), xlim=(0, 1), xlabel="Threshold probability",
+        ylabel="Net benefit",
+    )  # fmt: skip
+    axis.grid()
+    return figure, axis
+
+
 def decision_figure(curve: Mapping[str, Any], names: Sequence[str]) -> Figure:
     """Net benefit over threshold probabilities.
 
@@ -80,22 +98,12 @@ def decision_figure(curve: Mapping[str, Any], names: Sequence[str]) -> Figure:
     """
     x, model = np.array(curve["thresholds"]), np.array(curve["model"])
     with house_style():
-        figure, axes = panels(1, width=4.6, height=3.6)
-        axis = axes[0]
-        axis.axhline(0, color=BLACK, linewidth=0.9, label="nobody treated")
-        everybody = curve["treat_all"]
-        axis.plot(x, everybody, color=GREY, linewidth=1.2, linestyle=":", label="all treated")
+        figure, axis = _net_benefit(curve, float(model.max()))
         axis.fill_between(x, curve["low"], curve["high"], color=BLUE, alpha=0.18, linewidth=0)
         axis.plot(x, model, color=BLUE, linewidth=1.6, label=names[0])
         if curve["difference"] is not None:
             second = model - np.array(curve["difference"])
             axis.plot(x, second, color=RED, linewidth=1.6, linestyle="--", label=names[1])
-        top = max(float(model.max()), float(np.max(everybody)), 0.01)
-        axis.set(
-            ylim=(-0.25 * top, 1.1 * top), xlim=(0, 1), xlabel="Threshold probability",
-            ylabel="Net benefit",
-        )  # fmt: skip
-        axis.grid()
         axis.legend(loc="upper right", fontsize=8)
     return figure
 
@@ -109,20 +117,11 @@ def decision_curves_figure(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
     styles = ((BLUE, "-"), (RED, "--"), (GREEN, "-."))
     first = next(iter(curves.values()))
     with house_style():
-        figure, axes = panels(1, width=4.6, height=3.6)
-        axis = axes[0]
-        axis.axhline(0, color=BLACK, linewidth=0.9, label="nobody treated")
-        x, everybody = first["thresholds"], first["treat_all"]
-        axis.plot(x, everybody, color=GREY, linewidth=1.2, linestyle=":", label="all treated")
+        x = first["thresholds"]
+        figure, axis = _net_benefit(first, max(max(curve["model"]) for curve in curves.values()))
         for (name, curve), (colour, line) in zip(curves.items(), cycle(styles), strict=False):
             axis.fill_between(x, curve["low"], curve["high"], color=colour, alpha=0.1, linewidth=0)
             axis.plot(x, curve["model"], color=colour, linestyle=line, linewidth=1.6, label=name)
-        top = max(0.01, *everybody, *(max(curve["model"]) for curve in curves.values()))
-        axis.set(
-            ylim=(-0.25 * top, 1.1 * top), xlim=(0, 1), xlabel="Threshold probability",
-            ylabel="Net benefit",
-        )  # fmt: skip
-        axis.grid()
         axis.legend(loc="upper right", fontsize=8)
     return figure
 

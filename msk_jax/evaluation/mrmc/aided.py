@@ -64,8 +64,9 @@ def aided_study(
     analysis = analyse(study, settings or MrmcSettings())
     given = np.array([scores[case] for case in study.cases])
     right = (given >= threshold) == study.truth.astype(bool)
-    groups = _groups(study)
+    groups = {**study.by_group(), ALL: list(study.readers)}
     complete = bool(np.isfinite(study.ratings).all())
+    whole = {name: study.of_readers(readers) for name, readers in groups.items() if complete}
     return {
         "analysis": analysis,
         "network": {
@@ -73,16 +74,8 @@ def aided_study(
             "auc": asdict(delong(study.truth, given)),
             "accuracy": asdict(proportion(right.sum(), len(right))),
         },
-        "majorities": {
-            name: _majority(study.of_readers(readers), right) for name, readers in groups.items()
-        }
-        if complete
-        else {},
-        "kappa": {
-            name: _kappa(study.of_readers(readers), samples) for name, readers in groups.items()
-        }
-        if complete
-        else {},
+        "majorities": {name: _majority(part, right) for name, part in whole.items()},
+        "kappa": {name: _kappa(part, samples) for name, part in whole.items()},
         "reading_time": _times(table, groups),
         "why": None if complete else _INCOMPLETE,
     }
@@ -103,15 +96,6 @@ def _check(study: Ratings, truth: Mapping[str, int], where: str) -> None:
     other = [c for c, t in zip(study.cases, study.truth, strict=True) if truth[c] != t]
     if other:
         raise UserError(f"{where} gives cases another truth than the cohort has ({some(other)}).")
-
-
-def _groups(study: Ratings) -> dict[str, list[str]]:
-    """Readers by group, and all of them."""
-    groups: dict[str, list[str]] = {}
-    for reader in study.readers:
-        if reader in study.groups:
-            groups.setdefault(study.groups[reader], []).append(reader)
-    return {**groups, ALL: list(study.readers)}
 
 
 def _of(study: Ratings, modality: str) -> np.ndarray:

@@ -36,6 +36,13 @@ class Ratings:
     groups: dict[str, str]
     """Group of each reader; empty where the file has none."""
 
+    def by_group(self) -> dict[str, list[str]]:
+        """Readers of each group; empty where readers have none."""
+        return {
+            name: [reader for reader in self.readers if self.groups.get(reader) == name]
+            for name in dict.fromkeys(self.groups.values())
+        }
+
     def of_readers(self, readers: list[str]) -> "Ratings":
         """The same study with these readers alone."""
         kept = [self.readers.index(name) for name in readers]

@@ -70,10 +70,10 @@ def analyse(study: Ratings, settings: MrmcSettings) -> dict[str, Any]:
     except ValueError as error:
         raise UserError(str(error)) from error
     positives = int(study.truth.sum())
-    groups = {}
-    for name in dict.fromkeys(study.groups.values()):
-        members = [reader for reader in study.readers if study.groups[reader] == name]
-        groups[name] = _group(study.of_readers(members), settings)
+    groups = {
+        name: _group(study.of_readers(readers), settings)
+        for name, readers in study.by_group().items()
+    }
     factorial = bool(np.isfinite(study.ratings).all())
     sizes = _next_study(result, len(study.truth), settings) if factorial else []
     return {
