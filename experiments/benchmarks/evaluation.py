@@ -145,15 +145,21 @@ class Coverage:
     """True AUC of the better model; the other's separation is 0.8 of it."""
 
     def run(self) -> None:
+        print("Of the intervals that there are, % that hold the truth; in brackets % without one")
         print("size  AUC DeLong  AUC difference  bootstrap difference  clustered AUC  sensitivity")
         for size in self.sizes:
-            hits = np.array([self._study(size, seed) for seed in range(self.repeats)], float)
-            shares = np.nanmean(hits, axis=0)
-            print(f"{size:5d}  " + "  ".join(f"{100 * share:5.1f}" for share in shares))
+            self._show(size, self._study)
         print("size  calibration slope  in the large")
         for size in self.sizes:
-            hits = np.array([_calibrated(size, seed) for seed in range(self.repeats)], float)
-            print(f"{size:5d}  " + "  ".join(f"{100 * x:5.1f}" for x in np.nanmean(hits, axis=0)))
+            self._show(size, _calibrated)
+
+    def _show(self, size: int, study: Callable[[int, int], list[float]]) -> None:
+        hits = np.array([study(size, seed) for seed in range(self.repeats)], float)
+        cells = [
+            f"{100 * np.nanmean(column):5.1f} ({100 * np.isnan(column).mean():.1f})"
+            for column in hits.T
+        ]
+        print(f"{size:5d}  " + "  ".join(cells), flush=True)
 
     def _study(self, size: int, seed: int) -> list[float]:
         """Whether each interval holds the truth; NaN where there is none."""

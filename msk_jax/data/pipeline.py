@@ -5,6 +5,7 @@ the image that the network sees.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,13 @@ class ShardedCohort:
             split=split, shuffle_files=False, read_config=config, **options
         )
 
+    @functools.cached_property
+    def _mine(self):
+        """This host's records."""
+        import tensorflow_datasets as tfds
+
+        return self._dataset(tfds.even_splits("all", self._num_hosts)[self._host])
+
     def table(self, patients: set[str]) -> StackTable:
         """The stacks of these patients, in the order of `evaluation_batches`."""
         rows = [
@@ -121,7 +129,6 @@ class ShardedCohort:
         `volume` int16 `[height, width, slices]`, `label`, and `unit_id` as in `table`.
         """
         import tensorflow as tf
-        import tensorflow_datasets as tfds
 
         keep = tf.constant(sorted(patients) or [""])
         labels = tf.constant([self._relabel.get(p, -1) for p in sorted(patients)] or [-1], tf.int64)
@@ -139,10 +146,7 @@ class ShardedCohort:
             unit = tf.strings.join([record["unit_id"], "/", record["view"], count])
             return {"volume": volume, "label": tf.cast(label, tf.int32), "unit_id": unit}
 
-        mine = tfds.even_splits("all", self._num_hosts)[self._host]
-        data = self._dataset(mine).filter(
-            lambda record: tf.reduce_any(keep == record["patient_id"])
-        )
+        data = self._mine.filter(lambda record: tf.reduce_any(keep == record["patient_id"]))
         return data.map(to_stacks, num_parallel_calls=2).unbatch()
 
     def evaluation_batches(self, patients: set[str], batch_size: int) -> Iterable[np.ndarray]:

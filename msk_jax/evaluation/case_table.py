@@ -1,5 +1,6 @@
-"""Tables of predictions that other people's models wrote: a label and a probability per case."""
+"""Tables of predictions that other people's models wrote: a label and probabilities per case."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,22 +20,75 @@ NAMES = {
 missing: then every row is a case and a patient."""
 
 _MOST_NAMED = 5
+_OF_CLASS = "prob_"
 
 
-def read_cases(path: Path, level: str = "") -> pd.DataFrame:
-    """The checked table of a predictions file.
+def read_cases(path: Path, level: str = "", one_class: str = "") -> pd.DataFrame:
+    """The checked table of a two-class model's predictions, or of one class against the rest.
 
     Args:
       path: CSV with a label 0 or 1 and a probability per row, and any other columns. In a file
         with a column `level` the rows of one level are taken.
       level: which; by default the largest that is there.
+      one_class: of a file of several classes, the one that is positive.
 
     Returns:
       case, patient_id as str, label as int, prob as float, other columns as str.
 
     Raises:
-      UserError: the file is missing or no table, or its rows are faulty; all faults are listed.
+      UserError: the file is missing or no table, has other classes than were asked for, or its
+        rows are faulty; all faults are listed.
     """
+    classes = class_names(path)
+    if not classes and not one_class:
+        frame = _named(path, level, ("label", "prob"))
+        refuse(_faults(frame, (0, 1), ["prob"]), str(path))
+        return frame.assign(**_numbers(frame, ["label"], int), **_numbers(frame, ["prob"], float))
+    if one_class not in classes:
+        there = f"the classes {', '.join(classes)}" if classes else "two classes and one `prob`"
+        raise UserError(
+            f"{path} has {there}"
+            + (f", none is called {one_class}." if one_class else ": name one with --one-class.")
+        )
+    frame = read_class_cases(path, level)
+    positive = frame["label"] == classes.index(one_class)
+    return frame.assign(label=positive.astype(int), prob=frame[_OF_CLASS + one_class])
+
+
+def read_class_cases(path: Path, level: str = "") -> pd.DataFrame:
+    """The checked table of a model of three or more classes.
+
+    Args:
+      path: as for `read_cases`, with a column `prob_<class>` for each class and the label as
+        their number from 0, in their order, or as their name.
+      level: as for `read_cases`.
+
+    Returns:
+      As `read_cases`, with the columns `prob_<class>` in place of `prob`.
+
+    Raises:
+      UserError: as `read_cases`.
+    """
+    classes = class_names(path)
+    frame = _named(path, level, ("label",))
+    numbers = {name: str(k) for k, name in enumerate(classes)}
+    frame["label"] = frame["label"].map(lambda cell: numbers.get(cell, cell))
+    columns = [_OF_CLASS + name for name in classes]
+    refuse(_faults(frame, range(len(classes)), columns), str(path))
+    return frame.assign(**_numbers(frame, ["label"], int), **_numbers(frame, columns, float))
+
+
+def class_names(path: Path) -> tuple[str, ...]:
+    """The classes of a file that has `prob_<class>` columns for three or more, else none."""
+    frame = read_text(Path(path), f"There is no file {path}.", encoding="utf-8-sig")
+    if set(NAMES["prob"]) & set(frame.columns):
+        return ()
+    found = [str(name) for name in frame.columns if str(name).startswith(_OF_CLASS)]
+    return tuple(name.removeprefix(_OF_CLASS) for name in found) if len(found) > 2 else ()
+
+
+def _named(path: Path, level: str, needed: tuple[str, ...]) -> pd.DataFrame:
+    """The rows of one level as text, with columns called by the keys of `NAMES`."""
     path = Path(path)
     frame = read_text(path, f"There is no file {path}.", encoding="utf-8-sig")
     if "level" in frame:
@@ -44,21 +98,21 @@ def read_cases(path: Path, level: str = "") -> pd.DataFrame:
         there = [option for option in options if option in frame.columns]
         if there:
             found[there[0]] = name
-        elif name in ("label", "prob"):
+        elif name in needed:
             raise UserError(
                 f"{path} has no column {' or '.join(options)}; it has "
                 f"{', '.join(map(str, frame.columns)) or 'none'}."
             )
     taken = [c for c in found.values() if c in frame.columns and c not in found]
     frame = frame.drop(columns=taken).rename(columns=found).reset_index(drop=True)
-    refuse(_faults(frame), str(path))
-    if "case" not in frame:
-        frame["case"] = [str(i + 1) for i in range(len(frame))]
-    if "patient_id" not in frame:
-        frame["patient_id"] = frame["case"]
-    return frame.assign(
-        label=frame["label"].astype(float).astype(int), prob=frame["prob"].astype(float)
-    )
+    for name, other in (("case", None), ("patient_id", "case")):
+        if name not in frame:
+            frame[name] = frame[other] if other else [str(i + 1) for i in range(len(frame))]
+    return frame
+
+
+def _numbers(frame: pd.DataFrame, columns: list[str], kind: type) -> dict[str, pd.Series]:
+    return {name: frame[name].astype(float).astype(kind) for name in columns}
 
 
 def match_cases(first: pd.DataFrame, second: pd.DataFrame, where: str) -> np.ndarray:
@@ -95,27 +149,31 @@ def _one_level(frame: pd.DataFrame, level: str, path: Path) -> pd.DataFrame:
     return frame[frame["level"] == (level or there[-1])].drop(columns="level")
 
 
-def _faults(frame: pd.DataFrame) -> list[str]:
+def _faults(frame: pd.DataFrame, classes: Sequence[int], columns: list[str]) -> list[str]:
     """Faults of the rows, one sentence each."""
     if not len(frame):
         return ["It holds no prediction, only a header."]
     label = exact_numbers(frame["label"])
-    prob = exact_numbers(frame["prob"])
+    two = len(classes) == 2
+    what = "is neither 0 nor 1" if two else f"is no class (their name, or 0 to {len(classes) - 1})"
+    checks = [("label", ~np.isin(label, classes), what)]
+    probs = {name: exact_numbers(frame[name]) for name in columns}
     with np.errstate(invalid="ignore"):
-        checks = [
-            ("label", ~np.isin(label, (0, 1)), "is neither 0 nor 1"),
-            ("prob", ~((prob >= 0) & (prob <= 1)), "is no number from 0 to 1"),
-        ]
+        for name, prob in probs.items():
+            checks.append((name, ~((prob >= 0) & (prob <= 1)), "is no number from 0 to 1"))
+        if not two:
+            total = np.sum(list(probs.values()), axis=0)
+            wrong = ~(np.abs(total - 1) < 1e-3)
+            checks.append((columns[0], wrong, "does not sum to 1 with the others"))
     for name in ("case", "patient_id"):
-        if name in frame:
-            checks.append((name, (frame[name] == "").to_numpy(), "is empty"))
+        checks.append((name, (frame[name] == "").to_numpy(), "is empty"))
     faults = []
     for name, bad, text in checks:
         rows = np.flatnonzero(bad)
         if len(rows):
             named = ", ".join(f"{frame[name][row]!r}" for row in rows[:_MOST_NAMED])
             faults.append(f"{name} {text} in {len(rows)} row(s) ({named}).")
-    if "case" in frame and frame["case"].duplicated().any():
+    if frame["case"].duplicated().any():
         named = frame.loc[frame["case"].duplicated(), "case"].unique()
         faults.append(f"{len(named)} case(s) are there twice ({', '.join(named[:_MOST_NAMED])}).")
     return faults

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from msk_jax.evaluation.model_study import ModelSettings, roc_points
 from msk_jax.evaluation.multiclass import multiclass_figures
 from msk_jax.evaluation.predictions import check_predictions, probability_columns
 from msk_jax.evaluation.proportions import clustered_proportion, proportion
 from msk_jax.evaluation.study import EvaluationSettings, check_study
+from msk_jax.evaluation.subgroups import groups_of
 
 OVERALL = ("accuracy", "macro_auc", "hand_till", "balanced_accuracy", "macro_f1", "kappa")
 OF_CLASS = ("sensitivity", "ppv", "f1", "specificity", "auc")
@@ -62,11 +64,11 @@ def evaluate_classes(
             return table[table["level"] == level] if len(table) else table
 
         found[level] = {
-            **_figures(of(predictions), classes, settings, clustered),
+            **class_figures(of(predictions), classes, settings, clustered),
             "train_accuracy": _accuracy(of(training), classes, settings),
             "validation_accuracy": _accuracy(of(validation), classes, settings),
             "test_sets": {
-                name: _figures(of(table), classes, settings, clustered)
+                name: class_figures(of(table), classes, settings, clustered)
                 for name, table in tested.items()
             },
         }
@@ -78,10 +80,13 @@ def evaluate_classes(
     }
 
 
-def _figures(
-    rows: pd.DataFrame, classes: Sequence[str], settings: EvaluationSettings, clustered: bool
+def class_figures(
+    rows: pd.DataFrame,
+    classes: Sequence[str],
+    settings: EvaluationSettings | ModelSettings,
+    clustered: bool,
 ) -> dict[str, Any]:
-    """Figures of the cases of one level."""
+    """Figures of the cases of one level; counting patients where these have several (clustered)."""
     labels = rows["label"].to_numpy()
     about = {
         "n": len(rows),
@@ -101,10 +106,45 @@ def _figures(
     )
     of_class = {
         name: {key: _plain(entry[key]) for key in OF_CLASS}
-        for name, entry in figures["classes"].items()
+        | {"roc": roc_points(labels == k, rows[column].to_numpy())}
+        for k, ((name, entry), column) in enumerate(
+            zip(figures["classes"].items(), probability_columns(classes), strict=True)
+        )
     }
     overall = {key: _plain(figures[key]) for key in OVERALL}
     return {**about, **overall, "confusion": figures["confusion"], "of_class": of_class}
+
+
+def evaluate_class_model(
+    cases: pd.DataFrame, classes: Sequence[str], settings: ModelSettings, by: Sequence[str] = ()
+) -> dict[str, Any]:
+    """All figures of a model of three or more classes, whoever wrote its predictions.
+
+    Args:
+      cases: `case_table.read_class_cases`.
+      classes: their names, in the order of the labels.
+      settings: confidence and bootstrap.
+      by: columns whose groups are shown apart.
+
+    Returns:
+      `settings`, `classes`, the figures of a level of `evaluate_classes`, and `subgroups`: for each
+      column, of each group the same figures.
+
+    Raises:
+      UserError: a column that is not there.
+    """
+    settings.check()
+    clustered = bool(cases["patient_id"].duplicated().any())
+    apart = {}
+    for column in by:
+        groups = groups_of(cases, column)
+        apart[column] = [
+            {"group": name, **class_figures(cases[groups == name], classes, settings, clustered)}
+            for name in sorted(groups.unique())
+        ]
+    figures = class_figures(cases, classes, settings, clustered)
+    about = {"settings": asdict(settings), "classes": list(classes)}
+    return {**about, **figures, "subgroups": apart}
 
 
 def _accuracy(

@@ -8,7 +8,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from msk_jax.evaluation.plots import BLACK, BLUE, GREEN, GREY, RED, house_style, panels
+from msk_jax.evaluation.plots import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    RED,
+    house_style,
+    panels,
+)  # fmt: skip
 
 
 def roc_curves_figure(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
@@ -17,7 +27,10 @@ def roc_curves_figure(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
     Args:
       curves: by name, `false_positive_rate` and `sensitivity`, and `auc` with value, low, high.
     """
-    styles = ((BLUE, "-"), (RED, "--"), (GREEN, "-."), (BLACK, ":"))
+    styles = (
+        (BLUE, "-"), (RED, "--"), (GREEN, "-."), (BLACK, ":"), (PURPLE, (0, (5, 1, 1, 1, 1, 1))),
+        (ORANGE, (0, (8, 2))),
+    )  # fmt: skip
     with house_style():
         figure, axes = panels(1, width=4.0, height=4.0)
         axis = axes[0]
@@ -36,6 +49,21 @@ def roc_curves_figure(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
         axis.grid()
         axis.legend(loc="lower right", fontsize=8, title="AUC", title_fontsize=8)
     return figure
+
+
+def class_curves_figure(of_class: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """The ROC curve of each class against the rest, where there is one.
+
+    Args:
+      of_class: by class, `roc` and `auc`, as in `evaluate_classes`.
+    """
+    return roc_curves_figure(
+        {
+            name: {**part["roc"], "auc": part["auc"]}
+            for name, part in of_class.items()
+            if part["roc"]
+        }
+    )
 
 
 def calibration_figure(calibration: Mapping[str, Any], slope: Mapping[str, Any]) -> Figure:

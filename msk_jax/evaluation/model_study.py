@@ -99,7 +99,7 @@ def evaluate_model(
         "n": _counts(cases),
         "figures": _plain(_figures(cases, threshold, settings)),
         "confusion": asdict(confusion(labels, probs >= threshold)),
-        "roc": _roc(labels, probs),
+        "roc": roc_points(labels, probs),
         "calibration": _calibration(labels, probs, patients, settings),
     }
     second = None
@@ -173,7 +173,8 @@ def _figures(cases: pd.DataFrame, threshold: float, settings: ModelSettings) -> 
     return {"auc": area, **decided, **{name: calibrated[name] for name in _CALIBRATION}}
 
 
-def _roc(labels: np.ndarray, probs: np.ndarray) -> dict[str, list] | None:
+def roc_points(labels: np.ndarray, probs: np.ndarray) -> dict[str, list] | None:
+    """The corners of a ROC curve; None where there is one class only."""
     if len(set(labels)) < 2:
         return None
     fpr, tpr, _ = roc_curve(labels, probs)
@@ -201,7 +202,7 @@ def _comparison(
     options = _options(settings)
     pair = np.stack([first, second])
     right = [(p >= threshold) == labels for p in pair]
-    result: dict[str, Any] = {"roc": _roc(labels, second)}
+    result: dict[str, Any] = {"roc": roc_points(labels, second)}
     try:
         areas = roc_areas(labels, pair, patients)
     except ValueError as error:
@@ -225,10 +226,6 @@ def _subgroups(
     cases: pd.DataFrame, column: str, threshold: float, settings: ModelSettings
 ) -> list[dict[str, Any]]:
     """Figures of each group, and its gap to all other cases."""
-    if column not in cases:
-        raise UserError(
-            f"There is no column {column} to group by; there is {', '.join(cases.columns)}."
-        )
     rows = []
     groups = groups_of(cases, column)
     shown = ("auc", "sensitivity", "specificity", "slope")

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from msk_jax.errors import UserError
 from msk_jax.evaluation.figure import Figure, missing
 
 AGE_BANDS = ((0, 40), (40, 60), (60, 80), (80, 200))
@@ -46,6 +47,14 @@ def gap(part: Any, rest: Any) -> Figure:
 
 
 def groups_of(table: pd.DataFrame, column: str) -> pd.Series:
-    """Group of each row by a column; ages in bands, empty cells as "unknown"."""
+    """Group of each row by a column; ages in bands, empty cells as "unknown".
+
+    Raises:
+      UserError: there is no such column.
+    """
+    if column not in table:
+        raise UserError(
+            f"There is no column {column} to group by; there is {', '.join(table.columns)}."
+        )
     values = age_band(table[column]) if column == "age" else table[column].astype(str)
     return values.replace({"": "unknown", "nan": "unknown"})

@@ -224,7 +224,8 @@ class Parity:
     """Compare networks with their PyTorch references on this machine and print the table.
 
     Forward pass at the native size in float32; loss, gradients and running statistics in training
-    mode in float64, and ten steps of SGD and AdamW in float32, at a small size.
+    mode and ten steps of SGD and AdamW in float64, at a small size. A network that is further from
+    its reference than its limits is an error.
     """
 
     models: tyro.conf.Positional[tuple[str, ...]] = ()
@@ -261,8 +262,9 @@ class Models:
 class EvaluateTable:
     """Judge a model by its table of predictions, whoever wrote it.
 
-    The table is a CSV with a label (0 or 1) and a prob (0 to 1) per row; unit_id and patient_id
-    where patients have several rows; any other columns, as site or sex.
+    The table is a CSV with a label (0 or 1) and a prob (0 to 1) per row, or of three and more
+    classes a prob_<class> for each and their name or number as label; unit_id and patient_id where
+    patients have several rows; any other columns, as site or sex.
     """
 
     predictions: Path
@@ -274,6 +276,8 @@ class EvaluateTable:
     """The first model's table of other patients, on which the operating point is chosen."""
     level: str = ""
     """Which rows of a table with a column level; by default the largest that is there."""
+    one_class: str = ""
+    """Of a table of several classes, the one that is held against the rest."""
     decision_curve: bool = False
     """Add the net benefit over threshold probabilities."""
     by: tuple[str, ...] = ()
@@ -286,7 +290,8 @@ class EvaluateTable:
 
         evaluate_table.run(
             self.predictions, self.settings, compare=self.compare, validation=self.validation,
-            level=self.level, by=self.by, decisions=self.decision_curve, out=self.out,
+            level=self.level, one_class=self.one_class, by=self.by,
+            decisions=self.decision_curve, out=self.out,
         )  # fmt: skip
 
 

@@ -126,7 +126,7 @@ class Architecture:
     small: tuple[int, ...] = ()
     """A spatial size for quick tests."""
     small_in_training: tuple[int, ...] = ()
-    """The same in training, where that asks for more than `small`."""
+    """The same in training; empty where that asks for no more than `small`."""
     odd: tuple[int, ...] = ()
     """A size not divisible by the strides that the network takes; empty if it takes none."""
     namings: Mapping[str, Sequence[tuple[str, str]]] = dataclasses.field(default_factory=dict)
@@ -139,3 +139,8 @@ class Architecture:
     tolerance: float = 1e-5
     """Relative error of a float32 forward pass that rounding explains; more than 1e-5 with a
     reason beside it."""
+
+    @property
+    def training_size(self) -> tuple[int, ...]:
+        """A spatial size for quick tests in training mode."""
+        return self.small_in_training or self.small

@@ -18,6 +18,8 @@ from msk_jax.parity.compare import GRADIENT_FLOOR, relative_error, worst
 from msk_jax.parity.references import channels_last, locate, randomise, state_of
 
 _LEVELS = ("0", "1", "2", "3", "pool")
+_POOLED = 256 * 7 * 7
+"""Numbers of a box, pooled from the pyramid, that its head takes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +36,7 @@ def make_detector_pair(
     num_classes: int = 5,
     proposals: int = 60,
     before_nms: int = 100,
+    features: int = 1024,
     seed: int = 0,
 ) -> DetectorPair:
     """A torchvision detector with random weights and frozen norms, and ours with the same.
@@ -43,6 +46,7 @@ def make_detector_pair(
         num_classes: background included.
         proposals: of every image.
         before_nms: anchors of every level that are looked at.
+        features: of the box head's two layers.
         seed: of the weights.
     """
     import torch
@@ -52,8 +56,13 @@ def make_detector_pair(
     numbers = {f"rpn_post_nms_top_n_{mode}": proposals for mode in ("train", "test")}
     numbers |= {f"rpn_pre_nms_top_n_{mode}": before_nms for mode in ("train", "test")}
     numbers |= {"rpn_batch_size_per_image": 64, "box_batch_size_per_image": 32}
+    box_head = locate("torchvision.models.detection.faster_rcnn.TwoMLPHead")
+    box_predictor = locate("torchvision.models.detection.faster_rcnn.FastRCNNPredictor")
     reference = locate("torchvision.models.detection.FasterRCNN")(
-        body(backbone_name=backbone, weights=None, trainable_layers=5), num_classes, **numbers
+        body(backbone_name=backbone, weights=None, trainable_layers=5),
+        box_head=box_head(_POOLED, features),
+        box_predictor=box_predictor(features, num_classes),
+        **numbers,
     ).eval()
     randomise(reference, seed)
     # As they start, the heads say nearly the same of every box.
@@ -61,7 +70,12 @@ def make_detector_pair(
         torch.nn.init.normal_(reference.get_submodule(name).weight, std=0.1)
     rule = ProposalRule(before_nms, proposals)
     model = FasterRCNN(
-        num_classes, backbone=backbone, train_rule=rule, test_rule=rule, box_samples=32
+        num_classes,
+        backbone=backbone,
+        train_rule=rule,
+        test_rule=rule,
+        box_samples=32,
+        box_features=features,
     )
     empty = variable_shapes(model, jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32))
     return DetectorPair(model, load_torch(empty, state_of(reference)), reference)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from msk_jax.evaluation import plots
+from msk_jax.evaluation import model_plots, plots
 from msk_jax.evaluation.predictions import probability_columns
 from msk_jax.reports.formats import about, interval, percent, plural
 from msk_jax.reports.images import svg
@@ -52,6 +52,11 @@ def classes_context(inputs: ReportInputs, levels: Mapping[str, Any]) -> dict[str
             "confusion": {
                 f"{name}, {where}": svg(plots.confusion_figure({f"{name}, {where}": part}, classes))
                 for name, where, part in _parts(levels)
+            },
+            "roc": {
+                f"{name}, {where}": svg(model_plots.class_curves_figure(part["of_class"]))
+                for name, where, part in _parts(levels)
+                if any(of_class["roc"] for of_class in part["of_class"].values())
             },
             "training": None if training is None else svg(training),
         },

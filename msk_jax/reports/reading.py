@@ -27,13 +27,14 @@ def _figure(**answered: Any) -> tuple:
 _CHOSEN = {"threshold": float, "n": int, "sensitivity": float, "specificity": float, "why": None}
 _NONE_CHOSEN = {"threshold": None, "why": str}
 _BAND = {"specificity": [float], "low": [float], "high": [float]}
+_POINTS = {"false_positive_rate": [float], "sensitivity": [float]}
 _LEVEL = {
     "n": int,
     "positives": int,
     "negatives": int,
     "auc": _figure(method=_TEXT),
     "auc_by_fold": [{"value": (float, None)}],
-    "roc": ({"false_positive_rate": [float], "sensitivity": [float], "band": (_BAND, None)}, None),
+    "roc": ({**_POINTS, "band": (_BAND, None)}, None),
     "confusion": (dict.fromkeys(("tp", "fp", "fn", "tn"), int), None),
     "thresholds": {
         "per_fold": [({"fold": int, **_CHOSEN}, {"fold": int, **_NONE_CHOSEN})],
@@ -48,7 +49,7 @@ _OF_CLASSES = {
     "counts": {str: int},
     "confusion": [[int]],
     **dict.fromkeys(OVERALL, _figure()),
-    "of_class": {str: dict.fromkeys(OF_CLASS, _figure())},
+    "of_class": {str: {**dict.fromkeys(OF_CLASS, _figure()), "roc": (_POINTS, None)}},
 }
 _CLASS_LEVEL = {
     **_OF_CLASSES,
@@ -189,6 +190,11 @@ def _misshapen(name: str, level: dict[str, Any], classes: list[str]) -> str:
             return f"levels.{name}{where}.confusion is not {len(classes)} x {len(classes)}"
         if list(part["of_class"]) != classes or list(part["counts"]) != classes:
             return f"levels.{name}{where} does not name the classes"
+        for known, of_class in part["of_class"].items():
+            if of_class["roc"] and len(set(map(len, of_class["roc"].values()))) > 1:
+                return f"levels.{name}{where}.of_class.{known}.roc has lists of different lengths"
+            if of_class["roc"] and of_class["auc"]["value"] is None:
+                return f"levels.{name}{where}.of_class.{known} has a curve but no auc.value"
     return ""
 
 

@@ -49,7 +49,7 @@ def abstract_batch(
 
 
 def compile_step(
-    settings: StepSettings, image_shape: tuple[int, ...], batch_size: int, devices: list | None
+    settings: StepSettings, image_shape: tuple[int, ...], batch_size: int, devices: tuple | None
 ) -> jax.stages.Compiled:
     """The training step for these devices (all of this machine where None is given), compiled."""
     num_devices = len(devices or jax.devices())

@@ -34,6 +34,10 @@ _AGREE_EVERY = 10
 """Steps between two moments when several hosts ask each other whether to stop."""
 
 
+# Compiled once for all trainings with equal settings.
+_UNTRAINED = jax.jit(untrained_variables, static_argnums=(0, 1))
+_FIRST = jax.jit(first_state, static_argnums=0)
+
 # What a checkpoint says of its `Course`.
 _COURSE = {
     "course": {
@@ -85,21 +89,25 @@ class Trainer:
         self._load = load
         self.parts = make_parts(model, preprocess, recipe, before, num_classes, steps_per_epoch)
         self.step_settings = self.parts[-1].settings
-        self.untrained_variables = jax.jit(
-            partial(untrained_variables, self.step_settings, image_shape)
-        )
-        """`key -> variables`: random `params` and `batch_stats`, in the shapes of trained ones."""
-        self._first_state = jax.jit(partial(first_state, self.parts[0].settings))
         self._predict = parallel.parallel_predict(model, preprocess)
 
     def initial_state(self, split: int) -> TrainState:
         """The state before the first step; `split` tells the folds' random numbers apart."""
         key = jax.random.fold_in(jax.random.key(self.recipe.seed), split)
         init_key, run_key = jax.random.split(key)
-        variables = self.untrained_variables(init_key)
+        variables = _UNTRAINED(self.step_settings, self.image_shape, init_key)
         if self.recipe.init_from is not None:
             variables = self._load(variables, read_state_dict(self.recipe.init_from))
-        return parallel.replicate(self._first_state(variables, run_key))
+        return parallel.replicate(_FIRST(self.parts[0].settings, variables, run_key))
+
+    def trained_like(self) -> dict:
+        """The shapes of trained `params` and `batch_stats`, on every device."""
+        make = partial(untrained_variables, self.step_settings, self.image_shape)
+        place = parallel.on_every(jax.devices())
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+            jax.eval_shape(make, jax.random.key(0)),
+        )
 
     def fit(
         self,

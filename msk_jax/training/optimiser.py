@@ -1,8 +1,8 @@
 """The optimiser of a recipe."""
 
+import functools
 import re
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import jax
@@ -15,8 +15,11 @@ from msk_jax.training.recipe import Recipe
 SGD_MOMENTUM = 0.9
 
 
+@functools.lru_cache(maxsize=16)
 def make_optimiser(recipe: Recipe, steps_per_epoch: int) -> optax.GradientTransformation:
     """Clipping, then one optimiser for each factor of `recipe.rates`; frozen parameters stay.
+
+    The same recipe gives the same object: by that a compiled step knows it again.
 
     Raises:
         UserError: when it is initialised with a parameter that no pattern of the rates fits.
@@ -24,7 +27,7 @@ def make_optimiser(recipe: Recipe, steps_per_epoch: int) -> optax.GradientTransf
     groups = {
         float(factor): _optimiser(recipe, steps_per_epoch, factor) for _, factor in recipe.rates
     }
-    factors = partial(rate_factors, rates=recipe.rates)
+    factors = functools.partial(rate_factors, rates=recipe.rates)
     steps = [optax.multi_transform(groups, factors)]
     if recipe.gradient_clip is not None:
         steps.insert(0, optax.clip_by_global_norm(recipe.gradient_clip))

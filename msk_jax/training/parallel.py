@@ -3,6 +3,7 @@
 The state is replicated, the batch is split along its first axis `[devices, batch / devices, ...]`.
 """
 
+import functools
 import glob
 import importlib.util
 import math
@@ -21,8 +22,12 @@ from msk_jax.errors import UserError
 from msk_jax.training.recipe import Recipe
 from msk_jax.training.step import AXIS, Batch, StepSettings, train_step
 
+_PROGRAMS = 8
+"""Compiled steps that are kept for the next training of the same network, as of another seed."""
 
-def parallel_train_step(settings: StepSettings, devices=None) -> Callable:
+
+@functools.lru_cache(maxsize=_PROGRAMS)
+def parallel_train_step(settings: StepSettings, devices: tuple | None = None) -> Callable:
     """`train_step` over all devices: replicated state, donated; compiled once."""
 
     def step(state, batch):
@@ -38,6 +43,7 @@ def parallel_train_step(settings: StepSettings, devices=None) -> Callable:
     )
 
 
+@functools.lru_cache(maxsize=_PROGRAMS)
 def parallel_predict(model: Any, preprocess: Preprocess) -> Callable:
     """`(variables, volume [devices, b, h, w, slices]) -> probabilities [devices, b, classes]`.
 
@@ -58,8 +64,12 @@ def replicate(tree: Any, devices: list[jax.Device] | None = None) -> Any:
 
     A state placed otherwise would be compiled for once more at the second step.
     """
-    mesh = Mesh(np.array(devices or jax.devices()), (AXIS,))
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    return jax.device_put(tree, on_every(devices or jax.devices()))
+
+
+def on_every(devices: Sequence[jax.Device]) -> NamedSharding:
+    """The placement of a whole array on each of these devices."""
+    return NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec())
 
 
 def on_this_host(tree: Any) -> Any:

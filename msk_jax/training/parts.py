@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import flax.linen as nn
 import jax
@@ -29,7 +28,7 @@ class Part:
 
     def enter(self, state: TrainState) -> TrainState:
         """The state of the part before, as this part begins with it."""
-        return parallel.replicate(jax.jit(partial(restart, self.settings))(state))
+        return parallel.replicate(jax.jit(restart, static_argnums=0)(self.settings, state))
 
 
 def make_parts(
@@ -44,12 +43,20 @@ def make_parts(
     parts: list[Part] = []
     for each in [*(phase.of(recipe) for phase in before), recipe]:
         begin = parts[-1].end if parts else 0
-        optimiser = make_optimiser(each, steps_per_epoch)
-        settings = StepSettings(model, num_classes, optimiser, preprocess, each)
+        settings = make_settings(model, num_classes, preprocess, each, steps_per_epoch)
         step = parallel.parallel_train_step(settings)
         rate = learning_rate_schedule(each, steps_per_epoch)
         parts.append(Part(settings, step, rate, begin, begin + each.epochs * steps_per_epoch))
     return tuple(parts)
+
+
+def make_settings(
+    model: nn.Module, num_classes: int, preprocess: Preprocess, recipe: Recipe, steps_per_epoch: int
+) -> StepSettings:
+    """What a step of this recipe is made of."""
+    recipe = recipe.of_one_step()
+    optimiser = make_optimiser(recipe, steps_per_epoch)
+    return StepSettings(model, num_classes, optimiser, preprocess, recipe)
 
 
 def part_at(parts: Sequence[Part], step: int) -> int:

@@ -82,6 +82,16 @@ class Recipe:
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     """Random changes of the training pictures, made on the device."""
 
+    def of_one_step(self) -> "Recipe":
+        """The recipe without what only the course of a training depends on.
+
+        Trainings that differ in nothing else share one compiled step.
+        """
+        course = ("seed", "batch_size", "class_weights", "sampling", "monitor", "patience",
+                  "checkpoint_every", "init_from", "shuffle_labels")  # fmt: skip
+        anyone = Recipe()
+        return dataclasses.replace(self, **{name: getattr(anyone, name) for name in course})
+
     def check(self) -> None:
         """Raises UserError where a field cannot be what it is."""
         check_limits(

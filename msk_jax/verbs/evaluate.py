@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import jax
 import numpy as np
 import pandas as pd
 
@@ -21,7 +20,6 @@ from msk_jax.experiment import Experiment, Stage
 from msk_jax.files import read_json, replacing_folder, write_json
 from msk_jax.training.checkpoints import Checkpoints
 from msk_jax.training.loop import Trainer
-from msk_jax.training.parallel import replicate
 from msk_jax.training.tabular import fit_folds
 from msk_jax.verbs import console
 from msk_jax.verbs.heatmaps import choose, choose_of_classes, write_heat_maps
@@ -96,7 +94,7 @@ def predict_folds(
 ) -> Found:
     """What the trained networks of a workdir say, of those that they never saw and of others."""
     trainer = make_trainer(data, folds, stage)
-    like = replicate(trainer.untrained_variables(jax.random.key(0)))
+    like = trainer.trained_like()
     ensemble = []
     tables: dict[str, list] = {"test": [], "validation": [], "train": []}
     num_folds = max(folds.values()) + 1

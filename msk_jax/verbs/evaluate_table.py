@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from msk_jax.evaluation import model_plots
-from msk_jax.evaluation.case_table import read_cases
+from msk_jax.errors import UserError
+from msk_jax.evaluation import model_plots, plots
+from msk_jax.evaluation.case_table import class_names, read_cases, read_class_cases
+from msk_jax.evaluation.class_study import OF_CLASS, OVERALL, evaluate_class_model
 from msk_jax.evaluation.model_study import ModelSettings, evaluate_model
 from msk_jax.files import write_json
 from msk_jax.verbs import console
@@ -19,28 +21,67 @@ def run(
     compare: Path | None,
     validation: Path | None,
     level: str,
+    one_class: str,
     by: tuple[str, ...],
     decisions: bool,
     out: Path | None,
 ) -> dict[str, Any]:
     """Judge a table; gives what `figures.json` holds."""
-    result = evaluate_model(
-        read_cases(predictions, level),
-        settings,
-        other=read_cases(compare, level) if compare else None,
-        validation=read_cases(validation, level) if validation else None,
-        by=by,
-        decisions=decisions,
-    )
-    _print(result)
+    classes = () if one_class else class_names(predictions)
+    if classes:
+        if compare or validation or decisions or settings.gate != "none":
+            raise UserError(
+                f"{predictions} has {len(classes)} classes; --compare, --validation, "
+                "--decision-curve and --gate are for two. Give --one-class and one of "
+                f"{', '.join(classes)}, to hold it against the rest."
+            )
+        cases = read_class_cases(predictions, level)
+        result = evaluate_class_model(cases, classes, settings, by)
+        _print_classes(result)
+        pictures = _pictures_of_classes(result)
+    else:
+        cases, second, others = (
+            read_cases(path, level, one_class) if path else None
+            for path in (predictions, compare, validation)
+        )
+        result = evaluate_model(
+            cases, settings, other=second, validation=others, by=by, decisions=decisions
+        )
+        _print(result)
+        pictures = _pictures(result, (predictions.stem, compare.stem if compare else ""))
     if out is not None:
         console.writable_folder(out, "--out")
         write_json(out / "figures.json", result)
-        names = (predictions.stem, compare.stem if compare else "")
-        for name, figure in _pictures(result, names).items():
+        for name, figure in pictures.items():
             figure.savefig(out / f"{name}.png", dpi=200)
         console.say(f"Everything is in {out}.")
     return result
+
+
+def _pictures_of_classes(result: dict[str, Any]) -> dict[str, Any]:
+    drawn = {"confusion": plots.confusion_figure({"cases": result}, result["classes"])}
+    if any(part["roc"] for part in result["of_class"].values()):
+        drawn["roc"] = model_plots.class_curves_figure(result["of_class"])
+    return drawn
+
+
+def _print_classes(result: dict[str, Any]) -> None:
+    """The figures of several classes for the reader."""
+    counts = ", ".join(f"{count} {name}" for name, count in result["counts"].items())
+    console.say(f"{result['n']} cases of {result['patients']} patients: {counts}.")
+    rows = [("figure", "value", "interval")]
+    console.say_columns(rows + [(name, *_words(result[name])) for name in OVERALL])
+    for key in OF_CLASS:
+        rows = [(f"{key} of", "value", "interval")]
+        parts = result["of_class"].items()
+        console.say_columns(rows + [(name, *_words(part[key])) for name, part in parts])
+    for column, groups in result["subgroups"].items():
+        console.say(f"By {column}:")
+        rows = [("group", "cases", "accuracy", "interval", "macro AUC", "interval")]
+        for group in groups:
+            shown = (_words(group[key]) for key in ("accuracy", "macro_auc"))
+            rows.append((group["group"], str(group["n"]), *(word for two in shown for word in two)))
+        console.say_columns(rows)
 
 
 def _pictures(result: dict[str, Any], names: tuple[str, str]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from msk_jax.models.registry import MODELS, architecture
 from msk_jax.parity import compare
 from msk_jax.verbs import console
 
-COLUMNS = ("forward", "endpoint", "loss", "gradients", "statistics", "sgd", "adamw")
+_LIMITS = {"loss": 1e-4, "gradients": 1e-4, "statistics": 1e-4, "sgd": 1e-3, "adamw": 1e-3}
+"""Largest relative errors; that of `forward` is the network's own."""
 
 
 def run(models: tuple[str, ...], everything: bool, small: bool, out: Path) -> pd.DataFrame:
@@ -22,6 +23,9 @@ def run(models: tuple[str, ...], everything: bool, small: bool, out: Path) -> pd
         logits and every endpoint, float32) and the `endpoint` that it was, `loss`, `gradients`,
         `statistics` (worst relative error of any, float64), `sgd`, `adamw` (worst relative
         difference of ten losses, float64).
+
+    Raises:
+        UserError: no or unknown networks, or one that is not equal within its limits.
     """
     names = tuple(MODELS) if everything else models
     if not names:
@@ -41,16 +45,30 @@ def run(models: tuple[str, ...], everything: bool, small: bool, out: Path) -> pd
         table = pd.concat([table, pd.DataFrame([row])], ignore_index=True)
         table.to_csv(out, index=False)
         console.say(f"{name}: forward {row['forward']:.1e} ({time.monotonic() - start:.0f} s)")
-    console.say(markdown(table[table["model"].isin(names)]))
+    table = table[table["model"].isin(names)]
+    console.say(markdown(table))
     console.say(f"The table is in {out}.")
+    unequal = [row["model"] for row in table.to_dict("records") if not _is_equal(row)]
+    if unequal:
+        raise UserError(
+            f"Not equal to the reference within the limits: {', '.join(unequal)}. Remove the lines "
+            f"from {out} to compare again."
+        )
+    console.say(f"All {len(table)} are equal to their references within the limits.")
     return table
+
+
+def _is_equal(row: dict) -> bool:
+    limits = {"forward": architecture(row["model"]).tolerance, **_LIMITS}
+    # Written so that what is not a number is not equal.
+    return all(row[name] <= limit for name, limit in limits.items())
 
 
 def compare_one(name: str, small: bool) -> dict:
     """One row of the table."""
     entry = architecture(name)
     size = entry.small if small else entry.size
-    trained = entry.small_in_training or entry.small
+    trained = entry.training_size
     pair = compare.make_pair(entry, trained)
     forward = compare.forward_errors(
         pair if size == trained else compare.make_pair(entry, size), size, batch=1
@@ -69,10 +87,12 @@ def compare_one(name: str, small: bool) -> dict:
 
 def markdown(table: pd.DataFrame) -> str:
     """The table for a page of notes."""
-    head = ("model", "equal to", "input", *COLUMNS)
+    head = ("model", "equal to", "input", "forward", "worst at", "in training", *_LIMITS)
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in table.to_dict("records"):
-        cells = [row["model"], row["reference"], row["size"]]
-        cells += [v if isinstance(v := row[c], str) else f"{v:.1e}" for c in COLUMNS]
+        trained = "x".join(map(str, architecture(row["model"]).training_size))
+        forward = f"{row['forward']:.1e}"
+        cells = [row["model"], row["reference"], row["size"], forward, row["endpoint"], trained]
+        cells += [f"{row[name]:.1e}" for name in _LIMITS]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -8,8 +8,8 @@ from msk_jax.errors import UserError
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.training import tpu
 from msk_jax.training.cost import abstract_state, compile_step, step_cost
-from msk_jax.training.optimiser import make_optimiser
-from msk_jax.training.step import AXIS, StepSettings
+from msk_jax.training.parts import make_settings
+from msk_jax.training.step import AXIS
 from msk_jax.verbs import console
 
 _STEPS_PER_EPOCH = 100
@@ -24,15 +24,10 @@ def run(experiment: Experiment, stage: Stage, topology: str, batch_per_device: i
     """
     stage.check()
     chip, sides = tpu.parse_topology(topology)
-    devices = tpu.slice_devices(topology)
+    devices = tuple(tpu.slice_devices(topology))
     recipe = dataclasses.replace(stage.recipe, batch_size=batch_per_device * len(devices))
-    settings = StepSettings(
-        stage.network(AXIS),
-        stage.model.num_classes,
-        make_optimiser(recipe, _STEPS_PER_EPOCH),
-        stage.preprocess,
-        recipe,
-    )
+    network, num_classes = stage.network(AXIS), stage.model.num_classes
+    settings = make_settings(network, num_classes, stage.preprocess, recipe, _STEPS_PER_EPOCH)
     size = experiment.cohort.region.size
     image_shape = (size, size, stage.model.num_slices)
     begin = time.perf_counter()
@@ -42,7 +37,8 @@ def run(experiment: Experiment, stage: Stage, topology: str, batch_per_device: i
     # The compiler counts what a loop does once: operations are counted without the loop.
     counted = compiled
     if recipe.accumulate > 1:
-        whole = dataclasses.replace(settings, recipe=dataclasses.replace(recipe, accumulate=1))
+        undivided = dataclasses.replace(settings.recipe, accumulate=1)
+        whole = dataclasses.replace(settings, recipe=undivided)
         counted = compile_step(whole, image_shape, recipe.batch_size, devices)
     cost = step_cost(compiled, abstract_state(settings, image_shape))
     exchanged = tpu.collectives(counted.as_text())

@@ -56,7 +56,7 @@ def test_sampling_fills_up_with_negatives():
 def detector():
     model = FasterRCNN(
         3, 1, backbone="resnet18", train_rule=RULE, test_rule=RULE, max_detections=7,
-        box_samples=16, dtype=jnp.bfloat16,
+        box_samples=16, box_features=32, dtype=jnp.bfloat16,
     )  # fmt: skip
     x = jax.random.normal(jax.random.key(1), (2, 64, 96, 1))
     return model, filled(model, *x.shape), x

@@ -75,7 +75,7 @@ def test_gradients_of_one_picture_are_finite_and_compiled_once(name):
     """Dropout included; a second picture needs no second program."""
     entry = MODELS[name]
     model = create(name, num_classes=3)
-    shape = (1, *(entry.small_in_training or entry.small), model.in_channels)
+    shape = (1, *entry.training_size, model.in_channels)
     variables = filled(model, *shape)
     stats = variables.get("batch_stats", {})
 

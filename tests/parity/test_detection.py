@@ -138,7 +138,7 @@ def test_roi_align_and_its_gradient(torchvision):
 def pair(need):
     need("torchvision")
     detection = pytest.importorskip("msk_jax.parity.detection")
-    return detection.make_detector_pair("resnet18")
+    return detection.make_detector_pair("resnet18", features=32)
 
 
 @pytest.fixture(scope="module")

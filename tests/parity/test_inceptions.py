@@ -81,7 +81,7 @@ def test_inception_v3_in_training_with_its_auxiliary_head(need):
     from msk_jax.parity.references import channels_last, outputs_of, state_of
 
     entry = architecture("inception_v3")
-    size = entry.small_in_training
+    size = entry.training_size
     pair = compare.make_pair(entry, size)
     x = np.random.default_rng(1).normal(size=(2, *size, 3))
     with torch.no_grad():

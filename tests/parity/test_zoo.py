@@ -22,7 +22,7 @@ FORWARD = [
     "autoencoder",
     "efficientnet_b0",
 ]
-BACKWARD = ["resnet18", "pix2pix_discriminator", "autoencoder"]
+BACKWARD = ["pix2pix_discriminator", "autoencoder"]
 
 
 @pytest.fixture(scope="module")

@@ -51,7 +51,7 @@ def start(chosen):
 
 def run_steps(num_devices, steps, **recipe):
     chosen = settings(**recipe)
-    devices = jax.devices()[:num_devices]
+    devices = tuple(jax.devices()[:num_devices])
     step = parallel.parallel_train_step(chosen, devices)
     state, losses, compiled = parallel.replicate(start(chosen), devices), [], []
     jax.monitoring.register_event_duration_secs_listener(

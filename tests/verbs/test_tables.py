@@ -102,6 +102,64 @@ def test_faulty_tables_say_what_is_wrong(tables, tmp_path, refused, faults):
     assert "no column scanner" in refused(*given, good, "--by", "scanner")
 
 
+@pytest.fixture(scope="module")
+def three_classes(tmp_path_factory):
+    """Predictions of 90 cases; two of each patient."""
+    rng = np.random.default_rng(1)
+    labels = np.arange(90) % 3
+    logits = rng.normal(size=(90, 3)) + 1.5 * np.eye(3)[labels]
+    probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    names = ["burst", "normal", "wedge"]
+    table = pd.DataFrame({"case": np.arange(90), "patient": np.arange(90) // 2})
+    table["truth"] = np.array(names)[labels]
+    table[[f"prob_{name}" for name in names]] = probs
+    table["site"] = np.where(np.arange(90) < 50, "north", "south")
+    path = tmp_path_factory.mktemp("classes") / "three.csv"
+    table.to_csv(path, index=False)
+    return path, labels, probs
+
+
+def test_three_classes_of_a_foreign_table(three_classes, tmp_path, capsys, refused):
+    path, labels, probs = three_classes
+    verb("evaluate", "--predictions", path, "--by", "site", "--bootstrap-samples", 50,
+         "--out", tmp_path)  # fmt: skip
+    result = json.loads((tmp_path / "figures.json").read_text())
+    right = probs.argmax(1) == labels
+    assert result["accuracy"]["value"] == pytest.approx(right.mean())
+    assert result["patients"] == 45 and result["counts"]["normal"] == 30
+    of_normal = roc_auc_score(labels == 1, probs[:, 1])
+    assert result["of_class"]["normal"]["auc"]["value"] == pytest.approx(of_normal)
+    expected = roc_auc_score(labels, probs, multi_class="ovo")
+    assert result["hand_till"]["value"] == pytest.approx(expected)
+    north, south = result["subgroups"]["site"]
+    assert (north["group"], north["n"], south["n"]) == ("north", 50, 40)
+    assert north["accuracy"]["value"] == pytest.approx(right[:50].mean())
+    assert {p.name for p in tmp_path.glob("*.png")} == {"confusion.png", "roc.png"}
+    assert "90 cases of 45 patients: 30 burst, 30 normal, 30 wedge" in capsys.readouterr().out
+    # One against the rest is a model of two classes, with all that can be asked of one.
+    verb("evaluate", "--predictions", path, "--one-class", "normal", "--decision-curve",
+         "--bootstrap-samples", 50, "--out", tmp_path)  # fmt: skip
+    result = json.loads((tmp_path / "figures.json").read_text())
+    assert result["figures"]["auc"]["value"] == pytest.approx(of_normal)
+    assert result["n"]["positives"] == 30 and "decision_curve" in result
+    given = ("evaluate", "--predictions", path)
+    assert "Give --one-class and one of burst, normal, wedge" in refused(*given, "--decision-curve")
+    assert "none is called fracture" in refused(*given, "--one-class", "fracture")
+
+
+def test_faulty_tables_of_classes(three_classes, tables, tmp_path, refused, faults):
+    table = pd.read_csv(three_classes[0])
+    bad = tmp_path / "bad.csv"
+    table.assign(truth="crack").to_csv(bad, index=False)
+    assert "is no class (their name, or 0 to 2) in 90 row(s)" in faults(
+        "evaluate", "--predictions", bad
+    )
+    table.assign(prob_burst=0.99).to_csv(bad, index=False)
+    assert "does not sum to 1" in faults("evaluate", "--predictions", bad)
+    ours = tables / "ours.csv"
+    assert "has two classes" in refused("evaluate", "--predictions", ours, "--one-class", "normal")
+
+
 def test_one_class_has_answers_where_there_are_some(tmp_path):
     table = tmp_path / "one.csv"
     table.write_text("truth,score\n1,0.2\n1,0.9\n1,0.7\n")

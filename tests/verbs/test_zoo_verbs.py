@@ -111,8 +111,10 @@ def test_parity_prints_and_keeps_a_table(tmp_path, capsys, need):
     table = pd.read_csv(out)
     row = table.iloc[0]
     assert row["forward"] < 1e-5 and row["gradients"] < 1e-8 and row["sgd"] < 1e-3
+    assert "All 1 are equal" in printed
     # A network that the table holds is not compared again.
-    table.assign(forward=0.25).to_csv(out, index=False)
-    main(["parity", "autoencoder", "--small", "--out", str(out)])
-    assert "2.5e-01" in capsys.readouterr().out
+    for fault in ({"forward": 0.25}, {"gradients": 2e-4}, {"adamw": np.nan}):
+        table.assign(**fault).to_csv(out, index=False)
+        error = _fails(capsys, "parity", "autoencoder", "--small", "--out", out)
+        assert "Not equal to the reference within the limits: autoencoder." in error
     assert "Name the networks" in _fails(capsys, "parity")

@@ -55,7 +55,7 @@ class BoxHead(nn.Module):
     """
 
     num_classes: int
-    features: int = 1024
+    features: int
     layers: Layers = Layers()
 
     @nn.compact
@@ -106,6 +106,8 @@ class FasterRCNN(Network):
     """Regions of an image in the losses of the box head."""
     box_positives: float = 0.25
     """Largest share of objects among them."""
+    box_features: int = 1024
+    """Of the box head's two layers."""
     box_weights: tuple[float, ...] = (10.0, 10.0, 5.0, 5.0)
     """Of the offsets of the box head."""
     score: float = 0.05
@@ -157,7 +159,7 @@ class FasterRCNN(Network):
         endpoints["proposals_there"] = proposals["there"]
 
         pooled = roi_align(maps[:-1], regions)
-        head = BoxHead(self.num_classes, layers=layers, name="roi_heads")
+        head = BoxHead(self.num_classes, self.box_features, layers, name="roi_heads")
         outputs = head(pooled.reshape(-1, *pooled.shape[2:]))
         logits, offsets = (y.reshape(*regions.shape[:2], *y.shape[1:]) for y in outputs)
         endpoints |= {"class_logits": logits, "box_deltas": offsets}
