@@ -16,7 +16,7 @@ from msk_jax.data.cohort import ClinicalVariable, Cohort
 from msk_jax.data.whole import RadiographRegion
 from msk_jax.evaluation.mrmc.readers import ReaderModel
 from msk_jax.evaluation.study import EvaluationSettings
-from msk_jax.experiment import Experiment, Published, Stage
+from msk_jax.experiment import Experiment, Published, Signs, Stage
 from msk_jax.models import ZooNetConfig
 from msk_jax.phantoms import KneePhantom
 from msk_jax.training.recipe import Recipe
@@ -83,6 +83,7 @@ experiment = Experiment(
         for model, areas in _AREAS.items()
         for name, area in zip(_SETS, areas, strict=True)
     ),
+    signs=Signs("the tumour", (1, 2, 3)),
     choices={
         "network": "EfficientNet-B6 as published (full); ResNet-18 (small), for on two cores half "
         "an EfficientNet-B0 takes several times as long",

@@ -15,7 +15,7 @@ from msk_jax.data.augment import Augmentation, Preprocess
 from msk_jax.data.cohort import ClinicalVariable, Cohort
 from msk_jax.data.whole import RadiographRegion
 from msk_jax.evaluation.study import EvaluationSettings
-from msk_jax.experiment import Experiment, Published, Stage
+from msk_jax.experiment import Experiment, Published, Signs, Stage
 from msk_jax.models import GridNetConfig
 from msk_jax.phantoms import ChestPhantom
 from msk_jax.training.recipe import Recipe
@@ -94,6 +94,7 @@ experiment = Experiment(
         for model, areas in _AREAS.items()
         for name, area in zip(_SETS, areas, strict=True)
     ),
+    signs=Signs("bone"),
     choices={
         "backbone": "ResNet-18 as published (full); ResNet-10 (small)",
         "width": "64 is the standard ResNet; a quarter of it (small)",

@@ -14,7 +14,7 @@ from msk_jax.data.augment import Augmentation, Preprocess
 from msk_jax.data.cohort import Cohort
 from msk_jax.data.regions import SacroiliacRegion
 from msk_jax.evaluation.study import EvaluationSettings
-from msk_jax.experiment import Experiment, Published, Stage
+from msk_jax.experiment import Experiment, Published, Signs, Stage
 from msk_jax.models.ms25dnet import MS25DNetConfig
 from msk_jax.phantoms import SacroiliacPhantom
 from msk_jax.training.recipe import Recipe
@@ -94,6 +94,7 @@ experiment = Experiment(
         Published("sensitivity", 0.913, "not stated", _NOTE),
         Published("specificity", 0.952, "not stated", _NOTE),
     ),
+    signs=Signs("lesions", (1, 2, 3, 4)),
     choices={
         "size": "one crop of 128 pixels per joint, the left mirrored onto the right, so that both "
         "joints teach one network",

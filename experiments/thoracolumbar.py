@@ -16,7 +16,7 @@ from msk_jax.data.augment import Augmentation, Preprocess
 from msk_jax.data.cohort import Cohort
 from msk_jax.data.vertebra import VertebraRegion
 from msk_jax.evaluation.study import EvaluationSettings
-from msk_jax.experiment import Experiment, Published, Stage
+from msk_jax.experiment import Experiment, Published, Signs, Stage
 from msk_jax.models import TransferNetConfig
 from msk_jax.phantoms import ThoracolumbarPhantom
 from msk_jax.training.recipe import Phase, Recipe
@@ -100,6 +100,7 @@ experiment = Experiment(
         Published("train_accuracy", 0.9575, "image", _NOTE),
         Published("validation_accuracy", 0.9636, "image", _NOTE),
     ),
+    signs=Signs("the fracture", (1, 2, 3)),
     choices={
         "plane": "sagittal: it shows the height that a compressed body has lost and the bone that "
         "a burst one has pushed into the canal; `axial` and `both` are there",

@@ -41,6 +41,16 @@ class Published:
 
 
 @dataclasses.dataclass(frozen=True)
+class Signs:
+    """What masks of the cohort mark, and a heat map should show."""
+
+    name: str
+    """What it is, in the plural or without a number."""
+    codes: tuple[int, ...] = ()
+    """Labels of the masks that count; all above 0 where there are none."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Stage:
     """One trained part of a system."""
 
@@ -99,6 +109,8 @@ class Experiment:
     """Models of the patients' table that are fitted and judged beside the network."""
     pool_sites: bool = False
     """Whether the patients of all external sites are a test set together too, `external`."""
+    signs: Signs | None = None
+    """What a heat map should show, where the cohort has masks."""
     readers: ReaderModel | None = None
     """Simulated readers of all patients of test sets, alone and with the network's help."""
     address: str = ""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import norm
+from scipy.stats import t as student
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,20 @@ def wald_test(difference: float, error: float, confidence: float, method: str) -
         return TestResult(0.0, 0.0, 0.0, 0.0, 0.0, 1.0, method)
     why = "The two figures differ but their difference has no variance."
     return TestResult(difference, 0.0, None, None, None, None, method, why)
+
+
+def mean_figure(values: np.ndarray, confidence: float = 0.95) -> Figure:
+    """The mean of independent numbers with Student's interval."""
+    values = np.asarray(values, np.float64)
+    method = "Student"
+    if not len(values):
+        return missing(method, "There is no number.")
+    mean = float(values.mean())
+    if len(values) < 2:
+        return missing(method, "One number has no spread.", mean)
+    error = float(values.std(ddof=1) / np.sqrt(len(values)))
+    half = float(student.ppf(0.5 + confidence / 2, len(values) - 1)) * error
+    return Figure(mean, mean - half, mean + half, method)
 
 
 def bootstrap_figure(value: float, low: float, high: float, method: str) -> Figure:

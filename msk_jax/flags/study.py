@@ -8,6 +8,7 @@ import tyro
 
 from msk_jax import experiment as catalogue
 from msk_jax.data.augment import Preprocess
+from msk_jax.errors import UserError
 from msk_jax.evaluation.study import EvaluationSettings
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.models import NetworkConfig
@@ -171,12 +172,20 @@ class Evaluate:
     """Ratings (0 to 100, from 50 a call of the second class) of real readers for the patients of
     the test sets, without and with the network's help, as `msk-jax mrmc` takes them; modalities
     `unaided` and `aided`. By default the experiment's readers, if any, are simulated."""
+    masks: Path | None = None
+    """Folder of masks (<patient_id>.nii.gz or <patient_id>_<unit>.nii.gz) of what heat maps should
+    show: how much of them lies there is measured."""
+    key: Path | None = None
+    """File with the key of the pseudonyms, to find a patient's mask; by default the pseudonym.key
+    beside the folder of masks."""
 
     def run(self, experiment: Experiment) -> None:
         from msk_jax.verbs import evaluate
 
         experiment = dataclasses.replace(experiment, evaluation=self.evaluation)
-        evaluate.run(experiment, self.data_dir, self.workdir, self.ratings)
+        if self.masks is not None and experiment.signs is None:
+            raise UserError(f"{experiment.name} does not say what a mask marks (`signs`).")
+        evaluate.run(experiment, self.data_dir, self.workdir, self.ratings, self.masks, self.key)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -116,6 +116,7 @@ def _context(inputs: ReportInputs) -> dict[str, Any]:
         ],
         "num_heat_maps": len(inputs.heat_maps),
         "heat_maps_missing": inputs.heat_maps_missing,
+        "explained": metrics.get("explained"),
         "choices": _choices(run, cohort, mapping(experiment.get("choices"))),
         "run": run,
         "details": [

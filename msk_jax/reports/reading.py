@@ -86,6 +86,11 @@ METRICS = {
     "classes?": [str],
     "models?": {str: {str: _IN_SET}},
     "readers?": _READERS,
+    "explained?": {
+        "signs": str,
+        "n": int,
+        **dict.fromkeys(("energy", "area", "gain", "hits", "shuffled"), _figure()),
+    },
     "comparison?": {str: {"tests": [_TEST], "decision_curves": {str: _CURVE}, "why": _TEXT}},
 }
 """metrics.json as far as the page reads it; a level with cases (`n` above 0) is a `_LEVEL`, or of

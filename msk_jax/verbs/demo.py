@@ -18,5 +18,6 @@ def run(experiment: Experiment, out: Path, patients: int, seed: int) -> Path:
     )  # fmt: skip
     recipe = dataclasses.replace(experiment.small.recipe, seed=seed)
     train.run(experiment, dataclasses.replace(experiment.small, recipe=recipe), shards, workdir)
-    evaluate.run(experiment, shards, workdir)
+    masks = None if experiment.signs is None else cohort / "masks"
+    evaluate.run(experiment, shards, workdir, masks=masks)
     return report.run(workdir, None)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from msk_jax.config import from_json, to_json
+from msk_jax.data.deidentify import KEY_NAME
 from msk_jax.data.folds import EXTERNAL, POOLED_SITES, roles
 from msk_jax.data.pipeline import ShardedCohort
 from msk_jax.data.target import read_cohort
@@ -22,6 +23,7 @@ from msk_jax.training.checkpoints import Checkpoints
 from msk_jax.training.loop import Trainer
 from msk_jax.training.tabular import fit_folds
 from msk_jax.verbs import console
+from msk_jax.verbs.explained import judge_maps
 from msk_jax.verbs.heatmaps import choose, choose_of_classes, write_heat_maps
 from msk_jax.verbs.readers import read_or_simulate
 from msk_jax.verbs.train import (
@@ -37,9 +39,24 @@ from msk_jax.verbs.train import (
 MODEL_NAME = "model"
 
 
-def run(experiment: Experiment, data_dir: Path, workdir: Path, ratings: Path | None = None) -> dict:
-    """Evaluate a trained workdir; gives what `metrics.json` holds. `ratings` of real readers take
-    the place of simulated ones."""
+def run(
+    experiment: Experiment,
+    data_dir: Path,
+    workdir: Path,
+    ratings: Path | None = None,
+    masks: Path | None = None,
+    key: Path | None = None,
+) -> dict:
+    """Evaluate a trained workdir; gives what `metrics.json` holds.
+
+    Args:
+        experiment: of the workdir.
+        data_dir: its shards.
+        workdir: of the training.
+        ratings: of real readers, in place of simulated ones.
+        masks: folder of masks that heat maps are held against.
+        key: file of the pseudonyms' key, to find a patient's mask.
+    """
     experiment.evaluation.check()
     classes, levels = experiment.cohort.classes, experiment.cohort.levels
     stage = trained_stage(workdir, data_dir)
@@ -54,6 +71,9 @@ def run(experiment: Experiment, data_dir: Path, workdir: Path, ratings: Path | N
         metrics |= _side_by_side(found, metrics, folds, experiment, workdir)
     if ratings is not None or (experiment.readers is not None and test_sets):
         metrics["readers"] = _readers(found, metrics, experiment, workdir, ratings)
+    if masks is not None:
+        about = (masks, key or masks.parent / KEY_NAME, experiment, stage, found.ensemble)
+        metrics["explained"] = judge_maps(*about, data, folds, found.test)
     write_json(workdir / "metrics.json", metrics)
     if len(classes) == 2:
         chosen = choose(found.test, unit_limits(metrics, levels[1]), classes, levels)

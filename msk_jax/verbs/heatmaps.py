@@ -63,7 +63,7 @@ def _draw(
     index = []
     for k in sorted(set(chosen["fold"])):
         wanted = set(chosen.loc[chosen["fold"] == k, "unit_id"])
-        for unit_id, record, centre, volume in _volumes(data, members(folds, k, "test"), wanted):
+        for unit_id, record, centre, volume in volumes_of(data, members(folds, k, "test"), wanted):
             row = chosen[chosen["unit_id"] == unit_id].iloc[0]
             axis, position = "xyz"[_axis(record["direction"], 2)], record["positions_mm"][centre]
             entry = {
@@ -219,7 +219,7 @@ def _together(found: list[pd.DataFrame], predictions: pd.DataFrame) -> pd.DataFr
     return predictions.iloc[:0].assign(kind="", target=0, score=0.0)
 
 
-def _volumes(data: ShardedCohort, patients: set[str], wanted: set[str]):
+def volumes_of(data: ShardedCohort, patients: set[str], wanted: set[str]):
     """Unit, record, centre and stored picture of each wanted image."""
     table = data.table(patients)
     rows = iter(zip(table.unit_id, table.record, table.centre, strict=True))

@@ -1,9 +1,11 @@
 """`msk-jax parity`: the same networks here and in PyTorch, compared on this machine."""
 
+import multiprocessing
 import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-import jax
 import pandas as pd
 
 from msk_jax.errors import UserError
@@ -36,12 +38,10 @@ def run(models: tuple[str, ...], everything: bool, small: bool, out: Path) -> pd
     for name in names:
         architecture(name)
     table = pd.read_csv(out) if out.exists() else pd.DataFrame({"model": []})
-    for name in names:
-        if name in set(table["model"]):
-            continue
+    left = [name for name in names if name not in set(table["model"])]
+    for name in left:
         start = time.monotonic()
-        row = compare_one(name, small)
-        jax.clear_caches()  # programs of fifty networks, with their constants, are many gigabytes
+        row = compare_one(name, small) if len(left) == 1 else _in_own_process(name, small)
         table = pd.concat([table, pd.DataFrame([row])], ignore_index=True)
         table.to_csv(out, index=False)
         console.say(f"{name}: forward {row['forward']:.1e} ({time.monotonic() - start:.0f} s)")
@@ -62,6 +62,20 @@ def _is_equal(row: dict) -> bool:
     limits = {"forward": architecture(row["model"]).tolerance, **_LIMITS}
     # Written so that what is not a number is not equal.
     return all(row[name] <= limit for name, limit in limits.items())
+
+
+def _in_own_process(name: str, small: bool) -> dict:
+    """`compare_one` in a process that ends with it: what compiling takes, many gigabytes for some
+    networks, is given back."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context) as alone:
+        try:
+            return alone.submit(compare_one, name, small).result()
+        except BrokenProcessPool:
+            raise UserError(
+                f"The comparison of {name} was ended from outside, as happens where memory runs "
+                "out. Run the same command again on a larger machine: it goes on from here."
+            ) from None
 
 
 def compare_one(name: str, small: bool) -> dict:

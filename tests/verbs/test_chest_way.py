@@ -42,7 +42,7 @@ def test_demo_goes_the_whole_way_and_takes_up_what_is_there(chest, capsys, monke
     made = (chest / "cohort" / "manifest.csv", chest / "run" / "fold_0" / "finished.json")
     stamps = [path.stat().st_mtime_ns for path in made]
     for later in ("evaluate", "report"):  # they start anew each time
-        monkeypatch.setattr(f"msk_jax.verbs.{later}.run", lambda *_: None)
+        monkeypatch.setattr(f"msk_jax.verbs.{later}.run", lambda *_, **__: None)
     verb("demo", TINY_CHEST, "--out", chest)
     assert [path.stat().st_mtime_ns for path in made] == stamps
     verb("demo", TINY_CHEST, "--out", chest, "--patients", "47", status=2)
@@ -83,6 +83,20 @@ def test_models_beside_the_network(chest):
         assert [(t["first"], t["second"]) for t in tests] == [
             ("image", "clinical"), ("image", "combined"), ("clinical", "combined"),
         ]  # fmt: skip
+
+
+def test_heat_maps_are_held_against_the_masks(chest):
+    """Every patient of the folds has bone; its share of the picture is what the masks say."""
+    found = json.loads((chest / "run" / "metrics.json").read_text())["explained"]
+    assert found["signs"] == "bone" and found["n"] == len(load_folds(chest / "shards"))
+    true = pd.read_csv(chest / "cohort" / "parameters.csv")
+    true = true[true["site"] == "A"].filter(regex="_share$").sum(axis=1)
+    assert true.min() < found["area"]["value"] < true.max()
+    gain = found["energy"]["value"] - found["area"]["value"]
+    assert found["gain"]["value"] == pytest.approx(gain)
+    assert found["shuffled"]["value"] != found["energy"]["value"]
+    page = (chest / "run" / "report.html").read_text()
+    assert "Heat maps against masks of bone" in page and "blind map" in page
 
 
 def test_a_model_is_fitted_without_the_patients_that_it_is_asked_about(chest):

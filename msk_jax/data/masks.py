@@ -1,0 +1,99 @@
+"""Masks of what a picture shows, beside the pictures of a cohort, on the grid of its crops."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from msk_jax.data.crops import Region
+from msk_jax.data.deidentify import pseudonym
+from msk_jax.data.dicom import Series
+from msk_jax.errors import UserError
+
+_SUFFIX = ".nii.gz"
+_MARKED = 1000
+"""A radiograph's mask is resampled as a picture of 0 and this; an edge lies at the half."""
+
+
+def find_masks(folder: Path, key: bytes, units: Sequence[str]) -> dict[tuple[str, str], Path]:
+    """Masks by pseudonym and unit.
+
+    Args:
+        folder: of files `<patient_id>.nii.gz`, for all units of the patient, or
+            `<patient_id>_<unit>.nii.gz`.
+        key: of the pseudonyms.
+        units: names of units.
+
+    Raises:
+        UserError: there is no such folder, or no mask in it.
+    """
+    files = sorted(folder.glob(f"*{_SUFFIX}")) if folder.is_dir() else []
+    if not files:
+        raise UserError(f"There is no mask (<patient_id>{_SUFFIX}) in {folder}.")
+    found = {}
+    for file in files:
+        name = file.name.removesuffix(_SUFFIX)
+        found |= {(pseudonym(name, key), unit): file for unit in units}
+    for file in files:  # what is said of one unit goes before what is said of all
+        patient, _, unit = file.name.removesuffix(_SUFFIX).rpartition("_")
+        if unit in units:
+            found[pseudonym(patient, key), unit] = file
+    return found
+
+
+def mask_on_crop(
+    file: Path, codes: Sequence[int], region: Region, record: Mapping[str, Any], centre: int
+) -> np.ndarray:
+    """What a mask marks on one slice of a crop.
+
+    A mask of two dimensions is of a radiograph, row for row, and goes the way of the picture; one
+    of three lies where its spacing, origin and direction say.
+
+    Args:
+        file: NIfTI.
+        codes: labels that count; all above 0 where there are none.
+        region: that the crop is of.
+        record: of the crop: `origin_mm`, `spacing_mm`, `direction`, `positions_mm`.
+        centre: which slice of it.
+
+    Returns:
+        bool `[size, size]`.
+
+    Raises:
+        UserError: a file that is no mask.
+    """
+    try:
+        image = sitk.ReadImage(str(file))
+    except RuntimeError as error:
+        raise UserError(f"{file} is no mask that can be read ({error})") from error
+    labels = sitk.GetArrayFromImage(image)
+    marked = np.isin(labels, codes) if codes else labels > 0
+    if marked.ndim == 2:
+        column_mm, row_mm = image.GetSpacing()
+        picture = Series(
+            voxels=(_MARKED * marked[::-1, None]).astype(np.int16),
+            spacing_mm=(column_mm, 1.0, row_mm),
+            origin_mm=(0.0, 0.0, 0.0),
+            modality="",
+            patient_id="",
+            series_uid="",
+            age_years=None,
+            sex=None,
+        )
+        (crop,) = region.extract(picture).values()
+        return crop.voxels[0] >= _MARKED / 2
+    found = sitk.GetImageFromArray(marked.astype(np.uint8))
+    found.CopyInformation(image)
+    size = region.size
+    direction = np.asarray(record["direction"], float)
+    origin = np.asarray(record["origin_mm"], float)
+    along = int(np.argmax(np.abs(direction.reshape(3, 3)[:, 2])))
+    origin[along] = record["positions_mm"][centre]
+    spacing = np.asarray(record["spacing_mm"], float)
+    on_crop = sitk.Resample(
+        found, (size, size, 1), sitk.Transform(), sitk.sitkNearestNeighbor,
+        origin.tolist(), spacing.tolist(), direction.tolist(), 0, sitk.sitkUInt8,
+    )  # fmt: skip
+    return sitk.GetArrayFromImage(on_crop)[0] > 0

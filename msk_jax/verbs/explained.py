@@ -1,0 +1,167 @@
+"""Whether heat maps lie on what masks mark, for a cohort that has masks."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+
+from msk_jax.data.deidentify import load_key
+from msk_jax.data.masks import find_masks, mask_on_crop
+from msk_jax.data.pipeline import ShardedCohort
+from msk_jax.errors import UserError
+from msk_jax.evaluation.figure import mean_figure
+from msk_jax.evaluation.predictions import probability_columns
+from msk_jax.evaluation.proportions import proportion
+from msk_jax.experiment import Experiment, Stage
+from msk_jax.explain.inside import Inside, inside
+from msk_jax.verbs.heatmaps import explain, volumes_of
+from msk_jax.verbs.train import members
+
+_MOST = 300
+"""Patients whose maps are looked at."""
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One image of a patient who has signs."""
+
+    label: int
+    volume: np.ndarray
+    mask: np.ndarray
+    spacing_mm: tuple[float, float]
+
+
+def judge_maps(
+    masks: Path,
+    key: Path,
+    experiment: Experiment,
+    stage: Stage,
+    ensemble: list,
+    data: ShardedCohort,
+    folds: dict[str, int],
+    predictions: pd.DataFrame,
+) -> dict[str, Any]:
+    """How much of the heat maps lies on the signs, out of fold.
+
+    Of every patient the image that shows signs and has the highest probability of its true class;
+    the map is for that class, by the network that never saw the patient.
+
+    Args:
+        masks: folder of masks, see `find_masks`.
+        key: file of the pseudonyms' key.
+        experiment: says which labels of a mask are signs.
+        stage: of the networks.
+        ensemble: networks by fold.
+        data: the cohort.
+        folds: of its patients.
+        predictions: out of fold, of all levels.
+
+    Returns:
+        `signs` (their name), `n` (patients) and figures, means over patients: `energy`, the share
+        of the map on the signs; `area`, the share of the picture that they take; `gain`, the one
+        minus the other; `hits`, how many maps point there; `shuffled`, the energy of the same
+        networks with shuffled weights.
+
+    Raises:
+        UserError: no masks, or none of a patient of this cohort.
+    """
+    found = find_masks(masks, load_key(key), experiment.cohort.region.unit_names)
+    images = predictions[predictions["level"] == experiment.cohort.levels[0]]
+    maps, shuffled = [], []
+    for k, network in enumerate(ensemble):
+        of_fold = images[images["fold"] == k]
+        cases = _cases(found, experiment, data, of_fold, members(folds, k, "test"))
+        cases = cases[: -(-_MOST // len(ensemble))]
+        maps += _judged(stage, network, cases)
+        shuffled += _judged(stage, shuffled_weights(network), cases)
+    if not maps:
+        raise UserError(
+            f"No mask in {masks} marks {experiment.signs.name} of a patient of this cohort. Masks "
+            "are called <patient_id>.nii.gz, and --key is the key that the cohort was built with."
+        )
+    confidence = experiment.evaluation.confidence
+    energy, blind = (_energies(some) for some in (maps, shuffled))
+    area = np.array([one.area for one in maps])
+    figures = {
+        "energy": mean_figure(energy, confidence),
+        "area": mean_figure(area, confidence),
+        "gain": mean_figure(energy - area, confidence),
+        "hits": proportion(sum(one.hit for one in maps), len(maps), confidence=confidence),
+        "shuffled": mean_figure(blind, confidence),
+    }
+    about = {"signs": experiment.signs.name, "n": len(maps)}
+    return {**about, **{name: asdict(figure) for name, figure in figures.items()}}
+
+
+def _energies(maps: list[Inside]) -> np.ndarray:
+    """An empty map has nothing on the signs."""
+    return np.array([one.energy or 0.0 for one in maps])
+
+
+def _cases(
+    found: dict[tuple[str, str], Path],
+    experiment: Experiment,
+    data: ShardedCohort,
+    images: pd.DataFrame,
+    patients: set[str],
+) -> list[_Case]:
+    """The surest image with signs of each of these patients, the surest first."""
+    region, codes = experiment.cohort.region, experiment.signs.codes
+    sure = dict(zip(images["unit_id"], _of_true_class(images, experiment), strict=True))
+    labels = dict(zip(images["unit_id"], images["label"], strict=True))
+    best: dict[str, tuple[float, _Case]] = {}
+    for unit_id, record, centre, volume in volumes_of(data, patients, set(sure)):
+        patient = record["patient_id"]
+        file = found.get((patient, record["unit"]))
+        if file is None or (patient in best and best[patient][0] >= sure[unit_id]):
+            continue
+        mask = mask_on_crop(file, codes, region, record, centre)
+        if mask.any():
+            spacing = tuple(map(float, record["spacing_mm"][:2]))
+            best[patient] = (sure[unit_id], _Case(int(labels[unit_id]), volume, mask, spacing))
+    return [case for _, case in sorted(best.values(), key=lambda entry: -entry[0])]
+
+
+def _of_true_class(images: pd.DataFrame, experiment: Experiment) -> np.ndarray:
+    """The probability that each image was given of its own class."""
+    probs = images[probability_columns(experiment.cohort.classes)].to_numpy()
+    if probs.shape[1] == 1:
+        probs = np.concatenate([1 - probs, probs], axis=1)
+    return probs[np.arange(len(probs)), images["label"].to_numpy()]
+
+
+def _judged(stage: Stage, variables: Any, cases: list[_Case]) -> list[Inside]:
+    """The maps of these cases against their masks."""
+    judged = []
+    for target in sorted({case.label for case in cases}):
+        mine = [case for case in cases if case.label == target]
+        for first in range(0, len(mine), _BATCH):
+            some = mine[first : first + _BATCH]
+            volumes = np.zeros((_BATCH, *some[0].volume.shape), some[0].volume.dtype)
+            volumes[: len(some)] = [case.volume for case in some]
+            maps = explain(stage, variables, volumes, target)
+            for heat, case in zip(maps, some, strict=False):
+                cut, side = (len(case.mask) - len(heat)) // 2, len(heat)
+                central = case.mask[cut : cut + side, cut : cut + side]
+                if central.any():
+                    judged.append(inside(heat, central, case.spacing_mm))
+    return judged
+
+
+def shuffled_weights(variables: Any, seed: int = 0) -> Any:
+    """The network with the numbers of every tensor in random order.
+
+    A map that hardly changes then does not tell what the network has learned (J. Adebayo et al.,
+    Sanity Checks for Saliency Maps, 2018).
+    """
+    rng = np.random.default_rng(seed)
+
+    def shuffle(leaf):
+        values = np.asarray(leaf)
+        return rng.permutation(values.ravel()).reshape(values.shape)
+
+    return {**variables, "params": jax.tree.map(shuffle, variables["params"])}

@@ -1,0 +1,76 @@
+"""Masks on the grid of the crops: row for row on a radiograph, by their place on a volume."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from PIL import Image
+
+from msk_jax.data.crops import CORONAL
+from msk_jax.data.deidentify import pseudonym
+from msk_jax.data.masks import find_masks, mask_on_crop
+from msk_jax.data.regions import SacroiliacRegion
+from msk_jax.data.whole import RadiographRegion, read_projection
+from msk_jax.errors import UserError
+
+KEY = b"k" * 32
+
+
+def test_a_radiographs_mask_lies_where_the_picture_is_bright(tmp_path):
+    """No symmetry: a flip, or rows taken for columns, would show."""
+    labels = np.zeros((60, 40), np.uint8)
+    labels[5:15, 3:30], labels[40:44, 20:26], labels[50:60, 0:8] = 1, 2, 4
+    Image.fromarray(np.where(labels, 200, 10).astype(np.uint8)).save(tmp_path / "p.png")
+    sitk.WriteImage(sitk.GetImageFromArray(labels), str(tmp_path / "m.nii.gz"))
+    region = RadiographRegion(size=60)
+    picture = region.extract(read_projection([tmp_path / "p.png"]))["whole"].voxels[0]
+    assert (picture > 2000).sum() == (labels > 0).sum()
+    found = mask_on_crop(tmp_path / "m.nii.gz", (), region, {}, 0)
+    np.testing.assert_array_equal(found, picture > 2000)
+    some = mask_on_crop(tmp_path / "m.nii.gz", (2, 4), region, {}, 0)
+    assert some.sum() == ((labels == 2) | (labels == 4)).sum()
+
+
+@pytest.mark.parametrize("plane", ["axial", "coronal"])
+def test_a_volumes_mask_lies_where_its_origin_says(tmp_path, plane):
+    labels = np.zeros((6, 30, 30), np.uint8)  # z, y, x
+    labels[4, 12:20, 7:10] = 3
+    mask = sitk.GetImageFromArray(labels)
+    mask.SetSpacing((0.5, 0.5, 2.0))
+    mask.SetOrigin((-7.0, 11.0, 100.0))
+    sitk.WriteImage(mask, str(tmp_path / "m.nii.gz"))
+    region = SacroiliacRegion(pixel_mm=0.5, size=16)
+    if plane == "axial":
+        # Corner at voxel x 2, y 8; the slice at z 108 is the fourth.
+        record = {
+            "origin_mm": [-6.0, 15.0, 104.0], "spacing_mm": [0.5, 0.5, 2.0],
+            "direction": np.eye(3).ravel(), "positions_mm": [104.0, 106.0, 108.0],
+        }  # fmt: skip
+        expected = labels[4, 8:24, 2:18] > 0
+    else:
+        # Rows from the head down, 2 mm each: the fourth slice comes after 16 - 4 = 12 rows of none.
+        record = {
+            "origin_mm": [-6.0, 0.0, 132.0], "spacing_mm": [0.5, 2.0, 0.5],
+            "direction": np.array(CORONAL), "positions_mm": [11.0, 18.0],
+        }  # fmt: skip
+        expected = np.zeros((16, 16), bool)
+        expected[12, 5:8] = True
+    found = mask_on_crop(
+        tmp_path / "m.nii.gz", (3,), region, record, len(record["positions_mm"]) - 1
+    )
+    np.testing.assert_array_equal(found, expected)
+    assert found.any()
+
+
+def test_masks_are_found_by_patient_and_unit(tmp_path):
+    for name in ("A", "A_left", "B_2"):
+        sitk.WriteImage(sitk.Image(2, 2, sitk.sitkUInt8), str(tmp_path / f"{name}.nii.gz"))
+    found = find_masks(tmp_path, KEY, ("left", "right"))
+    of_a, of_b = pseudonym("A", KEY), pseudonym("B_2", KEY)
+    assert found[of_a, "left"].name == "A_left.nii.gz"
+    assert found[of_a, "right"].name == "A.nii.gz"
+    assert found[of_b, "left"] == found[of_b, "right"]
+    with pytest.raises(UserError, match="no mask"):
+        find_masks(tmp_path / "nowhere", KEY, ("left",))
+    (tmp_path / "bad.nii.gz").write_bytes(b"no mask")
+    with pytest.raises(UserError, match="no mask that can be read"):
+        mask_on_crop(tmp_path / "bad.nii.gz", (), RadiographRegion(), {}, 0)
