@@ -74,21 +74,14 @@ def match_points(
     return _match(points, scores, near, truths, -radius_mm)
 
 
-def average_precision(matched: Matched) -> float | None:
-    """Area under the precision envelope at 101 recalls; None without findings.
+def average_precision(
+    matched: Matched, *, samples: int = 2000, seed: int = 0, confidence: float = 0.95
+) -> Figure:
+    """Area under the precision envelope at 101 recalls, with a bootstrap over images.
 
     Source: T.-Y. Lin et al., ECCV 2014 (COCO), pycocotools.
     """
-    total = matched.findings.sum()
-    if not total:
-        return None
-    order = np.argsort(-matched.scores, kind="mergesort")
-    hits = np.cumsum(matched.hits[order])
-    recall = hits / total
-    precision = hits / np.arange(1, len(hits) + 1)
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    place = np.searchsorted(recall, np.linspace(0, 1, 101), side="left")
-    return float(np.r_[envelope, 0.0][place].mean())
+    return _mean_precision([matched], samples, seed, confidence)
 
 
 def mean_average_precision(
@@ -96,13 +89,51 @@ def mean_average_precision(
     scores: Sequence[np.ndarray],
     truths: Sequence[np.ndarray],
     thresholds: Sequence[float] = tuple(np.arange(50, 100, 5) / 100),
-) -> float | None:
-    """Mean of one class's average precision over overlaps 0.50 ... 0.95; None without findings.
+    *,
+    samples: int = 2000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Figure:
+    """Mean of one class's average precision over overlaps 0.50 ... 0.95.
 
     Of several classes take the mean of their values.
     """
-    values = [average_precision(match_boxes(boxes, scores, truths, t)) for t in thresholds]
-    return None if values[0] is None else float(np.mean(values))
+    matched = [match_boxes(boxes, scores, truths, overlap) for overlap in thresholds]
+    return _mean_precision(matched, samples, seed, confidence)
+
+
+def _mean_precision(
+    all_matched: Sequence[Matched], samples: int, seed: int, confidence: float
+) -> Figure:
+    """Of the same images, detections and findings, matched in several ways."""
+    method, images = "bootstrap over images", len(all_matched[0].findings)
+    if not images or not all_matched[0].findings.sum():
+        return missing(method, "There is no finding.")
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        return np.mean([_precision_of(matched, weights) for matched in all_matched], axis=0)
+
+    options = {"samples": samples, "seed": seed, "confidence": confidence}
+    bounds = cluster_bootstrap(np.arange(images), statistic, **options)
+    value = statistic(np.ones((1, images)))[0]
+    return bootstrap_figure(value, bounds.low[0], bounds.high[0], method)
+
+
+def _precision_of(matched: Matched, weights: np.ndarray) -> np.ndarray:
+    """Average precision where image k counts weights[:, k] times [samples]."""
+    order = np.argsort(-matched.scores, kind="mergesort")
+    values = []
+    for row in weights:
+        total = row @ matched.findings
+        of = row[matched.image[order]]
+        hits, shown = np.cumsum(of * matched.hits[order]), np.cumsum(of)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            recall = hits / total
+            precision = np.where(shown > 0, hits / shown, 0.0)
+        envelope = np.maximum.accumulate(precision[::-1])[::-1]
+        place = np.searchsorted(recall, np.linspace(0, 1, 101), side="left")
+        values.append(np.r_[envelope, 0.0][place].mean() if total else np.nan)
+    return np.array(values)
 
 
 def froc(matched: Matched, *, samples: int = 2000, seed: int = 0, confidence: float = 0.95) -> Froc:

@@ -1,5 +1,6 @@
 """Times to an event with censoring: concordance, time-dependent AUC, Brier score, Kaplan-Meier."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -139,12 +140,18 @@ def uno_c(
 
 
 def time_auc(
-    times: np.ndarray, events: np.ndarray, risks: np.ndarray, horizon: float
-) -> float | None:
+    times: np.ndarray,
+    events: np.ndarray,
+    risks: np.ndarray,
+    horizon: float,
+    *,
+    samples: int = 500,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Figure:
     """Cumulative-dynamic AUC at a horizon: events up to it against those observed beyond it.
 
-    Returns:
-      The area; None where there is no event before or nobody after the horizon.
+    There is no answer where there is no event before or nobody after the horizon.
 
     Raises:
       ValueError: as `uno_c`.
@@ -154,15 +161,32 @@ def time_auc(
     times, events, risks = (*_checked(times, events), _scores(risks, times))
     _check_horizon(horizon, times)
     case, control = events & (times <= horizon), times > horizon
-    if not case.any() or not control.any():
-        return None
-    inverse = 1 / censoring_survival(times, events, times[case])
     above = risks[case][:, None] > risks[control][None]
-    level = risks[case][:, None] == risks[control][None]
-    return float(inverse @ (above + 0.5 * level).mean(axis=1) / inverse.sum())
+    order = above + 0.5 * (risks[case][:, None] == risks[control][None])
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        values = []
+        for row in weights:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                chance = censoring_survival(times, events, times[case], row)
+                first = np.where(row[case] > 0, row[case] / chance, 0.0)
+                values.append(first @ order @ row[control] / (first.sum() * row[control].sum()))
+        return np.array(values)
+
+    why = "There is no event before the horizon, or nobody is observed after it."
+    return _resampled(statistic, len(times), samples, seed, confidence, why)
 
 
-def brier_at(times: np.ndarray, events: np.ndarray, survival: np.ndarray, horizon: float) -> float:
+def brier_at(
+    times: np.ndarray,
+    events: np.ndarray,
+    survival: np.ndarray,
+    horizon: float,
+    *,
+    samples: int = 500,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Figure:
     """Brier score of a predicted survival beyond a horizon [cases], weighed for censoring.
 
     Raises:
@@ -170,22 +194,20 @@ def brier_at(times: np.ndarray, events: np.ndarray, survival: np.ndarray, horizo
 
     Source: E. Graf et al., Stat Med 1999;18:2529.
     """
-    times, events = _checked(times, events)
-    survival = _scores(survival, times)
-    if not ((survival >= 0) & (survival <= 1)).all():
-        raise ValueError("Survival must be a probability from 0 to 1.")
-    _check_horizon(horizon, times)
-    before, after = events & (times <= horizon), times > horizon
-    chance = np.ones(len(times))
-    chance[before] = censoring_survival(times, events, times[before])
-    chance[after] = censoring_survival(times, events, np.array([horizon]))[0]
-    loss = np.where(before, survival**2, np.where(after, (1 - survival) ** 2, 0.0))
-    return float(np.mean(loss / chance))
+    statistic = _brier(*_checked(times, events), survival, horizon)
+    return _resampled(statistic, len(times), samples, seed, confidence)
 
 
 def integrated_brier(
-    times: np.ndarray, events: np.ndarray, survival: np.ndarray, horizons: np.ndarray
-) -> float:
+    times: np.ndarray,
+    events: np.ndarray,
+    survival: np.ndarray,
+    horizons: np.ndarray,
+    *,
+    samples: int = 500,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Figure:
     """Mean of `brier_at` over horizons by the trapezoid rule; survival is [cases, horizons].
 
     Raises:
@@ -194,9 +216,38 @@ def integrated_brier(
     horizons = np.asarray(horizons, float)
     if len(horizons) < 2 or (np.diff(horizons) <= 0).any():
         raise ValueError("An integral needs two horizons or more, rising.")
-    pairs = zip(np.asarray(survival).T, horizons, strict=True)
-    values = [brier_at(times, events, column, horizon) for column, horizon in pairs]
-    return float(np.trapezoid(values, horizons) / (horizons[-1] - horizons[0]))
+    pairs = list(zip(np.asarray(survival).T, horizons, strict=True))
+    checked = _checked(times, events)
+    at_each = [_brier(*checked, column, horizon) for column, horizon in pairs]
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        values = [at(weights) for at in at_each]
+        return np.trapezoid(values, horizons, axis=0) / (horizons[-1] - horizons[0])
+
+    return _resampled(statistic, len(times), samples, seed, confidence)
+
+
+def _brier(times: np.ndarray, events: np.ndarray, survival: np.ndarray, horizon: float) -> Callable:
+    """Weights [samples, cases] -> the Brier score of each sample."""
+    survival = _scores(survival, times)
+    if not ((survival >= 0) & (survival <= 1)).all():
+        raise ValueError("Survival must be a probability from 0 to 1.")
+    _check_horizon(horizon, times)
+    before, after = events & (times <= horizon), times > horizon
+    loss = np.where(before, survival**2, np.where(after, (1 - survival) ** 2, 0.0))
+    when = np.minimum(times, horizon)
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        values = []
+        for row in weights:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                chance = censoring_survival(times, events, when, row)
+                # Who was censored before has no loss, and who was not drawn no weight.
+                terms = np.where((before | after) & (row > 0), row * loss / chance, 0.0)
+            values.append(terms.sum() / row.sum())
+        return np.array(values)
+
+    return statistic
 
 
 def censoring_survival(
@@ -217,11 +268,18 @@ def censoring_survival(
     return np.r_[1.0, kept][np.searchsorted(steps, at, side="right")]
 
 
-def _resampled(statistic, cases: int, samples: int, seed: int, confidence: float) -> Figure:
+def _resampled(
+    statistic: Callable,
+    cases: int,
+    samples: int,
+    seed: int,
+    confidence: float,
+    why: str = "No two cases can be put in order.",
+) -> Figure:
     value = statistic(np.ones((1, cases)))[0]
     method = "bootstrap"
     if not np.isfinite(value):
-        return missing(method, "No two cases can be put in order.")
+        return missing(method, why)
     options = {"samples": samples, "seed": seed, "confidence": confidence}
     bounds = cluster_bootstrap(np.arange(cases), statistic, **options)
     return bootstrap_figure(value, bounds.low[0], bounds.high[0], method)

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -29,11 +31,30 @@ def test_average_precision_by_hand():
     # Hits at ranks 1 and 4 of three findings: precision 1 up to recall 1/3, 1/2 up to 2/3.
     expected = (34 * 1.0 + 33 * 0.5) / 101
     matched = match_boxes(FOUND, SCORES, TRUE)
-    assert average_precision(matched) == pytest.approx(expected)
+    found = average_precision(matched)
+    assert found.value == pytest.approx(expected) and found.low < found.value < found.high
     # The second hit overlaps by 0.8 and is one up to that threshold.
     strict = 34 / 101
     values = [expected] * 7 + [strict] * 3
-    assert mean_average_precision(FOUND, SCORES, TRUE) == pytest.approx(np.mean(values))
+    found = mean_average_precision(FOUND, SCORES, TRUE)
+    assert found.value == pytest.approx(np.mean(values)) and found.low < found.high
+
+
+def test_a_sample_of_images_is_judged_as_those_images(monkeypatch):
+    """An image that is drawn twice has its detections and findings twice."""
+    statistics = []
+
+    def take(_, statistic, **options):
+        statistics.append(statistic)
+        return SimpleNamespace(low=[0.0], high=[1.0])
+
+    monkeypatch.setattr("msk_jax.evaluation.detection.cluster_bootstrap", take)
+    mean_average_precision(FOUND, SCORES, TRUE)
+    for drawn in ((0, 1, 1), (0, 0, 2), (1, 1, 2)):
+        weights = np.bincount(drawn, minlength=3)[None].astype(float)
+        (weighed,) = statistics[0](weights)
+        images = ([part[k] for k in drawn] for part in (FOUND, SCORES, TRUE))
+        assert weighed == pytest.approx(mean_average_precision(*images).value)
 
 
 def test_average_precision_beside_scikit_learn():
@@ -43,7 +64,7 @@ def test_average_precision_beside_scikit_learn():
     hits, scores = rng.random(400) < 0.4, rng.random(400)
     truths = [np.array([[0, 0, 1, 1]]) if hit else np.zeros((0, 4)) for hit in hits]
     found = [np.array([[0, 0, 1, 1]])] * 400
-    ours = average_precision(match_boxes(found, scores[:, None], truths))
+    ours = average_precision(match_boxes(found, scores[:, None], truths), samples=5).value
     precision, recall, _ = precision_recall_curve(hits, scores)
     # Its last point, a precision of 1 at recall 0, stands for no detection.
     kept = [(precision[:-1])[recall[:-1] >= r].max() for r in np.linspace(0, 1, 101)]
@@ -64,9 +85,12 @@ def test_froc_by_hand():
 
 def test_nothing_found_and_nothing_to_find():
     none = [np.zeros((0, 4))] * 2
-    assert average_precision(match_boxes(none, [[], []], none)) is None
+    assert average_precision(match_boxes(none, [[], []], none)).value is None
     missed = match_boxes(none, [[], []], [TRUE[0], TRUE[1]])
-    assert average_precision(missed) == 0.0 and froc(missed, samples=5).score.value == 0.0
+    assert (
+        average_precision(missed, samples=5).value == 0.0
+        and froc(missed, samples=5).score.value == 0.0
+    )
     assert froc(match_boxes(none, [[], []], none)).score.value is None
     with pytest.raises(ValueError, match="each needs a number"):
         match_boxes(FOUND, [[0.9], [0.7], [0.3]], TRUE)

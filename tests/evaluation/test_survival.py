@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -51,14 +53,18 @@ def test_everything_beside_scikit_survival(cases, need):
     assert uno_c(times, events, risks, 36, samples=5).value == pytest.approx(theirs, abs=1e-12)
     for horizon in (12.0, 24.0):
         theirs = metrics.cumulative_dynamic_auc(outcome, outcome, risks, [horizon])[0][0]
-        assert time_auc(times, events, risks, horizon) == pytest.approx(theirs, abs=1e-12)
+        ours = time_auc(times, events, risks, horizon, samples=5)
+        assert ours.value == pytest.approx(theirs, abs=1e-12)
     horizons = np.array([12.0, 24.0, 36.0])
     theirs = metrics.brier_score(outcome, outcome, survival, horizons)[1]
-    ours = [brier_at(times, events, s, h) for s, h in zip(survival.T, horizons, strict=True)]
+    ours = [
+        brier_at(times, events, s, h, samples=5).value
+        for s, h in zip(survival.T, horizons, strict=True)
+    ]
     np.testing.assert_allclose(ours, theirs, atol=1e-12)
     theirs = metrics.integrated_brier_score(outcome, outcome, survival, horizons)
-    ours = integrated_brier(times, events, survival, horizons)
-    assert ours == pytest.approx(theirs, abs=1e-12)
+    ours = integrated_brier(times, events, survival, horizons, samples=5)
+    assert ours.value == pytest.approx(theirs, abs=1e-12)
 
 
 def test_without_censoring_the_figures_are_the_plain_ones(cases):
@@ -68,13 +74,39 @@ def test_without_censoring_the_figures_are_the_plain_ones(cases):
     everyone = np.ones(len(times), bool)
     assert (censoring_survival(times, everyone, times) == 1).all()
     expected = roc_auc_score(times <= 24, risks)
-    assert time_auc(times, everyone, risks, 24) == pytest.approx(expected)
+    found = time_auc(times, everyone, risks, 24)
+    assert found.value == pytest.approx(expected) and found.low < expected < found.high
     expected = np.mean(((times > 24) - survival[:, 1]) ** 2)
-    assert brier_at(times, everyone, survival[:, 1], 24) == pytest.approx(expected)
+    found = brier_at(times, everyone, survival[:, 1], 24)
+    assert found.value == pytest.approx(expected) and found.low < expected < found.high
+
+
+def test_a_sample_is_judged_as_the_cases_it_repeats(cases, monkeypatch):
+    """The bootstrap's weights against the same cases written out: censoring is estimated anew."""
+    times, events, risks, survival = cases
+    row = np.random.default_rng(1).multinomial(len(times), np.full(len(times), 1 / len(times)))
+    drawn = np.repeat(np.arange(len(times)), row)
+    statistics = []
+
+    def take(_, statistic, **options):
+        statistics.append(statistic)
+        return SimpleNamespace(low=[0.0], high=[1.0])
+
+    monkeypatch.setattr("msk_jax.evaluation.survival.cluster_bootstrap", take)
+    for judge in (
+        lambda t, e, r, s: time_auc(t, e, r, 24.0),
+        lambda t, e, r, s: brier_at(t, e, s[:, 1], 24.0),
+        lambda t, e, r, s: integrated_brier(t, e, s, np.array([12.0, 24.0, 36.0])),
+    ):
+        judge(times, events, risks, survival)
+        (weighed,) = statistics[-1](row[None].astype(float))
+        written = judge(times[drawn], events[drawn], risks[drawn], survival[drawn])
+        assert weighed == pytest.approx(written.value, abs=1e-12)
 
 
 def test_what_has_no_answer():
-    assert time_auc([5, 6, 7], [0, 0, 1], [1, 2, 3], 5.5) is None
+    found = time_auc([5, 6, 7], [0, 0, 1], [1, 2, 3], 5.5)
+    assert found.value is None and "no event before" in found.why
     assert uno_c([5, 6, 7], [0, 0, 1], [1, 2, 3], 5.5, samples=2).value is None
     with pytest.raises(ValueError, match="Nobody is observed"):
         time_auc([5, 6], [1, 1], [1, 2], 9)
