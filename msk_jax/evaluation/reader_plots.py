@@ -1,6 +1,6 @@
 """Pictures of a reader study, in the house style."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
@@ -45,35 +45,40 @@ def reader_figure(result: Mapping[str, Any]) -> Figure:
 
 
 def difference_figure(study: Mapping[str, Any]) -> Figure:
-    """First minus second modality: overall, by group and by reader, with intervals.
-
-    Of more than two modalities the first two are drawn.
+    """First minus second modality: overall, by group and by reader, with intervals; a panel a pair.
 
     Args:
       study: what `mrmc.study.analyse` gives.
     """
-    first = study["overall"]["differences"][0]
-    pair = (first["first"], first["second"])
-    rows = [("all readers", first, BLACK, "D")]
-    for name, group in study["groups"].items():
-        tests = group.get("differences") or []
-        if tests:
-            rows.append((name, tests[0], RED, "s"))
-    for entry in study["overall"]["by_reader"]:
-        if (entry["first"], entry["second"]) == pair:
-            rows.append((entry["reader"], entry, BLUE, "o"))
+    pairs = [(test["first"], test["second"]) for test in study["overall"]["differences"]]
+    rows = {pair: _difference_rows(study, pair) for pair in pairs}
+    height = 1.1 + 0.3 * max(map(len, rows.values()))
     with house_style():
-        figure, axes = panels(1, width=5.0, height=1.1 + 0.3 * len(rows))
-        axis = axes[0]
-        axis.axvline(0, color=GREY, linewidth=0.9, linestyle=":")
-        for row, (_, entry, colour, marker) in enumerate(rows):
-            shown = {**entry, "value": entry["difference"]}
-            interval_row(axis, row, shown, colour, marker)
-        axis.set_yticks(range(len(rows)), [name for name, *_ in rows])
-        axis.set_ylim(len(rows) - 0.5, -0.5)
-        axis.set_xlabel(f"{_measure(study['overall'])}: {pair[0]} minus {pair[1]}")
-        axis.grid(axis="x")
+        figure, axes = panels(len(pairs), width=5.0, height=height)
+        for axis, pair in zip(axes, pairs, strict=True):
+            axis.axvline(0, color=GREY, linewidth=0.9, linestyle=":")
+            for row, (_, entry, colour, marker) in enumerate(rows[pair]):
+                shown = {**entry, "value": entry["difference"]}
+                interval_row(axis, row, shown, colour, marker)
+            axis.set_yticks(range(len(rows[pair])), [name for name, *_ in rows[pair]])
+            axis.set_ylim(len(rows[pair]) - 0.5, -0.5)
+            axis.set_xlabel(f"{_measure(study['overall'])}: {pair[0]} minus {pair[1]}")
+            axis.locator_params(axis="x", nbins=5)
+            axis.grid(axis="x")
     return figure
+
+
+def _difference_rows(study: Mapping[str, Any], pair: tuple[str, str]) -> list[tuple]:
+    """Name, test, colour and marker of everybody who was tested for this pair."""
+
+    def of_pair(entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        return [entry for entry in entries if (entry["first"], entry["second"]) == pair]
+
+    overall = study["overall"]
+    rows = [("all readers", test, BLACK, "D") for test in of_pair(overall["differences"])]
+    for name, group in study["groups"].items():
+        rows += [(name, test, RED, "s") for test in of_pair(group.get("differences") or [])]
+    return rows + [(e["reader"], e, BLUE, "o") for e in of_pair(overall["by_reader"])]
 
 
 def _measure(result: Mapping[str, Any]) -> str:

@@ -8,6 +8,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from msk_jax.evaluation.mrmc.simulation import RoeMetz
+from msk_jax.evaluation.mrmc.study import MrmcSettings
+from msk_jax.evaluation.reader_plots import difference_figure
+from msk_jax.verbs import mrmc
 from tests.verbs.conftest import verb
 
 
@@ -180,6 +183,22 @@ def test_a_reader_study_whole(ratings, tmp_path, capsys):
     assert result["design"].startswith("factorial")
     assert {path.name for path in tmp_path.glob("*.png")} == {"readers.png", "differences.png"}
     assert "aided - unaided" in capsys.readouterr().out
+
+
+def test_every_pair_of_modalities_has_its_panel(ratings, tmp_path, capsys):
+    table = pd.read_csv(ratings)
+    third = table[table["modality"] == "aided"]
+    third = third.assign(modality="model", rating=third["rating"] + 1.0)
+    pd.concat([table, third]).to_csv(tmp_path / "three.csv", index=False)
+    study = mrmc.run(tmp_path / "three.csv", MrmcSettings(), tmp_path / "out")
+    figure = difference_figure(study)
+    shown = [axis.get_xlabel() for axis in figure.axes]
+    pairs = ("aided minus unaided", "aided minus model", "unaided minus model")
+    assert shown == [f"AUC: {pair}" for pair in pairs]
+    names = [label.get_text() for label in figure.axes[1].get_yticklabels()]
+    assert names == ["all readers", "junior", "senior", "r0", "r1", "r2", "r3"]
+    printed = capsys.readouterr().out
+    assert all(pair.replace("minus", "-") in printed for pair in pairs)
 
 
 def test_decisions_of_readers_need_a_threshold(ratings, refused, tmp_path):
