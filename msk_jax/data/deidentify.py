@@ -47,13 +47,13 @@ def load_key(path: Path) -> bytes:
         key = Path(path).read_bytes().strip()
     except OSError as error:
         raise UserError(
-            f"The pseudonym key {path} cannot be read ({error.strerror}). Give the key file that "
-            "the first build used, or leave --key out."
+            f"The pseudonym key {path} cannot be read ({error.strerror}). Give --key and the "
+            "file with the key that the cohort was built with."
         ) from error
     if len(key) < _MIN_KEY_BYTES:
         raise UserError(
             f"The pseudonym key {path} has {len(key)} bytes; at least {_MIN_KEY_BYTES} are "
-            "needed. Give another key file, or leave --key out to have one made."
+            "needed. Give --key and another file."
         )
     return key
 

@@ -1,5 +1,6 @@
 """Masks of what a picture shows, beside the pictures of a cohort, on the grid of its crops."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from msk_jax.data.crops import Region
-from msk_jax.data.deidentify import pseudonym
+from msk_jax.data.deidentify import load_key, pseudonym
 from msk_jax.data.dicom import Series
 from msk_jax.errors import UserError
 
@@ -17,22 +18,22 @@ _MARKED = 1000
 """A radiograph's mask is resampled as a picture of 0 and this; an edge lies at the half."""
 
 
-def find_masks(folder: Path, key: bytes, units: Sequence[str]) -> dict[tuple[str, str], Path]:
+def find_masks(folder: Path, key_path: Path, units: Sequence[str]) -> dict[tuple[str, str], Path]:
     """Masks by pseudonym and unit.
 
     Args:
         folder: of files `<patient_id>.nii.gz`, for all units of the patient, or
             `<patient_id>_<unit>.nii.gz`.
-        key: of the pseudonyms.
+        key_path: file with the key of the pseudonyms.
         units: names of units.
 
     Raises:
-        UserError: there is no such folder, or no mask in it.
+        UserError: there is no such folder, no mask in it, or no key.
     """
     files = sorted(folder.glob(f"*{_SUFFIX}")) if folder.is_dir() else []
     if not files:
         raise UserError(f"There is no mask (<patient_id>{_SUFFIX}) in {folder}.")
-    found = {}
+    key, found = load_key(key_path), {}
     for file in files:
         name = file.name.removesuffix(_SUFFIX)
         found |= {(pseudonym(name, key), unit): file for unit in units}
@@ -40,6 +41,36 @@ def find_masks(folder: Path, key: bytes, units: Sequence[str]) -> dict[tuple[str
         patient, _, unit = file.name.removesuffix(_SUFFIX).rpartition("_")
         if unit in units:
             found[pseudonym(patient, key), unit] = file
+    return found
+
+
+@functools.lru_cache(maxsize=2)
+def read_mask(file: Path, codes: tuple[int, ...]) -> sitk.Image:
+    """uint8 image, 1 where a NIfTI file has one of these labels (any above 0 where there are none).
+
+    One slice alone is a picture, of two dimensions. The last files are kept, for the slices of one
+    are asked for in turn.
+
+    Raises:
+        UserError: a file that is no mask.
+    """
+    try:
+        image = sitk.ReadImage(str(file))
+    except RuntimeError as error:
+        raise UserError(f"{file} is no mask that can be read ({error})") from error
+    size = image.GetSize()
+    if len(size) == 3 and size[2] == 1:
+        image = image[:, :, 0]
+    if image.GetNumberOfComponentsPerPixel() != 1 or image.GetDimension() not in (2, 3):
+        raise UserError(
+            f"{file} is no mask: it has {len(size)} dimensions and "
+            f"{image.GetNumberOfComponentsPerPixel()} value(s) a voxel, where two or three "
+            "dimensions of one label are due."
+        )
+    labels = sitk.GetArrayFromImage(image)
+    marked = np.isin(labels, codes) if codes else labels > 0
+    found = sitk.GetImageFromArray(marked.astype(np.uint8))
+    found.CopyInformation(image)
     return found
 
 
@@ -64,16 +95,12 @@ def mask_on_crop(
     Raises:
         UserError: a file that is no mask.
     """
-    try:
-        image = sitk.ReadImage(str(file))
-    except RuntimeError as error:
-        raise UserError(f"{file} is no mask that can be read ({error})") from error
-    labels = sitk.GetArrayFromImage(image)
-    marked = np.isin(labels, codes) if codes else labels > 0
-    if marked.ndim == 2:
+    image = read_mask(file, tuple(codes))
+    if image.GetDimension() == 2:
+        marked = sitk.GetArrayViewFromImage(image)
         column_mm, row_mm = image.GetSpacing()
         picture = Series(
-            voxels=(_MARKED * marked[::-1, None]).astype(np.int16),
+            voxels=_MARKED * marked[::-1, None].astype(np.int16),
             spacing_mm=(column_mm, 1.0, row_mm),
             origin_mm=(0.0, 0.0, 0.0),
             modality="",
@@ -84,8 +111,6 @@ def mask_on_crop(
         )
         (crop,) = region.extract(picture).values()
         return crop.voxels[0] >= _MARKED / 2
-    found = sitk.GetImageFromArray(marked.astype(np.uint8))
-    found.CopyInformation(image)
     size = region.size
     direction = np.asarray(record["direction"], float)
     origin = np.asarray(record["origin_mm"], float)
@@ -93,7 +118,7 @@ def mask_on_crop(
     origin[along] = record["positions_mm"][centre]
     spacing = np.asarray(record["spacing_mm"], float)
     on_crop = sitk.Resample(
-        found, (size, size, 1), sitk.Transform(), sitk.sitkNearestNeighbor,
+        image, (size, size, 1), sitk.Transform(), sitk.sitkNearestNeighbor,
         origin.tolist(), spacing.tolist(), direction.tolist(), 0, sitk.sitkUInt8,
     )  # fmt: skip
     return sitk.GetArrayFromImage(on_crop)[0] > 0

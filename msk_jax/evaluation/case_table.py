@@ -42,7 +42,8 @@ def read_cases(path: Path, level: str = "", one_class: str = "") -> pd.DataFrame
     classes = class_names(path)
     if not classes and not one_class:
         frame = _named(path, level, ("label", "prob"))
-        refuse(_faults(frame, (0, 1), ["prob"]), str(path))
+        labels = exact_numbers(frame["label"])
+        refuse(_faults(frame, labels, (0, 1), ["prob"]), str(path))
         return frame.assign(**_numbers(frame, ["label"], int), **_numbers(frame, ["prob"], float))
     if one_class not in classes:
         there = f"the classes {', '.join(classes)}" if classes else "two classes and one `prob`"
@@ -59,8 +60,8 @@ def read_class_cases(path: Path, level: str = "") -> pd.DataFrame:
     """The checked table of a model of three or more classes.
 
     Args:
-      path: as for `read_cases`, with a column `prob_<class>` for each class and the label as
-        their number from 0, in their order, or as their name.
+      path: as for `read_cases`, with a column `prob_<class>` for each class. Labels are names of
+        classes, or, where no name is a number, may all be their places from 0.
       level: as for `read_cases`.
 
     Returns:
@@ -71,20 +72,55 @@ def read_class_cases(path: Path, level: str = "") -> pd.DataFrame:
     """
     classes = class_names(path)
     frame = _named(path, level, ("label",))
-    numbers = {name: str(k) for k, name in enumerate(classes)}
-    frame["label"] = frame["label"].map(lambda cell: numbers.get(cell, cell))
+    labels = _places(frame["label"], classes)
     columns = [_OF_CLASS + name for name in classes]
-    refuse(_faults(frame, range(len(classes)), columns), str(path))
-    return frame.assign(**_numbers(frame, ["label"], int), **_numbers(frame, columns, float))
+    refuse(_faults(frame, labels, range(len(classes)), columns), str(path))
+    return frame.assign(label=labels.astype(int), **_numbers(frame, columns, float))
+
+
+def _places(cells: pd.Series, classes: Sequence[str]) -> np.ndarray:
+    """The place of each label among the classes; NaN where it is none.
+
+    Names that are numbers are compared as such (1.0 is 1), and then no label is a place: a 1 would
+    be two things.
+    """
+    values = exact_numbers(pd.Series(classes))
+    if np.isfinite(values).any():
+        by_value = {v: k for k, v in enumerate(values) if np.isfinite(v)}
+        named = {name: k for k, name in enumerate(classes)}
+        pairs = zip(cells, exact_numbers(cells), strict=True)
+        found = [named.get(cell, by_value.get(value, np.nan)) for cell, value in pairs]
+        return np.array(found, np.float64)
+    if cells.isin(classes).any():
+        places = {name: float(k) for k, name in enumerate(classes)}
+        return cells.map(lambda cell: places.get(cell, np.nan)).to_numpy(np.float64)
+    return exact_numbers(cells)
 
 
 def class_names(path: Path) -> tuple[str, ...]:
-    """The classes of a file that has `prob_<class>` columns for three or more, else none."""
+    """The classes of a file that has `prob_<class>` columns for three or more, else none.
+
+    Raises:
+      UserError: the file is missing or no table, a class has no name or is there twice, or there
+        is a probability of two classes too.
+    """
     frame = read_text(Path(path), f"There is no file {path}.", encoding="utf-8-sig")
-    if set(NAMES["prob"]) & set(frame.columns):
+    columns = [str(name) for name in frame.columns]
+    found = [name for name in columns if name.startswith(_OF_CLASS)]
+    if len(found) < 3:
         return ()
-    found = [str(name) for name in frame.columns if str(name).startswith(_OF_CLASS)]
-    return tuple(name.removeprefix(_OF_CLASS) for name in found) if len(found) > 2 else ()
+    names = tuple(name.removeprefix(_OF_CLASS) for name in found)
+    # pandas calls the second column of a name `name.1`.
+    twice = [name for name in names if name.endswith(".1") and name[:-2] in names]
+    both = [name for name in NAMES["prob"] if name in columns]
+    if "" in names or twice or both:
+        fault = "a column prob_ without a class"
+        if twice:
+            fault = f"the column {_OF_CLASS}{twice[0][:-2]} twice"
+        if both:
+            fault = f"the columns {', '.join(found)} of several classes, and {both[0]} of two"
+        raise UserError(f"{path} has {fault}. Take one away.")
+    return names
 
 
 def _named(path: Path, level: str, needed: tuple[str, ...]) -> pd.DataFrame:
@@ -149,14 +185,18 @@ def _one_level(frame: pd.DataFrame, level: str, path: Path) -> pd.DataFrame:
     return frame[frame["level"] == (level or there[-1])].drop(columns="level")
 
 
-def _faults(frame: pd.DataFrame, classes: Sequence[int], columns: list[str]) -> list[str]:
+def _faults(
+    frame: pd.DataFrame, labels: np.ndarray, classes: Sequence[int], columns: list[str]
+) -> list[str]:
     """Faults of the rows, one sentence each."""
     if not len(frame):
         return ["It holds no prediction, only a header."]
-    label = exact_numbers(frame["label"])
     two = len(classes) == 2
-    what = "is neither 0 nor 1" if two else f"is no class (their name, or 0 to {len(classes) - 1})"
-    checks = [("label", ~np.isin(label, classes), what)]
+    names = ", ".join(name.removeprefix(_OF_CLASS) for name in columns)
+    what = (
+        "is neither 0 nor 1" if two else f"is none of {names} (or, throughout, their place from 0)"
+    )
+    checks = [("label", ~np.isin(labels, classes), what)]
     probs = {name: exact_numbers(frame[name]) for name in columns}
     with np.errstate(invalid="ignore"):
         for name, prob in probs.items():
@@ -164,7 +204,7 @@ def _faults(frame: pd.DataFrame, classes: Sequence[int], columns: list[str]) -> 
         if not two:
             total = np.sum(list(probs.values()), axis=0)
             wrong = ~(np.abs(total - 1) < 1e-3)
-            checks.append((columns[0], wrong, "does not sum to 1 with the others"))
+            checks.append((columns[0], wrong, f"does not sum to 1 with {', '.join(columns[1:])}"))
     for name in ("case", "patient_id"):
         checks.append((name, (frame[name] == "").to_numpy(), "is empty"))
     faults = []

@@ -61,7 +61,7 @@ def multiclass_figures(
     return {
         "classes": of_class,
         "accuracy": _share(labels == called, clusters, confidence),
-        **_means(labels, probs, called, clusters, options),
+        **_means(labels, probs, called, clusters, options, names),
         "confusion": table.tolist(),
     }
 
@@ -84,14 +84,15 @@ def _means(
     called: np.ndarray,
     clusters: np.ndarray | None,
     options: dict,
+    names: list[str],
 ) -> dict[str, Figure]:
     """The figures that are means over classes or pairs of classes, resampled together."""
     keys = ("macro_auc", "hand_till", "balanced_accuracy", "macro_f1", "kappa")
     classes = range(probs.shape[1])
     method = "bootstrap" if clusters is None else "patient-clustered bootstrap"
-    absent = [c for c in classes if not (labels == c).any()]
+    absent = [names[c] for c in classes if not (labels == c).any()]
     if absent:
-        why = f"There is no case of class {', '.join(map(str, absent))}."
+        why = f"There is no case of class {', '.join(absent)}."
         return {key: missing(method, why) for key in keys}
 
     def statistic(weights: np.ndarray) -> np.ndarray:

@@ -263,7 +263,7 @@ class EvaluateTable:
     """Judge a model by its table of predictions, whoever wrote it.
 
     The table is a CSV with a label (0 or 1) and a prob (0 to 1) per row, or of three and more
-    classes a prob_<class> for each and their name or number as label; unit_id and patient_id where
+    classes a prob_<class> for each and their name as label; unit_id and patient_id where
     patients have several rows; any other columns, as site or sex.
     """
 

@@ -8,7 +8,6 @@ import tyro
 
 from msk_jax import experiment as catalogue
 from msk_jax.data.augment import Preprocess
-from msk_jax.errors import UserError
 from msk_jax.evaluation.study import EvaluationSettings
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.models import NetworkConfig
@@ -183,8 +182,6 @@ class Evaluate:
         from msk_jax.verbs import evaluate
 
         experiment = dataclasses.replace(experiment, evaluation=self.evaluation)
-        if self.masks is not None and experiment.signs is None:
-            raise UserError(f"{experiment.name} does not say what a mask marks (`signs`).")
         evaluate.run(experiment, self.data_dir, self.workdir, self.ratings, self.masks, self.key)
 
 

@@ -24,7 +24,7 @@ def plural(level: str) -> str:
 
 def percent(share: float | None) -> str:
     """0.913 as `91.3 %`."""
-    return UNKNOWN if share is None else f"{100 * share:.1f}{_THIN}%"
+    return UNKNOWN if share is None else f"{decimals(100 * share, 1)}{_THIN}%"
 
 
 def decimals(number: float | None, digits: int = 3) -> str:

@@ -10,6 +10,7 @@ import pandas as pd
 from msk_jax.config import from_json, to_json
 from msk_jax.data.deidentify import KEY_NAME
 from msk_jax.data.folds import EXTERNAL, POOLED_SITES, roles
+from msk_jax.data.masks import find_masks
 from msk_jax.data.pipeline import ShardedCohort
 from msk_jax.data.target import read_cohort
 from msk_jax.errors import UserError
@@ -58,6 +59,8 @@ def run(
         key: file of the pseudonyms' key, to find a patient's mask.
     """
     experiment.evaluation.check()
+    # Before the long work, see that the masks and their key are there.
+    marked = None if masks is None else _find_masks(masks, key, experiment)
     classes, levels = experiment.cohort.classes, experiment.cohort.levels
     stage = trained_stage(workdir, data_dir)
     console.writable_folder(workdir, "--workdir")
@@ -71,9 +74,9 @@ def run(
         metrics |= _side_by_side(found, metrics, folds, experiment, workdir)
     if ratings is not None or (experiment.readers is not None and test_sets):
         metrics["readers"] = _readers(found, metrics, experiment, workdir, ratings)
-    if masks is not None:
-        about = (masks, key or masks.parent / KEY_NAME, experiment, stage, found.ensemble)
-        metrics["explained"] = judge_maps(*about, data, folds, found.test)
+    if marked is not None:
+        about = (marked, experiment, stage, found.ensemble, data, folds)
+        metrics["explained"] = judge_maps(*about, found.test)
     write_json(workdir / "metrics.json", metrics)
     if len(classes) == 2:
         chosen = choose(found.test, unit_limits(metrics, levels[1]), classes, levels)
@@ -86,6 +89,13 @@ def run(
     _print(metrics)
     console.say_next("report", "--workdir", workdir)
     return metrics
+
+
+def _find_masks(masks: Path, key: Path | None, experiment: Experiment) -> dict:
+    if experiment.signs is None:
+        raise UserError(f"{experiment.name} does not say what a mask marks (`signs`).")
+    units = experiment.cohort.region.unit_names
+    return find_masks(masks, key or masks.parent / KEY_NAME, units)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,6 +35,13 @@ def run(
                 "--decision-curve and --gate are for two. Give --one-class and one of "
                 f"{', '.join(classes)}, to hold it against the rest."
             )
+        usual = ModelSettings()
+        for name in ("threshold", "criterion", "target"):
+            if getattr(settings, name) != getattr(usual, name):
+                raise UserError(
+                    f"--{name} is for two classes. Leave it out, as the class called is that of "
+                    f"the highest probability, or give --one-class and one of {', '.join(classes)}."
+                )
         cases = read_class_cases(predictions, level)
         result = evaluate_class_model(cases, classes, settings, by)
         _print_classes(result)

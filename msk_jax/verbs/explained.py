@@ -1,5 +1,6 @@
 """Whether heat maps lie on what masks mark, for a cohort that has masks."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,7 @@ import jax
 import numpy as np
 import pandas as pd
 
-from msk_jax.data.deidentify import load_key
-from msk_jax.data.masks import find_masks, mask_on_crop
+from msk_jax.data.masks import mask_on_crop
 from msk_jax.data.pipeline import ShardedCohort
 from msk_jax.errors import UserError
 from msk_jax.evaluation.figure import mean_figure
@@ -21,23 +21,26 @@ from msk_jax.verbs.heatmaps import explain, volumes_of
 from msk_jax.verbs.train import members
 
 _MOST = 300
-"""Patients whose maps are looked at."""
+"""Patients whose maps are looked at; of more, so many are drawn."""
 _BATCH = 16
 
 
 @dataclass(frozen=True)
-class _Case:
+class Case:
     """One image of a patient who has signs."""
 
-    label: int
     volume: np.ndarray
+    """As stored."""
+    label: int
+    """Its true class, which is explained."""
     mask: np.ndarray
+    """What is marked on it, bool `[size, size]`."""
     spacing_mm: tuple[float, float]
+    """Of columns and rows."""
 
 
 def judge_maps(
-    masks: Path,
-    key: Path,
+    masks: Mapping[tuple[str, str], Path],
     experiment: Experiment,
     stage: Stage,
     ensemble: list,
@@ -47,12 +50,12 @@ def judge_maps(
 ) -> dict[str, Any]:
     """How much of the heat maps lies on the signs, out of fold.
 
-    Of every patient the image that shows signs and has the highest probability of its true class;
-    the map is for that class, by the network that never saw the patient.
+    Of each patient the image that shows signs and has the highest probability of its true class;
+    the map is for that class, by the network that never saw the patient. Of more patients than
+    `_MOST` as many are drawn.
 
     Args:
-        masks: folder of masks, see `find_masks`.
-        key: file of the pseudonyms' key.
+        masks: by patient and unit, see `find_masks`.
         experiment: says which labels of a mask are signs.
         stage: of the networks.
         ensemble: networks by fold.
@@ -67,21 +70,22 @@ def judge_maps(
         networks with shuffled weights.
 
     Raises:
-        UserError: no masks, or none of a patient of this cohort.
+        UserError: no mask of a patient of this cohort.
     """
-    found = find_masks(masks, load_key(key), experiment.cohort.region.unit_names)
+    patients = sorted({patient for patient, _ in masks} & set(folds))
+    drawn = np.random.default_rng(experiment.evaluation.seed).permutation(patients)[:_MOST]
     images = predictions[predictions["level"] == experiment.cohort.levels[0]]
+    images = images[images["patient_id"].isin(set(drawn))]
     maps, shuffled = [], []
     for k, network in enumerate(ensemble):
-        of_fold = images[images["fold"] == k]
-        cases = _cases(found, experiment, data, of_fold, members(folds, k, "test"))
-        cases = cases[: -(-_MOST // len(ensemble))]
-        maps += _judged(stage, network, cases)
-        shuffled += _judged(stage, shuffled_weights(network), cases)
+        mine = members(folds, k, "test") & set(drawn)
+        cases = _cases(masks, experiment, data, images[images["fold"] == k], mine)
+        maps += judge_cases(stage, network, cases)
+        shuffled += judge_cases(stage, shuffled_weights(network), cases)
     if not maps:
         raise UserError(
-            f"No mask in {masks} marks {experiment.signs.name} of a patient of this cohort. Masks "
-            "are called <patient_id>.nii.gz, and --key is the key that the cohort was built with."
+            f"No mask marks {experiment.signs.name} of a patient of this cohort. Masks are called "
+            "<patient_id>.nii.gz, and --key is the key that the cohort was built with."
         )
     confidence = experiment.evaluation.confidence
     energy, blind = (_energies(some) for some in (maps, shuffled))
@@ -103,27 +107,31 @@ def _energies(maps: list[Inside]) -> np.ndarray:
 
 
 def _cases(
-    found: dict[tuple[str, str], Path],
+    masks: Mapping[tuple[str, str], Path],
     experiment: Experiment,
     data: ShardedCohort,
     images: pd.DataFrame,
     patients: set[str],
-) -> list[_Case]:
-    """The surest image with signs of each of these patients, the surest first."""
+) -> list[Case]:
+    """The surest image with signs of each of these patients."""
     region, codes = experiment.cohort.region, experiment.signs.codes
-    sure = dict(zip(images["unit_id"], _of_true_class(images, experiment), strict=True))
-    labels = dict(zip(images["unit_id"], images["label"], strict=True))
-    best: dict[str, tuple[float, _Case]] = {}
-    for unit_id, record, centre, volume in volumes_of(data, patients, set(sure)):
-        patient = record["patient_id"]
-        file = found.get((patient, record["unit"]))
-        if file is None or (patient in best and best[patient][0] >= sure[unit_id]):
-            continue
-        mask = mask_on_crop(file, codes, region, record, centre)
-        if mask.any():
-            spacing = tuple(map(float, record["spacing_mm"][:2]))
-            best[patient] = (sure[unit_id], _Case(int(labels[unit_id]), volume, mask, spacing))
-    return [case for _, case in sorted(best.values(), key=lambda entry: -entry[0])]
+    table = data.table(patients)
+    places = dict(zip(table.unit_id, zip(table.record, table.centre, strict=True), strict=True))
+    ranked = images.assign(sure=_of_true_class(images, experiment))
+    ranked = ranked.sort_values("sure", ascending=False)
+    chosen = {}
+    for _, rows in ranked.groupby("patient_id", sort=False):
+        for unit_id, label in zip(rows["unit_id"], rows["label"], strict=True):
+            number, centre = places[unit_id]
+            record = data.records[number]
+            file = masks.get((record["patient_id"], record["unit"]))
+            mask = None if file is None else mask_on_crop(file, codes, region, record, centre)
+            if mask is not None and mask.any():
+                spacing = tuple(map(float, record["spacing_mm"][:2]))
+                chosen[unit_id] = (int(label), mask, spacing)
+                break
+    found = volumes_of(data, patients, set(chosen))
+    return [Case(volume, *chosen[unit_id]) for unit_id, _, _, volume in found]
 
 
 def _of_true_class(images: pd.DataFrame, experiment: Experiment) -> np.ndarray:
@@ -134,7 +142,7 @@ def _of_true_class(images: pd.DataFrame, experiment: Experiment) -> np.ndarray:
     return probs[np.arange(len(probs)), images["label"].to_numpy()]
 
 
-def _judged(stage: Stage, variables: Any, cases: list[_Case]) -> list[Inside]:
+def judge_cases(stage: Stage, variables: Any, cases: list[Case]) -> list[Inside]:
     """The maps of these cases against their masks."""
     judged = []
     for target in sorted({case.label for case in cases}):

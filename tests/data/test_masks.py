@@ -7,12 +7,18 @@ from PIL import Image
 
 from msk_jax.data.crops import CORONAL
 from msk_jax.data.deidentify import pseudonym
-from msk_jax.data.masks import find_masks, mask_on_crop
+from msk_jax.data.masks import find_masks, mask_on_crop, read_mask
 from msk_jax.data.regions import SacroiliacRegion
 from msk_jax.data.whole import RadiographRegion, read_projection
 from msk_jax.errors import UserError
 
 KEY = b"k" * 32
+
+
+@pytest.fixture
+def key(tmp_path):
+    (tmp_path / "key").write_bytes(KEY)
+    return tmp_path / "key"
 
 
 def test_a_radiographs_mask_lies_where_the_picture_is_bright(tmp_path):
@@ -61,16 +67,34 @@ def test_a_volumes_mask_lies_where_its_origin_says(tmp_path, plane):
     assert found.any()
 
 
-def test_masks_are_found_by_patient_and_unit(tmp_path):
+def test_masks_are_found_by_patient_and_unit(tmp_path, key):
     for name in ("A", "A_left", "B_2"):
         sitk.WriteImage(sitk.Image(2, 2, sitk.sitkUInt8), str(tmp_path / f"{name}.nii.gz"))
-    found = find_masks(tmp_path, KEY, ("left", "right"))
+    found = find_masks(tmp_path, key, ("left", "right"))
     of_a, of_b = pseudonym("A", KEY), pseudonym("B_2", KEY)
     assert found[of_a, "left"].name == "A_left.nii.gz"
     assert found[of_a, "right"].name == "A.nii.gz"
     assert found[of_b, "left"] == found[of_b, "right"]
     with pytest.raises(UserError, match="no mask"):
-        find_masks(tmp_path / "nowhere", KEY, ("left",))
+        find_masks(tmp_path / "nowhere", key, ("left",))
+    with pytest.raises(UserError, match="Give --key"):
+        find_masks(tmp_path, tmp_path / "no.key", ("left",))
     (tmp_path / "bad.nii.gz").write_bytes(b"no mask")
     with pytest.raises(UserError, match="no mask that can be read"):
         mask_on_crop(tmp_path / "bad.nii.gz", (), RadiographRegion(), {}, 0)
+    for image in (
+        sitk.Image([3, 3, 3, 2], sitk.sitkUInt8),
+        sitk.Image([3, 3], sitk.sitkVectorUInt8),
+    ):
+        sitk.WriteImage(image, str(tmp_path / "odd.nii.gz"))
+        with pytest.raises(UserError, match="is no mask: it has"):
+            read_mask(tmp_path / "odd.nii.gz", ())
+        read_mask.cache_clear()
+
+
+def test_one_slice_of_three_dimensions_is_a_picture(tmp_path):
+    labels = np.zeros((1, 20, 20), np.uint8)
+    labels[0, 3:6, 10:18] = 1
+    sitk.WriteImage(sitk.GetImageFromArray(labels), str(tmp_path / "m.nii.gz"))
+    found = mask_on_crop(tmp_path / "m.nii.gz", (), RadiographRegion(size=20), {}, 0)
+    np.testing.assert_array_equal(found, labels[0] > 0)

@@ -13,6 +13,7 @@ from msk_jax.data.augment import Augmentation, Preprocess
 from msk_jax.errors import UserError
 from msk_jax.models.ms25dnet import MS25DNetConfig
 from msk_jax.training import parallel
+from msk_jax.training.parts import make_settings
 from msk_jax.training.recipe import Recipe
 from msk_jax.training.step import AXIS, StepSettings, first_state, train_step
 from tests.filled import filled
@@ -122,6 +123,24 @@ def test_the_average_follows_the_parameters():
     # decay at step 0 = min(0.99, (1 + 0) / (10 + 0)) = 0.1
     expected = 0.1 * before + 0.9 * after
     np.testing.assert_allclose(end.variables["params"]["head"]["kernel"], expected, rtol=1e-6)
+
+
+def test_trainings_that_differ_in_their_course_alone_share_a_program():
+    model, steps = CONFIG.build(axis_name=AXIS), 10
+
+    def program(steps=steps, preprocess=Preprocess(), **recipe):  # noqa: B008
+        return parallel.parallel_train_step(
+            make_settings(model, 2, preprocess, Recipe(**recipe), steps)
+        )
+
+    first = program(seed=1)
+    assert program(seed=2, batch_size=64, patience=3, monitor="loss", sampling="balanced") is first
+    for change in (
+        {"learning_rate": 2e-4}, {"epochs": 9}, {"rates": ((".*", 0.5),)}, {"mixup": 0.2},
+        {"gradient_clip": None}, {"average_decay": 0.9}, {"augmentation": Augmentation(noise=0.5)},
+        {"steps": 11}, {"preprocess": Preprocess(window_width=1.0)},
+    ):  # fmt: skip
+        assert program(**{"seed": 1, **change}) is not first, change
 
 
 def test_a_padded_last_batch_changes_nothing():

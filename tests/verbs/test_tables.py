@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from msk_jax.evaluation.case_table import read_class_cases
 from msk_jax.evaluation.mrmc.simulation import RoeMetz
 from msk_jax.evaluation.mrmc.study import MrmcSettings
 from msk_jax.evaluation.reader_plots import difference_figure
@@ -154,13 +155,44 @@ def test_faulty_tables_of_classes(three_classes, tables, tmp_path, refused, faul
     table = pd.read_csv(three_classes[0])
     bad = tmp_path / "bad.csv"
     table.assign(truth="crack").to_csv(bad, index=False)
-    assert "is no class (their name, or 0 to 2) in 90 row(s)" in faults(
-        "evaluate", "--predictions", bad
-    )
+    given = ("evaluate", "--predictions", bad)
+    assert "is none of burst, normal, wedge" in faults(*given)
+    table.assign(truth=np.where(table.index < 9, "1", table["truth"])).to_csv(bad, index=False)
+    assert "in 9 row(s)" in faults(*given), "names and places in one column"
+    table.assign(score=0.5).to_csv(bad, index=False)
+    assert "of several classes, and score of two" in refused(*given)
+    bad.write_text("truth,prob_a,prob_a,prob_b\na,0.2,0.3,0.5\n")
+    assert "the column prob_a twice" in refused(*given)
+    bad.write_text("truth,prob_a,prob_,prob_b\na,0.2,0.3,0.5\n")
+    assert "prob_ without a class" in refused(*given)
     table.assign(prob_burst=0.99).to_csv(bad, index=False)
     assert "does not sum to 1" in faults("evaluate", "--predictions", bad)
+    small = three_classes[0]
+    assert "two classes. Leave it" in refused(
+        "evaluate", "--predictions", small, "--threshold", 0.3
+    )
     ours = tables / "ours.csv"
     assert "has two classes" in refused("evaluate", "--predictions", ours, "--one-class", "normal")
+
+
+@pytest.mark.parametrize(
+    ("names", "cells"),
+    [
+        (("1", "2", "3"), ("1", "2", "3")),
+        (("2", "1", "0"), ("2.0", "1.0", "0.0")),
+        (("0", "1", "2"), ("0", "1", "2")),
+        (("a", "b", "c"), ("0", "1", "2.0")),
+        (("a", "b", "c"), ("a", "b", "c")),
+        (("mild 1", "x", "1"), ("mild 1", "x", "1.0")),
+    ],
+)
+def test_labels_are_read_as_names_or_as_places_but_never_as_both(tmp_path, names, cells):
+    labels = np.arange(30) % 3
+    table = pd.DataFrame({"truth": np.array(cells)[labels]})
+    table[[f"prob_{name}" for name in names]] = 0.1 + 0.7 * np.eye(3)[labels]
+    table.to_csv(tmp_path / "t.csv", index=False)
+    found = read_class_cases(tmp_path / "t.csv")
+    assert found["label"].tolist() == labels.tolist()
 
 
 def test_one_class_has_answers_where_there_are_some(tmp_path):
