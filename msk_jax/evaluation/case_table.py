@@ -39,9 +39,10 @@ def read_cases(path: Path, level: str = "", one_class: str = "") -> pd.DataFrame
       UserError: the file is missing or no table, has other classes than were asked for, or its
         rows are faulty; all faults are listed.
     """
-    classes = class_names(path)
+    frame = _read(path)
+    classes = _classes(frame, path)
     if not classes and not one_class:
-        frame = _named(path, level, ("label", "prob"))
+        frame = _named(frame, path, level, ("label", "prob"))
         labels = exact_numbers(frame["label"])
         refuse(_faults(frame, labels, (0, 1), ["prob"]), str(path))
         return frame.assign(**_numbers(frame, ["label"], int), **_numbers(frame, ["prob"], float))
@@ -51,7 +52,7 @@ def read_cases(path: Path, level: str = "", one_class: str = "") -> pd.DataFrame
             f"{path} has {there}"
             + (f", none is called {one_class}." if one_class else ": name one with --one-class.")
         )
-    frame = read_class_cases(path, level)
+    frame = _class_cases(frame, classes, path, level)
     positive = frame["label"] == classes.index(one_class)
     return frame.assign(label=positive.astype(int), prob=frame[_OF_CLASS + one_class])
 
@@ -70,8 +71,14 @@ def read_class_cases(path: Path, level: str = "") -> pd.DataFrame:
     Raises:
       UserError: as `read_cases`.
     """
-    classes = class_names(path)
-    frame = _named(path, level, ("label",))
+    frame = _read(path)
+    return _class_cases(frame, _classes(frame, path), path, level)
+
+
+def _class_cases(
+    frame: pd.DataFrame, classes: Sequence[str], path: Path, level: str
+) -> pd.DataFrame:
+    frame = _named(frame, path, level, ("label",))
     labels = _places(frame["label"], classes)
     columns = [_OF_CLASS + name for name in classes]
     refuse(_faults(frame, labels, range(len(classes)), columns), str(path))
@@ -104,7 +111,14 @@ def class_names(path: Path) -> tuple[str, ...]:
       UserError: the file is missing or no table, a class has no name or is there twice, or there
         is a probability of two classes too.
     """
-    frame = read_text(Path(path), f"There is no file {path}.", encoding="utf-8-sig")
+    return _classes(_read(path), path)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    return read_text(Path(path), f"There is no file {path}.", encoding="utf-8-sig")
+
+
+def _classes(frame: pd.DataFrame, path: Path) -> tuple[str, ...]:
     columns = [str(name) for name in frame.columns]
     found = [name for name in columns if name.startswith(_OF_CLASS)]
     if len(found) < 3:
@@ -123,10 +137,8 @@ def class_names(path: Path) -> tuple[str, ...]:
     return names
 
 
-def _named(path: Path, level: str, needed: tuple[str, ...]) -> pd.DataFrame:
+def _named(frame: pd.DataFrame, path: Path, level: str, needed: tuple[str, ...]) -> pd.DataFrame:
     """The rows of one level as text, with columns called by the keys of `NAMES`."""
-    path = Path(path)
-    frame = read_text(path, f"There is no file {path}.", encoding="utf-8-sig")
     if "level" in frame:
         frame = _one_level(frame, level, path)
     found = {}

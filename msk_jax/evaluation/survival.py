@@ -81,15 +81,12 @@ def harrell_c(
     times, events, risks = (*_checked(times, events), _scores(risks, times))
     index = _lifelines().utils.concordance_index
 
-    def statistic(weights: np.ndarray) -> np.ndarray:
-        values = []
-        for row in weights.astype(int):
-            kept = np.repeat(np.arange(len(times)), row)
-            try:
-                values.append(index(times[kept], -risks[kept], events[kept]))
-            except ZeroDivisionError:
-                values.append(np.nan)
-        return np.array(values)
+    def statistic(row: np.ndarray) -> float:
+        kept = np.repeat(np.arange(len(times)), row.astype(int))
+        try:
+            return index(times[kept], -risks[kept], events[kept])
+        except ZeroDivisionError:
+            return np.nan
 
     return _resampled(statistic, len(times), samples, seed, confidence)
 
@@ -125,16 +122,12 @@ def uno_c(
     first &= counted[:, None]
     score = (risks[:, None] > risks[None]) + 0.5 * (np.abs(risks[:, None] - risks[None]) <= 1e-8)
 
-    def statistic(weights: np.ndarray) -> np.ndarray:
-        values = []
-        for row in weights:
-            chance = censoring_survival(times, events, times, row)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                # An event that does not count, or was not drawn, may lie where the chance is 0.
-                inverse = np.where(counted & (row > 0), row / chance**2, 0.0)
-                pairs = inverse[:, None] * row[None] * first
-                values.append((pairs * score).sum() / pairs.sum())
-        return np.array(values)
+    def statistic(row: np.ndarray) -> float:
+        chance = censoring_survival(times, events, times, row)
+        # An event that does not count, or was not drawn, may lie where the chance is 0.
+        inverse = np.where(counted & (row > 0), row / chance**2, 0.0)
+        pairs = inverse[:, None] * row[None] * first
+        return (pairs * score).sum() / pairs.sum()
 
     return _resampled(statistic, len(times), samples, seed, confidence)
 
@@ -164,14 +157,10 @@ def time_auc(
     above = risks[case][:, None] > risks[control][None]
     order = above + 0.5 * (risks[case][:, None] == risks[control][None])
 
-    def statistic(weights: np.ndarray) -> np.ndarray:
-        values = []
-        for row in weights:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                chance = censoring_survival(times, events, times[case], row)
-                first = np.where(row[case] > 0, row[case] / chance, 0.0)
-                values.append(first @ order @ row[control] / (first.sum() * row[control].sum()))
-        return np.array(values)
+    def statistic(row: np.ndarray) -> float:
+        chance = censoring_survival(times, events, times[case], row)
+        first = np.where(row[case] > 0, row[case] / chance, 0.0)
+        return first @ order @ row[control] / (first.sum() * row[control].sum())
 
     why = "There is no event before the horizon, or nobody is observed after it."
     return _resampled(statistic, len(times), samples, seed, confidence, why)
@@ -220,15 +209,15 @@ def integrated_brier(
     checked = _checked(times, events)
     at_each = [_brier(*checked, column, horizon) for column, horizon in pairs]
 
-    def statistic(weights: np.ndarray) -> np.ndarray:
-        values = [at(weights) for at in at_each]
-        return np.trapezoid(values, horizons, axis=0) / (horizons[-1] - horizons[0])
+    def statistic(row: np.ndarray) -> float:
+        values = [at(row) for at in at_each]
+        return np.trapezoid(values, horizons) / (horizons[-1] - horizons[0])
 
     return _resampled(statistic, len(times), samples, seed, confidence)
 
 
 def _brier(times: np.ndarray, events: np.ndarray, survival: np.ndarray, horizon: float) -> Callable:
-    """Weights [samples, cases] -> the Brier score of each sample."""
+    """How often each case counts [cases] -> the Brier score."""
     survival = _scores(survival, times)
     if not ((survival >= 0) & (survival <= 1)).all():
         raise ValueError("Survival must be a probability from 0 to 1.")
@@ -237,15 +226,10 @@ def _brier(times: np.ndarray, events: np.ndarray, survival: np.ndarray, horizon:
     loss = np.where(before, survival**2, np.where(after, (1 - survival) ** 2, 0.0))
     when = np.minimum(times, horizon)
 
-    def statistic(weights: np.ndarray) -> np.ndarray:
-        values = []
-        for row in weights:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                chance = censoring_survival(times, events, when, row)
-                # Who was censored before has no loss, and who was not drawn no weight.
-                terms = np.where((before | after) & (row > 0), row * loss / chance, 0.0)
-            values.append(terms.sum() / row.sum())
-        return np.array(values)
+    def statistic(row: np.ndarray) -> float:
+        chance = censoring_survival(times, events, when, row)
+        # Who was censored before has no loss, and who was not drawn no weight.
+        return np.where((before | after) & (row > 0), row * loss / chance, 0.0).sum() / row.sum()
 
     return statistic
 
@@ -269,19 +253,25 @@ def censoring_survival(
 
 
 def _resampled(
-    statistic: Callable,
+    statistic: Callable[[np.ndarray], float],
     cases: int,
     samples: int,
     seed: int,
     confidence: float,
     why: str = "No two cases can be put in order.",
 ) -> Figure:
-    value = statistic(np.ones((1, cases)))[0]
+    """The statistic of all cases with its bootstrap; it is asked how often each case counts."""
+
+    def of_samples(weights: np.ndarray) -> np.ndarray:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.array([statistic(row) for row in weights])
+
+    value = of_samples(np.ones((1, cases)))[0]
     method = "bootstrap"
     if not np.isfinite(value):
         return missing(method, why)
     options = {"samples": samples, "seed": seed, "confidence": confidence}
-    bounds = cluster_bootstrap(np.arange(cases), statistic, **options)
+    bounds = cluster_bootstrap(np.arange(cases), of_samples, **options)
     return bootstrap_figure(value, bounds.low[0], bounds.high[0], method)
 
 
