@@ -1,6 +1,7 @@
 """Training one network on one split, to be killed and resumed at any moment."""
 
 import collections
+import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +26,7 @@ from msk_jax.training.parts import make_parts, part_at
 from msk_jax.training.recipe import Phase, Recipe
 from msk_jax.training.records import Board, History, NoRecords
 from msk_jax.training.step import TrainState, first_state, untrained_variables
-from msk_jax.training.watch import NOTHING_MORE, Pace, Trace, Watching
+from msk_jax.training.watch import NOTHING_MORE, Pace, Spent, Trace, Watching
 
 Progress = Callable[[int, int, str], None]
 _STEPS_AHEAD = 2
@@ -120,8 +121,11 @@ class Trainer:
         progress: Progress,
         watching: Watching = NOTHING_MORE,
         asked_to_stop: Callable[[], bool] = lambda: False,
-    ) -> None:
+    ) -> dict[str, float]:
         """Train into `folder`, going on from its last checkpoint; returns at once when finished.
+
+        Returns:
+            The seconds of this call, see `watch.Spent`; empty where all was finished before.
 
         Raises:
             Stopped: SIGTERM came; where the run stands is saved.
@@ -130,16 +134,22 @@ class Trainer:
         finished = (folder / "finished.json").exists()
         parallel.check_same_on_all([split, finished], "finished folds")
         if finished:
-            return
+            return {}
+        spent = Spent()
         folder.mkdir(parents=True, exist_ok=True)
         with (
             Checkpoints(folder / "last", keep=2) as last,
             Checkpoints(folder / "best", keep=2) as best,
         ):
-            run = _Run(self, folder, data, train, validation, settings, last, best)
-            run.resume(self.initial_state(split))
+            run = _Run(self, folder, data, train, validation, settings, last, best, spent)
+            with spent.on("starting"):
+                run.resume(self.initial_state(split))
             run.go(split, progress, watching, asked_to_stop)
+            with spent.on("checkpoints"):
+                last.wait()
+                best.wait()
         run.finish()
+        return spent.seconds()
 
     def predict(self, variables: Any, batches) -> np.ndarray:
         """Probabilities `[n, classes]` for batches of stored volumes, on this host's devices."""
@@ -158,12 +168,12 @@ class _Pending:
 class _Run:
     """One call of `Trainer.fit`."""
 
-    def __init__(self, trainer, folder, data, train, validation, settings, last, best):
+    def __init__(self, trainer, folder, data, train, validation, settings, last, best, spent):
         self._trainer, self._recipe = trainer, trainer.recipe
         self._folder, self._data, self._train = folder, data, train
         self._validation_batches = data.evaluation_batches(validation, trainer.batch_size)
         self._settings, self._last, self._best = settings, last, best
-        self._course = Course()
+        self._course, self._spent = Course(), spent
         self._pending = collections.deque()
         self._pace = Pace(self._recipe.batch_size)
         self._labels = data.table(validation).label
@@ -176,7 +186,7 @@ class _Run:
         weighted = self._recipe.class_weights and self._recipe.sampling == "all"
         self._weights = _class_weights(data.table(train).label, num_classes, weighted)
         self._total = trainer.parts[-1].end
-        self._part = 0
+        self._part, self._compiled = 0, set()
 
     def resume(self, state: TrainState) -> None:
         self._state = state
@@ -242,14 +252,18 @@ class _Run:
         return self._done % _AGREE_EVERY == 0 and parallel.any_host(asked_to_stop())
 
     def _step(self, batches: Iterator[dict[str, np.ndarray]]) -> None:
-        with self._pace.input():
+        with self._pace.input(), self._spent.on("input"):
             batch = next(batches)
         unit_ids = batch.pop("unit_id")
         if self._done == 0:
             self._show(batch["volume"])
         batch["weight"] = self._weights[batch["label"]]
         batch = parallel.split_over_devices(batch, jax.local_device_count())
-        self._state, metrics = self._trainer.parts[self._part].step(self._state, batch)
+        # The first call of a part's step compiles it, or fetches it from the cache.
+        first = self._part not in self._compiled
+        with self._spent.on("compiling") if first else contextlib.nullcontext():
+            self._state, metrics = self._trainer.parts[self._part].step(self._state, batch)
+        self._compiled.add(self._part)
         self._done += 1
         self._pending.append(_Pending(self._done, metrics["loss"], unit_ids))
         self._look_at_losses(upto=_STEPS_AHEAD)
@@ -295,15 +309,33 @@ class _Run:
         return is_last and self._course.stale_epochs >= self._recipe.patience
 
     def _save(self) -> None:
-        # The course may name a new best: it must not be on disk before the best itself is.
-        self._best.wait()
         course = {"course": dataclasses.asdict(self._course)}
-        self._last.save(self._done, self._state, {**self._settings, **course})
+        with self._spent.on("checkpoints"):
+            # The course may name a new best: it must not be on disk before the best itself is.
+            self._best.wait()
+            self._last.save(self._done, self._state, {**self._settings, **course})
 
     def _end_epoch(self, watching: Watching) -> None:
         pace = self._pace.figures()
-        epoch = self._done // self._trainer.steps_per_epoch
         variables = self._state.variables
+        with self._spent.on("validation"):
+            figures = self._validate(variables)
+        with self._spent.on("logging"):
+            self._record(figures, pace)
+            if watching.histograms:
+                self._board.distributions(self._done, self._state.params)
+        self._pace.restart()
+        course = self._course
+        course.epoch_losses = []
+        if self._is_better(figures):
+            course.best_step, course.stale_epochs = self._done, 0
+            course.best = figures.get(self._recipe.monitor)
+            with self._spent.on("checkpoints"):
+                self._best.save(self._done, variables, self._settings)
+        else:
+            course.stale_epochs += 1
+
+    def _validate(self, variables: dict) -> dict[str, float]:
         here = parallel.on_this_host(variables)
         mine = self._trainer.predict(here, self._validation_batches)
         probabilities = parallel.gather_rows(mine)
@@ -311,7 +343,10 @@ class _Run:
             self._give_up(
                 f"Validation gives no finite numbers after step {self._done}", {"step": self._done}
             )
-        figures = validation_figures(self._labels, probabilities)
+        return validation_figures(self._labels, probabilities)
+
+    def _record(self, figures: dict[str, float], pace: dict[str, float]) -> None:
+        epoch = self._done // self._trainer.steps_per_epoch
         train_loss = float(np.mean(self._course.epoch_losses))
         part = self._trainer.parts[self._part]
         rate = float(part.rate(self._done - 1 - part.begin))
@@ -321,17 +356,6 @@ class _Run:
             "train/loss": train_loss, "validation/loss": figures["loss"],
             "validation/auc": figures["auc"], "learning_rate": rate, **pace,
         })  # fmt: skip
-        if watching.histograms:
-            self._board.distributions(self._done, self._state.params)
-        self._pace.restart()
-        course = self._course
-        course.epoch_losses = []
-        if self._is_better(figures):
-            course.best_step, course.stale_epochs = self._done, 0
-            course.best = figures.get(self._recipe.monitor)
-            self._best.save(self._done, variables, self._settings)
-        else:
-            course.stale_epochs += 1
 
     def _is_better(self, figures: dict[str, float]) -> bool:
         """Whether this epoch is to be kept."""

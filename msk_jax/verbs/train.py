@@ -17,7 +17,7 @@ from msk_jax.files import read_json, replacing, write_json
 from msk_jax.training.loop import Trainer
 from msk_jax.training.parallel import any_host, check_batch_size, on_first_host
 from msk_jax.training.step import AXIS
-from msk_jax.training.watch import NOTHING_MORE, Watching, noting_sigterm
+from msk_jax.training.watch import NOTHING_MORE, Watching, noting_sigterm, spent_in_words
 from msk_jax.verbs import console, plan
 
 SETTINGS_NAME = "settings.json"
@@ -55,7 +55,7 @@ def run(
     with noting_sigterm() as asked_to_stop:
         for k in wanted:
             with console.progress_bar(f"Training fold {k + 1} of {num_folds}") as update:
-                trainer.fit(
+                spent = trainer.fit(
                     workdir / f"fold_{k}",
                     k,
                     data,
@@ -66,6 +66,8 @@ def run(
                     watching if k == wanted[0] else dataclasses.replace(watching, profile=None),
                     asked_to_stop,
                 )
+            if spent:
+                console.say(f"Fold {k + 1} took {spent_in_words(spent)}.")
             if k != wanted[-1] and any_host(asked_to_stop()):
                 raise Stopped(
                     f"Asked to stop. Fold {k} is finished in {workdir}. Run the same command again "

@@ -1,6 +1,7 @@
 """A run is watched, asked to stop, taken up again, and stopped where its numbers end."""
 
 import os
+import re
 import signal
 
 import pytest
@@ -55,6 +56,8 @@ def test_a_run_is_watched_and_asked_to_stop_and_goes_on(shards, tmp_path, capsys
     assert list((tmp_path / "run" / "profile").rglob("*.xplane.pb"))
     verb(*command)
     assert (fold / "finished.json").exists() and len(steps) == 12, "one step was left"
+    printed = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"Fold 1 took \d+ s: .*% (compiling|training)", printed), printed
 
     written = _written(fold / "tensorboard")
     assert list(written["train/loss"]) == [3, 6, 9, 12]
@@ -72,6 +75,24 @@ def test_a_diverging_run_stops_with_a_sentence(shards, tmp_path, capsys):
     fold = tmp_path / "run" / "fold_0"
     assert list((fold / "not_finite").glob("*/_CHECKPOINT_METADATA"))
     assert not (fold / "finished.json").exists()
+
+
+def test_where_the_time_goes_by_hand(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(watch.time, "perf_counter", lambda: now[0])
+    spent = watch.Spent()
+    for head, seconds in (("compiling", 3.0), ("input", 0.5), ("input", 0.5), ("logging", 0.02)):
+        with spent.on(head):
+            now[0] += seconds
+        now[0] += 4.0
+    found = spent.seconds()
+    assert found == pytest.approx({"training": 16, "compiling": 3, "input": 1, "logging": 0.02})
+    words = watch.spent_in_words(found)
+    assert words == "20 s: 80 % training, 15 % compiling, 5 % input"
+    with pytest.raises(OSError), spent.on("saving"):
+        now[0] += 7.0
+        raise OSError
+    assert spent.seconds()["saving"] == pytest.approx(7.0), "also what failed took its time"
 
 
 def test_pace_by_hand(monkeypatch):
