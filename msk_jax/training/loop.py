@@ -13,7 +13,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 from msk_jax.data.augment import Preprocess
 from msk_jax.data.pipeline import ShardedCohort
@@ -26,6 +25,14 @@ from msk_jax.training.parts import make_parts, part_at
 from msk_jax.training.recipe import Phase, Recipe
 from msk_jax.training.records import Board, History, NoRecords
 from msk_jax.training.step import TrainState, first_state, untrained_variables
+from msk_jax.training.validation import (
+    Interrupted,
+    check_classes_shown,
+    class_weights,
+    is_better,
+    until_asked,
+    validation_figures,
+)
 from msk_jax.training.watch import NOTHING_MORE, Pace, Spent, Trace, Watching
 
 Progress = Callable[[int, int, str], None]
@@ -46,6 +53,7 @@ _COURSE = {
         "best": (float, None),
         "best_step": int,
         "stale_epochs": int,
+        "unvalidated": bool,
     }
 }
 
@@ -58,6 +66,8 @@ class Course:
     best: float | None = None
     best_step: int = 0
     stale_epochs: int = 0
+    unvalidated: bool = False
+    """Whether the epoch is trained whose validation was left to the next call."""
 
 
 class Trainer:
@@ -178,13 +188,9 @@ class _Run:
         self._pace = Pace(self._recipe.batch_size)
         self._labels = data.table(validation).label
         num_classes = trainer.step_settings.num_classes
-        if self._recipe.monitor == "auc" and len(np.unique(self._labels)) < num_classes:
-            raise UserError(
-                "The validation patients do not show every class, so their AUC cannot pick an "
-                "epoch. Give --monitor loss or --monitor none, or build with other folds."
-            )
+        check_classes_shown(self._recipe.monitor, self._labels, num_classes)
         weighted = self._recipe.class_weights and self._recipe.sampling == "all"
-        self._weights = _class_weights(data.table(train).label, num_classes, weighted)
+        self._weights = class_weights(data.table(train).label, num_classes, weighted)
         self._total = trainer.parts[-1].end
         self._part, self._compiled = 0, set()
 
@@ -205,7 +211,9 @@ class _Run:
         self._done = step or 0
         self._history = self._board = NoRecords()
         if jax.process_index() == 0:
-            self._history = History(self._folder / "history.csv", upto=self._done)
+            # An epoch that is still to be validated may be recorded already.
+            recorded = self._done - self._course.unvalidated
+            self._history = History(self._folder / "history.csv", upto=recorded)
             self._board = Board(self._folder / "tensorboard")
 
     def go(self, split: int, progress: Progress, watching: Watching, asked_to_stop) -> None:
@@ -219,6 +227,8 @@ class _Run:
             self._done,
             balanced=self._recipe.sampling == "balanced",
         )
+        if self._course.unvalidated:
+            self._end_epoch(watching, asked_to_stop)
         with Trace(watching.profile) as trace:
             while self._done < self._total and not self._stopped():
                 self._enter_part()
@@ -229,15 +239,18 @@ class _Run:
                 if end_of_epoch or stop or (every and self._done % every == 0):
                     self._look_at_losses(upto=0)
                     if end_of_epoch:
-                        self._end_epoch(watching)
+                        self._end_epoch(watching, asked_to_stop)
                     self._save()
                 progress(self._done, self._total, self._note())
                 if stop and self._done < self._total:
-                    self._last.wait()
-                    raise Stopped(
-                        f"Asked to stop. Step {self._done} of {self._total} is saved in "
-                        f"{self._folder}. Run the same command again to go on."
-                    )
+                    self._leave()
+
+    def _leave(self) -> None:
+        self._last.wait()
+        raise Stopped(
+            f"Asked to stop. Step {self._done} of {self._total} is saved in {self._folder}. Run "
+            "the same command again to go on."
+        )
 
     def _enter_part(self) -> None:
         part = part_at(self._trainer.parts, self._done)
@@ -315,19 +328,32 @@ class _Run:
             self._best.wait()
             self._last.save(self._done, self._state, {**self._settings, **course})
 
-    def _end_epoch(self, watching: Watching) -> None:
-        pace = self._pace.figures()
+    def _end_epoch(self, watching: Watching, asked_to_stop: Callable[[], bool]) -> None:
+        """Validate, record and keep the epoch.
+
+        Raises:
+            Stopped: one host alone was asked to stop before the validation was over, which may be
+                long; the next call begins with it. Several would have to agree at each batch, and
+                each has its share only.
+        """
+        pace, course = self._pace.figures(), self._course
         variables = self._state.variables
-        with self._spent.on("validation"):
-            figures = self._validate(variables)
+        course.unvalidated = True
+        try:
+            with self._spent.on("validation"):
+                alone = jax.process_count() == 1
+                figures = self._validate(variables, asked_to_stop if alone else lambda: False)
+        except Interrupted:
+            self._save()
+            self._leave()
+        course.unvalidated = False
         with self._spent.on("logging"):
             self._record(figures, pace)
             if watching.histograms:
                 self._board.distributions(self._done, self._state.params)
         self._pace.restart()
-        course = self._course
         course.epoch_losses = []
-        if self._is_better(figures):
+        if is_better(self._recipe.monitor, figures, course.best):
             course.best_step, course.stale_epochs = self._done, 0
             course.best = figures.get(self._recipe.monitor)
             with self._spent.on("checkpoints"):
@@ -335,9 +361,10 @@ class _Run:
         else:
             course.stale_epochs += 1
 
-    def _validate(self, variables: dict) -> dict[str, float]:
+    def _validate(self, variables: dict, asked_to_stop: Callable) -> dict[str, float]:
         here = parallel.on_this_host(variables)
-        mine = self._trainer.predict(here, self._validation_batches)
+        batches = until_asked(self._validation_batches, asked_to_stop)
+        mine = self._trainer.predict(here, batches)
         probabilities = parallel.gather_rows(mine)
         if not np.isfinite(probabilities).all():
             self._give_up(
@@ -357,13 +384,6 @@ class _Run:
             "validation/auc": figures["auc"], "learning_rate": rate, **pace,
         })  # fmt: skip
 
-    def _is_better(self, figures: dict[str, float]) -> bool:
-        """Whether this epoch is to be kept."""
-        monitor, best = self._recipe.monitor, self._course.best
-        if monitor == "none" or best is None:
-            return True
-        return figures[monitor] < best if monitor == "loss" else figures[monitor] > best
-
     def finish(self) -> None:
         """Mark the split as finished, once all is on disk."""
         result = {
@@ -372,29 +392,3 @@ class _Run:
             "best": self._course.best,
         }
         parallel.on_first_host(lambda: write_json(self._folder / "finished.json", result))
-
-
-def validation_figures(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """Mean cross-entropy and AUC of stacks (one-against-rest mean for several classes).
-
-    A validation set of one class has no AUC: 0.5 is returned, which improves on nothing.
-    """
-    num_classes = probabilities.shape[1]
-    right = np.take_along_axis(probabilities, labels[:, None].astype(int), 1)
-    loss = float(-np.log(np.maximum(right, 1e-12)).mean())
-    if len(np.unique(labels)) < num_classes:
-        return {"loss": loss, "auc": 0.5}
-    scores = probabilities[:, 1] if num_classes == 2 else probabilities
-    return {"loss": loss, "auc": float(roc_auc_score(labels, scores, multi_class="ovr"))}
-
-
-def _class_weights(labels: np.ndarray, num_classes: int, weighted: bool) -> np.ndarray:
-    counts = np.bincount(labels, minlength=num_classes)
-    if not counts.all():
-        raise UserError(
-            f"The training patients' stacks show only classes {np.flatnonzero(counts).tolist()} of "
-            f"{num_classes}: there is nothing to tell apart. Check the labels of the manifest or "
-            "build with other folds."
-        )
-    weights = len(labels) / (num_classes * counts) if weighted else np.ones(num_classes)
-    return weights.astype(np.float32)

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from msk_jax.training import watch
+from msk_jax.training import loop, watch
 from tests.conftest import TINY
 from tests.verbs.conftest import verb
 
@@ -65,6 +65,45 @@ def test_a_run_is_watched_and_asked_to_stop_and_goes_on(shards, tmp_path, capsys
     assert all(0 <= share <= 1 for share in written["pace/input_share"].values())
     assert list(written["head/kernel"]) == [3, 6, 9], "the second call was not asked for these"
     assert list(written["train/middle_slices"]) == [0]
+
+
+def test_a_stop_in_a_validation_is_prompt_and_loses_nothing(shards, tmp_path, monkeypatch):
+    flags = ["--fold", "0", "--epochs", "2", "--checkpoint-every", "2", "--monitor", "loss"]
+    results = {}
+    for name in ("whole", "broken"):
+        workdir = tmp_path / name
+        command = ["train", TINY, "--data-dir", shards, "--workdir", workdir, *flags]
+        if name == "broken":
+            # The first epoch's, and after that is made up for the last one's.
+            for of_call, validated in ((1, 0), (2, 1)):
+                with monkeypatch.context() as patch:
+                    patch.setattr(loop, "until_asked", _stopping(loop.until_asked, of_call))
+                    verb(*command, status=143)
+                assert not (workdir / "fold_0" / "finished.json").exists()
+                assert _validated(workdir) == validated
+        verb(*command)
+        fold = workdir / "fold_0"
+        results[name] = [(fold / part).read_text() for part in ("history.csv", "finished.json")]
+    assert _validated(tmp_path / "broken") == 2
+    assert results["whole"] == results["broken"]
+
+
+def _stopping(until_asked, of_call):
+    """SIGTERM comes as the first batch of a call's `of_call`th validation is asked for."""
+    calls = []
+
+    def batches(found, asked_to_stop):
+        calls.append(found)
+        if len(calls) == of_call:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return until_asked(found, asked_to_stop)
+
+    return batches
+
+
+def _validated(workdir):
+    rows = (workdir / "fold_0" / "history.csv").read_text().splitlines()
+    return sum("validation" in row for row in rows)
 
 
 def test_a_diverging_run_stops_with_a_sentence(shards, tmp_path, capsys):
