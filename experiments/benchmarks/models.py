@@ -1,11 +1,13 @@
 """Speed of our networks beside their PyTorch references, in one run on one machine.
 
+    python -m experiments.benchmarks.models                     # one network of every family
     python -m experiments.benchmarks.models --models resnet50 densenet121 unet_3d
 
 The two sides take turns, so that what else the machine does falls on both; printed are the median
 time of each, its spread (half the distance between the quartiles) and the ratio PyTorch / ours:
-above 1 ours is faster. Same weights, batch and precision; PyTorch with channels-last memory, and
-where asked with `torch.compile`.
+above 1 ours is faster. Same weights, batch, precision and outputs; PyTorch with channels-last
+memory, and where asked with `torch.compile` (a network that it cannot take runs eager, and the row
+says so).
 """
 
 import dataclasses
@@ -36,12 +38,35 @@ from msk_jax.parity.references import outputs_of
 class Benchmark:
     """What is timed."""
 
-    models: tuple[str, ...] = ("resnet50", "densenet121", "unet_3d")
-    """Names of networks."""
+    models: tuple[str, ...] = (
+        "resnet50",
+        "densenet121",
+        "unet_3d",
+        "vgg16",
+        "inception_v3",
+        "inception_resnet_v2",
+        "efficientnet_b0",
+        "vit_small_patch16",
+        "swin_t",
+        "deeplabv3_resnet50",
+        "unet",
+        "attention_unet",
+        "dynunet",
+        "pix2pix_generator",
+        "pix2pix_discriminator",
+        "autoencoder",
+        "resnet18_3d",
+        "densenet121_3d",
+        "dynunet_3d",
+        "unetr",
+    )
+    """Names of networks; by default one of every family, the first three with a goal on CPU."""
     modes: tuple[Literal["inference", "training"], ...] = ("inference", "training")
     """Forward passes in evaluation mode; whole steps of SGD with momentum."""
     batch: int = 8
-    """Examples per pass."""
+    """Pictures per pass."""
+    volumes: int = 1
+    """Volumes per pass."""
     small: bool = False
     """Small inputs instead of native ones."""
     repeats: int = 10
@@ -60,23 +85,37 @@ def inference_of_ours(pair: Pair, x: np.ndarray, dtype) -> tuple[Callable, float
     """A forward pass that returns the logits, and its floating-point operations."""
     model = pair.model.clone(dtype=dtype)
     variables = pair.arrays(jnp.float32)
-    forward = jax.jit(lambda v, x: model.apply(v, x)[0]).lower(variables, x).compile()
+    names = _outputs(pair)
+    forward = jax.jit(lambda v, x: _named(model.apply(v, x), names)).lower(variables, x).compile()
     x = jax.device_put(x)
-    return lambda: forward(variables, x).block_until_ready(), _operations(forward)
+    return lambda: jax.block_until_ready(forward(variables, x)), _operations(forward)
+
+
+def _outputs(pair: Pair) -> tuple[str, ...]:
+    """What the reference returns, or ours would not compute some of it."""
+    return ("aux_logits", *pair.architecture.supervised)
+
+
+def _named(made: tuple, names: tuple[str, ...]) -> list[jax.Array]:
+    """The logits, and those endpoints that there are."""
+    logits, endpoints = made
+    return [logits, *(endpoints[name] for name in names if name in endpoints)]
 
 
 def training_of_ours(pair: Pair, x: np.ndarray, dtype) -> tuple[Callable, float]:
     """A step of training that returns its loss, and its floating-point operations."""
     model, optimiser = pair.model.clone(dtype=dtype), optax.sgd(1e-3, momentum=0.9)
+    names = _outputs(pair)
 
     def step(state, x):
         params, stats, moments = state
 
         def loss(params):
-            (logits, _), updated = model.apply(
+            made, updated = model.apply(
                 {"params": params, "batch_stats": stats}, x, train=True, mutable=["batch_stats"]
             )
-            return jnp.mean(jnp.square(logits)), updated.get("batch_stats", {})
+            each = [jnp.mean(jnp.square(value)) for value in _named(made, names)]
+            return sum(each), updated.get("batch_stats", {})
 
         (value, new), grads = jax.value_and_grad(loss, has_aux=True)(params)
         updates, moments = optimiser.update(grads, moments, params)
@@ -100,13 +139,16 @@ def _operations(compiled) -> float:
     return float((cost[0] if isinstance(cost, list) else cost).get("flops", float("nan")))
 
 
-def of_theirs(pair: Pair, x: np.ndarray, settings: Benchmark, mode: str) -> Callable:
+def of_theirs(
+    pair: Pair, x: np.ndarray, settings: Benchmark, mode: str, compiled: bool
+) -> Callable:
     """The same pass in PyTorch."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     layout = torch.channels_last if x.ndim == 4 else torch.channels_last_3d
     model = pair.reference.to(device).to(memory_format=layout)
     model = model.train() if mode == "training" else model.eval()
-    called = torch.compile(model) if settings.compile else model
+    called = torch.compile(model) if compiled else model
+    torch.backends.cudnn.benchmark = True
     inputs = torch.tensor(np.moveaxis(x, -1, 1).copy(), device=device)
     inputs = inputs.to(memory_format=layout)
     optimiser = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
@@ -114,7 +156,7 @@ def of_theirs(pair: Pair, x: np.ndarray, settings: Benchmark, mode: str) -> Call
 
     def forward():
         with torch.autocast(device, torch.bfloat16, enabled=half):
-            return outputs_of(called(inputs))["logits"]
+            return list(outputs_of(called(inputs)).values())
 
     def infer():
         with torch.no_grad():
@@ -122,7 +164,7 @@ def of_theirs(pair: Pair, x: np.ndarray, settings: Benchmark, mode: str) -> Call
 
     def train():
         optimiser.zero_grad(set_to_none=True)
-        loss = torch.mean(forward().float() ** 2)
+        loss = sum(torch.mean(value.float() ** 2) for value in forward())
         loss.backward()
         optimiser.step()
         return loss.detach()
@@ -134,6 +176,18 @@ def of_theirs(pair: Pair, x: np.ndarray, settings: Benchmark, mode: str) -> Call
         return result
 
     return run
+
+
+def tried(pair: Pair, x: np.ndarray, settings: Benchmark, mode: str) -> tuple[Callable, str]:
+    """The same pass in PyTorch, run once, and whether it is compiled or eager."""
+    if settings.compile:
+        try:
+            run = of_theirs(pair, x, settings, mode, compiled=True)
+            run()
+            return run, "compiled"
+        except Exception as error:  # what its compiler raises depends on where it fails
+            print(f"torch.compile: {type(error).__name__}: {str(error).splitlines()[:1]}")
+    return of_theirs(pair, x, settings, mode, compiled=False), "eager"
 
 
 def take_turns(first: Callable, second: Callable, repeats: int) -> tuple[np.ndarray, np.ndarray]:
@@ -154,17 +208,19 @@ def measure(name: str, mode: str, settings: Benchmark) -> dict:
     size = entry.small if settings.small else entry.size
     pair = make_pair(entry, size)
     dtype = jnp.bfloat16 if settings.dtype == "bfloat16" else None
-    shape = (settings.batch, *size, pair.model.in_channels)
+    batch = settings.batch if len(size) == 2 else settings.volumes
+    shape = (batch, *size, pair.model.in_channels)
     x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     make = training_of_ours if mode == "training" else inference_of_ours
     ours, operations = make(pair, x, dtype)
-    theirs = of_theirs(pair, x, settings, mode)
+    theirs, how = tried(pair, x, settings, mode)
     mine, other = take_turns(ours, theirs, settings.repeats)
     row = {
         "model": name,
         "mode": mode,
         "size": "x".join(map(str, size)),
-        "batch": settings.batch,
+        "batch": batch,
+        "torch": how,
         "ours_ms": 1e3 * np.median(mine),
         "ours_spread_ms": 1e3 * np.subtract(*np.percentile(mine, [75, 25])) / 2,
         "torch_ms": 1e3 * np.median(other),

@@ -72,7 +72,7 @@ class DeepLabV3(Network):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, dict[str, Any]]:
-        self.check_input(x)
+        self.check_input(x, smallest=self.output_stride // 2 + 1)
         layers, size = self.layers(train), x.shape[1:3]
         encoder = ResNetEncoder(
             self.backbone, output_stride=self.output_stride, layers=layers, name="backbone"

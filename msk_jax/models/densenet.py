@@ -70,7 +70,7 @@ class DenseNet(Network):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, dict[str, Any]]:
-        self.check_input(x, self.smallest)
+        self.check_input(x)
         layers, rank, endpoints = self.layers(train), self.spatial_rank, {}
         x = layers.conv(self.width, (7,) * rank, (2,) * rank, name="features.conv0")(x)
         x = max_pool(nn.relu(layers.norm(name="features.norm0")(x)), 3, 2, 1)
@@ -140,7 +140,7 @@ MODELS = {
         size=(224, 224),
         parameters=count,
         reference=f"torchvision.models.{name}",
-        endpoints=_ENDPOINTS,
+        endpoints=_ENDPOINTS | {"features": "classifier:input"},
         head=("classifier",),
         stem="features.conv0",
         small=(64, 80),
@@ -156,7 +156,7 @@ MODELS = {
         parameters=count,
         reference=f"monai.networks.nets.{name.replace('densenet', 'DenseNet')}",
         reference_settings={"spatial_dims": 3, "in_channels": 1, "out_channels": 2},
-        endpoints=_ENDPOINTS,
+        endpoints=_ENDPOINTS | {"features": "class_layers.out:input"},
         head=("class_layers.out",),
         stem="features.conv0",
         small=(32, 48, 64),

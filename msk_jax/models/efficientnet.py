@@ -5,7 +5,7 @@ block is that of Sandler et al., MobileNetV2, 2018, with squeeze and excitation.
 """
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -98,6 +98,8 @@ class EfficientNet(Network):
     drop_path: float = 0.2
     epsilon: float = 1e-5
     momentum: float = 0.9
+
+    smallest: ClassVar[int] = 17  # with fewer a stride would step over a single pixel
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, dict[str, Any]]:

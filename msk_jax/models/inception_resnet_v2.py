@@ -84,7 +84,7 @@ class InceptionResNetV2(Network):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, dict[str, Any]]:
-        self.check_input(x, self.smallest)
+        self.check_input(x)
         layers, endpoints = self.layers(train), {}
 
         mark = partial(self.mark, endpoints)
@@ -123,6 +123,7 @@ MODELS = {
             "stage3": "repeat",
             "stage4": "repeat_1",
             "stage5": "conv2d_7b",
+            "features": "classif:input",
         },
         head=("classif",),
         stem="conv2d_1a.conv",

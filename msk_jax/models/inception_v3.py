@@ -133,7 +133,7 @@ class InceptionV3(Network):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, dict[str, Any]]:
-        self.check_input(x, self.smallest)
+        self.check_input(x)
         layers, endpoints = self.layers(train), {}
 
         mark = partial(self.mark, endpoints)
@@ -166,6 +166,7 @@ MODELS = {
             "stage3": "Mixed_5d",
             "stage4": "Mixed_6e",
             "stage5": "Mixed_7c",
+            "features": "fc:input",
         },
         head=("fc", "AuxLogits.fc"),
         stem="Conv2d_1a_3x3.conv",

@@ -117,7 +117,8 @@ class BatchNorm(nn.Module):
     """Batch normalisation over all axes but the last, synchronised over `axis_name`.
 
     As in PyTorch the batch is normalised with the biased variance while the running variance
-    keeps the unbiased one (n / (n - 1)); Flax's own layer keeps the biased one.
+    keeps the unbiased one (n / (n - 1)); Flax's own layer keeps the biased one. A single value per
+    channel in training is refused, as there.
     `momentum` is the weight of the old value, so PyTorch's 0.1 is 0.9 here. Statistics are
     computed in float32 whatever the input's type.
     """
@@ -139,7 +140,13 @@ class BatchNorm(nn.Module):
         if self.train:
             mean, var, count = self._batch_statistics(full_precision(x))
             if not self.is_initializing():
-                unbiased = var * (count / jnp.maximum(count - 1, 1))
+                if count == 1:
+                    raise UserError(
+                        "A batch norm of a single value in training is zero whatever the image "
+                        f"shows; the input of {self.name or 'the norm'} has shape {x.shape}. Give "
+                        "more images a batch, or larger ones."
+                    )
+                unbiased = var * (count / (count - 1))
                 keep = self.momentum
                 running_mean.value = keep * running_mean.value + (1 - keep) * mean
                 running_var.value = keep * running_var.value + (1 - keep) * unbiased

@@ -25,22 +25,31 @@ class Network(nn.Module):
     dtype: Any = None
 
     spatial_rank: ClassVar[int] = 2
+    smallest: ClassVar[int] = 1
+    """The fewest pixels along any spatial axis that it takes."""
 
     def layers(self, train: bool) -> Layers:
         """The layers for this call."""
         return Layers(train, self.axis_name, self.dtype)
 
-    def check_input(self, x: jax.Array, smallest: int = 1) -> None:
-        """Refuse an input that this network cannot take.
+    def check_input(self, x: jax.Array, smallest: int | None = None) -> None:
+        """Refuse an input that this network cannot take, and fields that no network can have.
 
         Args:
             x: the input.
-            smallest: the fewest pixels along any spatial axis.
+            smallest: the fewest pixels along any spatial axis; by default those of the class.
 
         Raises:
-            UserError: wrong rank, wrong number of channels, or too small.
+            UserError: wrong rank, wrong number of channels, empty, or too small.
         """
         name, rank = type(self).__name__, self.spatial_rank
+        smallest = self.smallest if smallest is None else smallest
+        for field in ("num_classes", "in_channels"):
+            value = getattr(self, field)
+            if not isinstance(value, int) or value < 1:
+                raise UserError(
+                    f"{field} of {name} is {value!r}; it must be a whole number from 1."
+                )
         axes = ", ".join(("depth", "height", "width")[-rank:])
         if x.ndim != rank + 2:
             raise UserError(
@@ -52,11 +61,20 @@ class Network(nn.Module):
                 f"{name} was made for {self.in_channels} input channels (in_channels); the "
                 f"input has {x.shape[-1]} on its last axis: {tuple(x.shape)}."
             )
+        if x.shape[0] < 1:
+            raise UserError(f"{name} was given an empty batch: {tuple(x.shape)}.")
         if min(x.shape[1:-1]) < smallest:
             raise UserError(
                 f"{name} needs at least {smallest} pixels along every axis; the input has "
                 f"{' x '.join(map(str, x.shape[1:-1]))}."
             )
+
+    def check_stages(self, *fields: str) -> None:
+        """Raises UserError where fields with an entry per stage speak of different stages."""
+        lengths = {name: len(getattr(self, name)) for name in fields}
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"{name} has {count}" for name, count in lengths.items())
+            raise UserError(f"{type(self).__name__} needs one entry per stage: {told}.")
 
     def check_divisible(self, x: jax.Array, strides: int | Sequence[int]) -> None:
         """Refuse an input whose size the network cannot divide evenly.
@@ -114,7 +132,8 @@ class Architecture:
     size_setting: str = ""
     """Its keyword for the input's size, where its weights depend on that."""
     endpoints: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """Our endpoint -> the reference's module whose output it equals."""
+    """Our endpoint -> the reference's module whose output it equals, as `fc`, or input, as
+    `fc:input`."""
     supervised: Sequence[str] = ()
     """Endpoints that stand beside the logits in the loss (deep supervision)."""
     channels_last: Sequence[str] = ()

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from msk_jax.errors import UserError
 from msk_jax.models.layers import Layers, endpoint, global_mean
 from msk_jax.models.network import Architecture, Network
 
@@ -23,6 +24,13 @@ VARIANTS = {
     "resnet101": ("bottleneck", (3, 4, 23, 3)),
     "resnet152": ("bottleneck", (3, 8, 36, 3)),
 }
+
+
+def variant(backbone: str) -> tuple[str, tuple[int, ...]]:
+    """Kind of block and blocks per stage of a ResNet. Raises UserError where there is no such."""
+    if backbone not in VARIANTS:
+        raise UserError(f"backbone is {backbone!r}; it must be one of {', '.join(VARIANTS)}.")
+    return VARIANTS[backbone]
 
 
 class ResidualBlock(nn.Module):
@@ -94,7 +102,9 @@ class ResNetEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> dict[str, jax.Array]:
-        block, stage_sizes = VARIANTS[self.backbone]
+        block, stage_sizes = variant(self.backbone)
+        if self.output_stride not in (8, 16, 32):
+            raise UserError(f"output_stride is {self.output_stride}; it must be 8, 16 or 32.")
         plane = (lambda s: (1, s, s)) if self.volumetric else (lambda s: (s, s))
         rank = 3 if self.volumetric else 2
         kernel = (3, 7, 7) if self.volumetric else (7, 7)
@@ -133,6 +143,11 @@ class ResNet(Network):
     width: int = 64
     output_stride: int = 32
 
+    @property
+    def smallest(self) -> int:
+        """With fewer pixels a stride would step over a single one."""
+        return self.output_stride // 2 + 1
+
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, dict[str, Any]]:
         self.check_input(x)
@@ -160,7 +175,7 @@ MODELS = {
         size=(224, 224),
         parameters=count,
         reference=f"torchvision.models.{name}",
-        endpoints={f"stage{i}": f"layer{i}" for i in (1, 2, 3, 4)},
+        endpoints={f"stage{i}": f"layer{i}" for i in (1, 2, 3, 4)} | {"features": "fc:input"},
         head=("fc",),
         stem="conv1",
         small=(64, 64),
@@ -175,7 +190,7 @@ MODELS = {
         parameters=_PARAMETERS["resnet50"],
         reference="torchvision.models.resnet50",
         reference_settings={"replace_stride_with_dilation": [False, stride == 8, True]},
-        endpoints={f"stage{i}": f"layer{i}" for i in (1, 2, 3, 4)},
+        endpoints={f"stage{i}": f"layer{i}" for i in (1, 2, 3, 4)} | {"features": "fc:input"},
         head=("fc",),
         stem="conv1",
         small=(64, 64),

@@ -13,7 +13,7 @@ import jax
 from msk_jax.errors import UserError
 from msk_jax.models.layers import global_mean, max_pool, per_axis
 from msk_jax.models.network import Architecture, Network
-from msk_jax.models.resnet import VARIANTS, ResidualBlock
+from msk_jax.models.resnet import ResidualBlock, variant
 
 
 class ResNet3D(Network):
@@ -41,6 +41,12 @@ class ResNet3D(Network):
 
     spatial_rank: ClassVar[int] = 3
 
+    @property
+    def smallest(self) -> int:
+        """With fewer voxels a stride would step over a single one."""
+        pool = 1 if self.no_max_pool else 2
+        return 4 * pool * min(per_axis(self.conv1_t_stride, 3)) + 1
+
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, dict[str, Any]]:
         self.check_input(x)
@@ -53,7 +59,7 @@ class ResNet3D(Network):
         x = nn.relu(layers.norm(name="bn1")(x))
         if not self.no_max_pool:
             x = max_pool(x, 3, 2, 1)
-        block, stage_sizes = VARIANTS[self.backbone]
+        block, stage_sizes = variant(self.backbone)
         for stage, blocks in enumerate(stage_sizes):
             for i in range(blocks):
                 x = ResidualBlock(
@@ -93,7 +99,7 @@ MODELS = {
             "shortcut_type": shortcut,
             "bias_downsample": False,
         },
-        endpoints={f"stage{i}": f"layer{i}" for i in (1, 2, 3, 4)},
+        endpoints={f"stage{i}": f"layer{i}" for i in (1, 2, 3, 4)} | {"features": "fc:input"},
         head=("fc",),
         stem="conv1",
         small=(24, 40, 32),

@@ -157,7 +157,8 @@ class Swin(Network):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, dict[str, Any]]:
-        self.check_input(x, self.smallest)
+        self.check_input(x)
+        self.check_stages("depths", "num_heads")
         layers = self.layers(train)
         init = nn.initializers.lecun_normal()
         embed = layers.conv(

@@ -71,7 +71,7 @@ class UNet(Network):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, dict[str, Any]]:
-        self.check_input(x, self.smallest)
+        self.check_input(x)
         if len(self.features) != 6:
             raise UserError(
                 "features are the widths of five levels and of the last decoder level, six "

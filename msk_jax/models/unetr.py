@@ -117,6 +117,7 @@ MODELS = {
         reference_settings={"in_channels": 1, "out_channels": 2, "img_size": (96, 96, 96)},
         size_setting="img_size",
         endpoints={f"encoder{i}": f"encoder{i}" for i in (1, 2, 3, 4)}
+        | {"encoder5": "decoder5:input"}
         | {f"up{i}": f"decoder{i + 1}" for i in (4, 3, 2, 1)},
         head=("out.conv.conv",),
         stem="vit.patch_embedding.patch_embeddings",

@@ -39,7 +39,8 @@ class VGG(Network):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, dict[str, Any]]:
-        self.check_input(x, self.smallest)
+        self.check_input(x)
+        self.check_stages("block_sizes", "widths")
         layers, endpoints = self.layers(train), {}
         place = 0  # in torchvision's sequence: convolution, norm, ReLU, ..., pool
         for stage, (size, width) in enumerate(

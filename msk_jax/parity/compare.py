@@ -100,12 +100,7 @@ def forward_errors(pair: Pair, size: tuple[int, ...], batch: int = 2, seed: int 
 def _reference_outputs(pair: Pair, x: np.ndarray, endpoints: Sequence[str]) -> dict:
     """What the reference returns, and what its modules for these endpoints of ours give."""
     seen = {}
-    hooks = [
-        pair.reference.get_submodule(pair.architecture.endpoints[name]).register_forward_hook(
-            _keep(seen, name)
-        )
-        for name in endpoints
-    ]
+    hooks = [_watch(pair, name, seen) for name in endpoints]
     raw = pair.reference(_tensor(x))
     for hook in hooks:
         hook.remove()
@@ -114,12 +109,21 @@ def _reference_outputs(pair: Pair, x: np.ndarray, endpoints: Sequence[str]) -> d
     return {**seen, **outputs_of(raw)}
 
 
-def _keep(seen: dict, name: str):
-    def hook(module, inputs, output):
-        # Cloned: a rectifier that works in place would change it afterwards.
+def _watch(pair: Pair, name: str, seen: dict):
+    """A hook on the reference that puts an endpoint of ours into `seen`."""
+    path, _, which = pair.architecture.endpoints[name].partition(":")
+    module = pair.reference.get_submodule(path)
+
+    # Cloned: a rectifier that works in place would change it afterwards.
+    def keep_output(module, inputs, output):
         seen[name] = output.clone()
 
-    return hook
+    def keep_input(module, inputs):
+        seen[name] = inputs[0].clone()
+
+    if which == "input":
+        return module.register_forward_pre_hook(keep_input)
+    return module.register_forward_hook(keep_output)
 
 
 def _images(pair: Pair, size, batch: int, seed: int, dtype=np.float32) -> np.ndarray:

@@ -1,5 +1,7 @@
 """`msk-jax parity`: the same networks here and in PyTorch, compared on this machine."""
 
+import importlib.metadata
+import importlib.util
 import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -18,16 +20,18 @@ _LIMITS = {"loss": 1e-4, "gradients": 1e-4, "statistics": 1e-4, "sgd": 1e-3, "ad
 
 
 def run(models: tuple[str, ...], everything: bool, small: bool, out: Path) -> pd.DataFrame:
-    """Compare, print and keep the table in `out`; networks that it holds already are left out.
+    """Compare, print and keep the table in `out`; networks that it holds already are left out,
+    where they were compared at the same size and with the same packages.
 
     Returns:
         One row per network: `model`, `reference`, `size`, `forward` (worst relative error of the
         logits and every endpoint, float32) and the `endpoint` that it was, `loss`, `gradients`,
         `statistics` (worst relative error of any, float64), `sgd`, `adamw` (worst relative
-        difference of ten losses, float64).
+        difference of ten losses, float64), `packages` (versions).
 
     Raises:
-        UserError: no or unknown networks, or one that is not equal within its limits.
+        UserError: no or unknown networks, another kind of file at `out`, or a network that is not
+            equal within its limits.
     """
     names = tuple(MODELS) if everything else models
     if not names:
@@ -37,7 +41,7 @@ def run(models: tuple[str, ...], everything: bool, small: bool, out: Path) -> pd
         )
     for name in names:
         architecture(name)
-    table = pd.read_csv(out) if out.exists() else pd.DataFrame({"model": []})
+    table = _compared_before(out, small)
     left = [name for name in names if name not in set(table["model"])]
     for name in left:
         start = time.monotonic()
@@ -56,6 +60,51 @@ def run(models: tuple[str, ...], everything: bool, small: bool, out: Path) -> pd
         )
     console.say(f"All {len(table)} are equal to their references within the limits.")
     return table
+
+
+def _compared_before(out: Path, small: bool) -> pd.DataFrame:
+    """The rows of `out` that are of these inputs and of the packages that are here."""
+    if not out.exists():
+        return pd.DataFrame({"model": []})
+    columns = {"model", "reference", "size", "forward", "endpoint", "packages", *_LIMITS}
+    try:
+        table = pd.read_csv(out)
+    except (ValueError, OSError) as error:
+        raise UserError(
+            f"{out} is no table of comparisons ({error}). Give another --out."
+        ) from None
+    if missing := columns - set(table):
+        raise UserError(
+            f"{out} is no table of comparisons: it lacks {', '.join(sorted(missing))}. Give "
+            "another --out."
+        )
+    here = [
+        row["model"] in MODELS
+        and row["size"] == _words(_size(row["model"], small))
+        and row["packages"] == packages()
+        for row in table.to_dict("records")
+    ]
+    return table[here]
+
+
+def packages() -> str:
+    """The versions that a comparison depends on."""
+    names = ("jax", "flax", "torch", "torchvision", "timm", "monai")
+    found = {name: importlib.metadata.version(name) for name in names if _is_here(name)}
+    return " ".join(f"{name}-{version}" for name, version in found.items())
+
+
+def _is_here(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
+
+
+def _size(name: str, small: bool) -> tuple[int, ...]:
+    entry = architecture(name)
+    return entry.small if small else entry.size
+
+
+def _words(size: tuple[int, ...]) -> str:
+    return "x".join(map(str, size))
 
 
 def _is_equal(row: dict) -> bool:
@@ -81,7 +130,7 @@ def _in_own_process(name: str, small: bool) -> dict:
 def compare_one(name: str, small: bool) -> dict:
     """One row of the table."""
     entry = architecture(name)
-    size = entry.small if small else entry.size
+    size = _size(name, small)
     trained = entry.training_size
     pair = compare.make_pair(entry, trained)
     forward = compare.forward_errors(
@@ -91,11 +140,12 @@ def compare_one(name: str, small: bool) -> dict:
     return {
         "model": name,
         "reference": entry.reference,
-        "size": "x".join(map(str, size)),
+        "size": _words(size),
         "forward": forward[worst],
         "endpoint": worst,
         **compare.training_errors(pair, trained),
         **compare.trajectory_errors(pair, trained),
+        "packages": packages(),
     }
 
 
@@ -104,7 +154,7 @@ def markdown(table: pd.DataFrame) -> str:
     head = ("model", "equal to", "input", "forward", "worst at", "in training", *_LIMITS)
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in table.to_dict("records"):
-        trained = "x".join(map(str, architecture(row["model"]).training_size))
+        trained = _words(architecture(row["model"]).training_size)
         forward = f"{row['forward']:.1e}"
         cells = [row["model"], row["reference"], row["size"], forward, row["endpoint"], trained]
         cells += [f"{row[name]:.1e}" for name in _LIMITS]

@@ -97,6 +97,14 @@ def test_batch_norm_trains_as_torch():
     np.testing.assert_allclose(stats["var"], reference.running_var, rtol=1e-6)
 
 
+def test_batch_norm_of_a_single_value_is_refused_as_in_torch():
+    norm, x = BatchNorm(train=True), jnp.ones((1, 1, 1, 3))
+    variables = norm.init(jax.random.key(0), x)
+    with pytest.raises(UserError, match=r"single value in training .* shape \(1, 1, 1, 3\)"):
+        norm.apply(variables, x, mutable=["batch_stats"])
+    norm.apply(variables, jnp.ones((2, 1, 1, 3)), mutable=["batch_stats"])
+
+
 def test_batch_norm_running_variance_is_unbiased_over_all_devices():
     x = _random(8, 3, seed=2)
 

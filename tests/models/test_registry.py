@@ -6,6 +6,7 @@ runs by default is the smallest networks. That they equal PyTorch's is shown in 
 
 import dataclasses
 import math
+import re
 import sys
 
 import jax
@@ -36,6 +37,15 @@ _SMALLEST = sorted(
 )
 
 
+# Endpoints that are no module's of the reference: an output of its own, the mean of another.
+_NO_MODULES = {
+    "deeplabv3_resnet50": {"aux_logits"},
+    "inception_v3": {"aux_logits"},
+    "autoencoder": {"features"},
+    "autoencoder_3d": {"features"},
+}
+
+
 @pytest.fixture
 def nothing_is_drawn(monkeypatch):
     """Where only shapes are asked for, most of the time would go into tracing the drawing of every
@@ -59,13 +69,18 @@ def test_parameters_outputs_odd_sizes_and_half_precision(name, nothing_is_drawn)
     count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"]))
     assert count == entry.parameters
     assert logits.shape[0] == 1 and logits.shape[-1] == model.num_classes
-    assert set(entry.endpoints) <= set(endpoints)
+    # Each is compared with the reference.
+    assert {*entry.endpoints, *_NO_MODULES.get(name, ())} == set(endpoints)
     assert logits.dtype == jnp.float32
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
     assert any(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(endpoints))
 
 
 _QUICK = ("autoencoder", "autoencoder_3d", "pix2pix_discriminator", "resnet18", "unet")
+
+
+# Their norm of a pooled picture is of a single value where there is one picture.
+_POOLS_TO_ONE = ("deeplabv3_resnet50", "inception_v3")
 
 
 @pytest.mark.parametrize(
@@ -75,7 +90,7 @@ def test_gradients_of_one_picture_are_finite_and_compiled_once(name):
     """Dropout included; a second picture needs no second program."""
     entry = MODELS[name]
     model = create(name, num_classes=3)
-    shape = (1, *entry.training_size, model.in_channels)
+    shape = (2 if name in _POOLS_TO_ONE else 1, *entry.training_size, model.in_channels)
     variables = filled(model, *shape)
     stats = variables.get("batch_stats", {})
 
@@ -118,9 +133,51 @@ def test_bad_input_is_refused_in_a_sentence(name, nothing_is_drawn):
         _shapes(model, _input(entry, entry.small))
     with pytest.raises(UserError, match=r"takes \[batch, .*height, width, channels\]"):
         _shapes(model, _input(entry, entry.small[1:], 1, 2))
-    if smallest := getattr(entry.network, "smallest", 1) - 1:
+    if smallest := model.smallest - 1:
         with pytest.raises(UserError, match=r"at least .* pixels along every axis"):
             _shapes(model, _input(entry, (smallest,) * len(entry.small), 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "sentence"),
+    [
+        (
+            "resnet18",
+            {"backbone": "resnet51"},
+            "backbone is 'resnet51'; it must be one of resnet10",
+        ),
+        ("resnet18", {"output_stride": 7}, "output_stride is 7; it must be 8, 16 or 32"),
+        ("resnet18_3d", {"backbone": "r"}, "backbone is 'r'; it must be one of resnet10"),
+        ("vgg16", {"num_classes": 0}, "num_classes of VGG is 0; it must be a whole number from 1"),
+        ("swin_t", {"num_classes": "3"}, "num_classes of Swin is '3'; it must be a"),
+        ("swin_t", {"depths": (2, 2)}, "per stage: depths has 2, num_heads has 4"),
+        ("vgg16", {"widths": (8, 8)}, "per stage: block_sizes has 5, widths has 2"),
+    ],
+)
+def test_settings_that_no_network_has(name, settings, sentence, nothing_is_drawn):
+    entry = MODELS[name]
+    model = create(name, **settings)
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        _shapes(model, _input(entry, entry.small, 1, model.in_channels))
+
+
+def test_an_empty_batch_is_refused(nothing_is_drawn):
+    with pytest.raises(UserError, match="ResNet was given an empty batch"):
+        _shapes(create("resnet18"), _input(MODELS["resnet18"], (64, 64), 0))
+
+
+@pytest.mark.parametrize("name", names())
+def test_as_many_parameters_as_the_reference(name, need):
+    """Counted anew, without memory for them."""
+    entry = MODELS[name]
+    need("torch", "torchvision", entry.reference.split(".")[0])
+    import torch
+
+    from msk_jax.parity.references import build_reference
+
+    with torch.device("meta"):
+        made = build_reference(entry)
+    assert sum(p.numel() for p in made.parameters() if p.requires_grad) == entry.parameters
 
 
 def test_unknown_names_and_settings_name_the_nearest():

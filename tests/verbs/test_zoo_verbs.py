@@ -102,7 +102,7 @@ def test_what_does_not_fit_is_refused(tmp_path, state, capsys):
     assert not (tmp_path / "o").exists()
 
 
-def test_parity_prints_and_keeps_a_table(tmp_path, capsys, need):
+def test_parity_prints_and_keeps_a_table(tmp_path, capsys, need, monkeypatch):
     need("torch", "monai")
     out = tmp_path / "parity.csv"
     main(["parity", "autoencoder", "--small", "--out", str(out)])
@@ -118,3 +118,12 @@ def test_parity_prints_and_keeps_a_table(tmp_path, capsys, need):
         error = _fails(capsys, "parity", "autoencoder", "--small", "--out", out)
         assert "Not equal to the reference within the limits: autoencoder." in error
     assert "Name the networks" in _fails(capsys, "parity")
+    # One of another size or of other packages is; a table of something else is left alone.
+    monkeypatch.setattr("msk_jax.verbs.parity.compare_one", lambda *_: {**row, "sgd": 1e-7})
+    for other in ({"size": "256x256"}, {"packages": "jax-0.4.0"}):
+        table.assign(**other).to_csv(out, index=False)
+        main(["parity", "autoencoder", "--small", "--out", str(out)])
+        assert pd.read_csv(out)["sgd"].tolist() == [1e-7]
+    out.write_text("model\nautoencoder\n")
+    assert "lacks adamw, endpoint" in _fails(capsys, "parity", "autoencoder", "--out", out)
+    assert out.read_text() == "model\nautoencoder\n"

@@ -130,7 +130,7 @@ class FasterRCNN(Network):
         targets: Mapping[str, jax.Array] | None = None,
         chosen: Mapping[str, jax.Array] | None = None,
     ) -> tuple[dict[str, jax.Array], dict[str, Any]]:
-        self.check_input(x, self.smallest)
+        self.check_input(x)
         if sizes is None:
             sizes = jnp.tile(jnp.array(x.shape[1:3]), (x.shape[0], 1))
         layers = self.layers(train)
