@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from msk_jax.errors import UserError
 from msk_jax.evaluation import plots
+from msk_jax.evaluation.feature_plot import feature_map_figure
 from msk_jax.files import replacing
 from msk_jax.reports.classes import classes_context
 from msk_jax.reports.cohort import class_names, classes_table, cohort_rows
@@ -117,6 +118,7 @@ def _context(inputs: ReportInputs) -> dict[str, Any]:
         "num_heat_maps": len(inputs.heat_maps),
         "heat_maps_missing": inputs.heat_maps_missing,
         "explained": metrics.get("explained"),
+        "features": _features(metrics.get("features"), classes),
         "choices": _choices(run, cohort, mapping(experiment.get("choices"))),
         "run": run,
         "details": [
@@ -132,6 +134,12 @@ def _context(inputs: ReportInputs) -> dict[str, Any]:
         ],
         "unknown": UNKNOWN,
     }
+
+
+def _features(features: Mapping[str, Any] | None, classes: list[str]) -> dict[str, Any] | None:
+    if features is None or "why" in features:
+        return features
+    return {**features, "picture": svg(feature_map_figure(features, classes))}
 
 
 def _pictures(

@@ -91,6 +91,17 @@ METRICS = {
         "n": int,
         **dict.fromkeys(("energy", "area", "gain", "hits", "shuffled"), _figure()),
     },
+    "features?": (
+        {
+            "n": int,
+            **dict.fromkeys(("silhouette", "silhouette_of_map"), float),
+            "x": [float],
+            "y": [float],
+            "label": [int],
+            "set": [str],
+        },
+        {"n": int, "why": str},
+    ),
     "comparison?": {str: {"tests": [_TEST], "decision_curves": {str: _CURVE}, "why": _TEXT}},
 }
 """metrics.json as far as the page reads it; a level with cases (`n` above 0) is a `_LEVEL`, or of

@@ -163,7 +163,11 @@ class Trainer:
 
     def predict(self, variables: Any, batches) -> np.ndarray:
         """Probabilities `[n, classes]` for batches of stored volumes, on this host's devices."""
-        return parallel.predict_all(self._predict, variables, batches, self.batch_size)
+        return parallel.predict_all(self._predict, variables, batches, self.batch_size)[0]
+
+    def features(self, variables: Any, batches) -> np.ndarray:
+        """What the head is given `[n, k]`, as `predict`."""
+        return parallel.predict_all(self._predict, variables, batches, self.batch_size)[1]
 
 
 @dataclasses.dataclass

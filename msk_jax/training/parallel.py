@@ -45,14 +45,18 @@ def parallel_train_step(settings: StepSettings, devices: tuple | None = None) ->
 
 @functools.lru_cache(maxsize=_PROGRAMS)
 def parallel_predict(model: Any, preprocess: Preprocess) -> Callable:
-    """`(variables, volume [devices, b, h, w, slices]) -> probabilities [devices, b, classes]`.
+    """`(variables, volume [devices, b, h, w, slices]) -> (probabilities [devices, b, classes],
+    features [devices, b, k])`; features are what the head is given, where the network has them.
 
     Over the devices of this host alone, so that hosts may have different numbers of batches.
     """
 
     def predict(variables, volume):
-        logits, _ = model.apply(variables, preprocess.normalise(preprocess.window(volume)))
-        return jax.nn.softmax(logits.astype(jnp.float32))
+        image = preprocess.normalise(preprocess.window(volume))
+        logits, endpoints = model.apply(variables, image)
+        probabilities = jax.nn.softmax(logits.astype(jnp.float32))
+        features = endpoints.get("features", jnp.zeros((len(volume), 0)))
+        return probabilities, features.astype(jnp.float32)
 
     return jax.pmap(
         predict, axis_name=AXIS, in_axes=(None, 0), out_axes=0, devices=jax.local_devices()
@@ -146,8 +150,9 @@ def check_batch_size(recipe: Recipe) -> None:
 
 def predict_all(
     predict: Callable, variables: Any, batches: Iterable[np.ndarray], batch_size: int
-) -> np.ndarray:
-    """Probabilities `[n, classes]` of all volumes in `batches`; a short batch is padded.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities `[n, classes]` and features `[n, k]` of all volumes in `batches`; a short batch
+    is padded.
 
     `batch_size`: of a whole batch; filled up to a multiple of this host's devices.
     """
@@ -158,9 +163,12 @@ def predict_all(
         padded = np.zeros((batch_size, *volumes.shape[1:]), volumes.dtype)
         padded[: len(volumes)] = volumes
         batch = split_over_devices({"volume": padded}, num_devices)["volume"]
-        probabilities = np.asarray(predict(variables, batch))
-        results.append(probabilities.reshape(batch_size, -1)[: len(volumes)])
-    return np.concatenate(results) if results else np.zeros((0, 0), np.float32)
+        both = (np.asarray(value) for value in predict(variables, batch))
+        results.append([v.reshape(batch_size, v.shape[-1])[: len(volumes)] for v in both])
+    if not results:
+        return np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float32)
+    probabilities, features = zip(*results, strict=True)
+    return np.concatenate(probabilities), np.concatenate(features)
 
 
 def join_hosts(

@@ -25,6 +25,7 @@ from msk_jax.training.loop import Trainer
 from msk_jax.training.tabular import fit_folds
 from msk_jax.verbs import console
 from msk_jax.verbs.explained import judge_maps
+from msk_jax.verbs.features import map_features
 from msk_jax.verbs.heatmaps import choose, choose_of_classes, write_heat_maps
 from msk_jax.verbs.readers import read_or_simulate
 from msk_jax.verbs.train import (
@@ -77,6 +78,10 @@ def run(
     if marked is not None:
         about = (marked, experiment, stage, found.ensemble, data, folds)
         metrics["explained"] = judge_maps(*about, found.test)
+    metrics["features"] = map_features(
+        make_trainer(data, folds, stage), found.ensemble[0], data, folds, test_sets,
+        experiment.evaluation.seed,
+    )  # fmt: skip
     write_json(workdir / "metrics.json", metrics)
     if len(classes) == 2:
         chosen = choose(found.test, unit_limits(metrics, levels[1]), classes, levels)

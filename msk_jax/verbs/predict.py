@@ -241,7 +241,7 @@ def _predict_series(
     volumes = np.stack([picture.volume for picture in pictures.values()])
     batches = [volumes[i : i + batch_size] for i in range(0, len(volumes), batch_size)]
     probabilities = np.mean(
-        [predict_all(predict, member, batches, batch_size) for member in saved.members], axis=0
+        [predict_all(predict, member, batches, batch_size)[0] for member in saved.members], axis=0
     )
     table = pd.DataFrame(rows).assign(label=0, **probability_cells(cohort.classes, probabilities))
     table = pool(

@@ -148,8 +148,8 @@ def test_a_padded_last_batch_changes_nothing():
     variables = jax.tree.map(jnp.asarray, filled(model, 1, 32, 32, 3))
     predict = parallel.parallel_predict(model, Preprocess())
     volumes = next(batches(1, size=11))["volume"]
-    whole = parallel.predict_all(predict, variables, [volumes], 12)
-    parts = parallel.predict_all(predict, variables, [volumes[:8], volumes[8:]], 8)
+    whole = parallel.predict_all(predict, variables, [volumes], 12)[0]
+    parts = parallel.predict_all(predict, variables, [volumes[:8], volumes[8:]], 8)[0]
     assert whole.shape == (11, 2)
     np.testing.assert_allclose(whole, parts, rtol=1e-5)
     np.testing.assert_allclose(whole.sum(1), 1, rtol=1e-5)

@@ -66,6 +66,16 @@ def test_simulated_readers_of_all_test_patients(knee, metrics):
     assert alone["overall"]["p"] == readers["analysis"]["overall"]["p"]
 
 
+def test_features_are_of_patients_whom_the_network_never_saw(knee, metrics):
+    features = metrics["features"]
+    splits = json.loads((knee / "shards" / "splits.json").read_text())
+    tested = {name: len(patients) for name, patients in splits["test_sets"].items()}
+    tested["test fold"] = len(splits["folds"][0])
+    assert {name: features["set"].count(name) for name in tested} == tested
+    assert features["n"] == len(features["x"]) == sum(tested.values())
+    assert "How the network sorts patients" in (knee / "run" / "report.html").read_text()
+
+
 def test_report_says_that_readers_are_simulated(knee):
     page = (knee / "run" / "report.html").read_text()
     for text in ("These readers are simulated", "no person has read a case", "0.966", "0.637",

@@ -136,7 +136,7 @@ def test_one_member_predicts_from_dicom_what_it_predicted_from_the_shards(
                            for c in range(2, len(joint.positions_mm) - 2)])  # fmt: skip
         batch = 4 * jax.local_device_count()
         batches = [stacks[i : i + batch] for i in range(0, len(stacks), batch)]
-        probabilities = predict_all(predict, saved.members[fold], batches, batch)[:, 1]
+        probabilities = predict_all(predict, saved.members[fold], batches, batch)[0][:, 1]
         expected = [known[f"{name}/{side}/{k}"] for k in range(len(stacks))]
         np.testing.assert_allclose(probabilities, expected, rtol=1e-5, atol=1e-6)
 
