@@ -23,9 +23,9 @@ def feature_map_figure(features: Mapping[str, Any], classes: Sequence[str]) -> F
     labels, sets = np.array(features["label"]), np.array(features["set"])
     names = list(dict.fromkeys(features["set"]))
     with house_style():
-        figure, axes = panels(len(names), width=3.4, height=3.4, share_y=True)
+        figure, axes = panels(len(names), width=3.0, height=3.6, share_y=True)
         for axis, name in zip(axes, names, strict=True):
-            axis.set_title(name.capitalize())
+            axis.set_title(name[:1].upper() + name[1:].replace("_", " "))
             axis.scatter(x, y, s=6, color="#d9d9d9", linewidths=0)
             for label, title in enumerate(classes):
                 colour, marker = _OF_CLASS[label % len(_OF_CLASS)]
@@ -35,5 +35,5 @@ def feature_map_figure(features: Mapping[str, Any], classes: Sequence[str]) -> F
                     facecolors="none" if label % 2 else colour, label=f"{title} ({mine.sum()})",
                 )  # fmt: skip
             axis.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
-            axis.legend(fontsize=8, loc="best")
+            axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.02))
     return figure

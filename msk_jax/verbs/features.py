@@ -36,7 +36,7 @@ def map_features(
     table = data.table(set(places))
     batches = data.evaluation_batches(set(places), trainer.recipe.batch_size)
     images = trainer.features(variables, batches)
-    patients = sorted(places)
+    patients = [patient for name in sets for patient in sorted(sets[name])]
     means = np.array([images[table.patient_id == patient].mean(axis=0) for patient in patients])
     labels = [data.patient_labels[patient] for patient in patients]
     try:
