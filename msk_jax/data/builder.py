@@ -9,7 +9,8 @@ import csv
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from msk_jax.config import to_json
 from msk_jax.data import target
+from msk_jax.data.beam import convert_with_beam, pipeline_options
 from msk_jax.data.cohort import Cohort, Manifest, read_manifest
 from msk_jax.data.conversion import Converted, convert
 from msk_jax.data.deidentify import default_key_path, load_key, load_or_create_key, pseudonym
@@ -97,6 +99,7 @@ def build_cohort(
     workers: int = 1,
     cache: Path | None = None,
     held_out: float = 0.0,
+    beam: Sequence[str] | None = None,
 ) -> BuildSummary:
     """Build the shards of a cohort, unless `data_dir` already holds them.
 
@@ -117,12 +120,16 @@ def build_cohort(
       cache: folder for converted studies; a later build converts only what is not in it.
       held_out: share of the patients who are in no fold, to test the networks of all folds on
         together; with folds of patients only.
+      beam: options of an Apache Beam pipeline that reads in place of `workers`, see
+        `beam.pipeline_options`; the shards are the same.
 
     Raises:
       UserError: a faulty manifest, a folder without DICOM, nothing usable, too few patients for
         the folds, a target that cannot be written, is full, or holds something else.
     """
     progress = progress or (lambda done, total, note: None)
+    if beam is not None:
+        pipeline_options(beam)  # told before anything is read
     checked = read_manifest(Path(manifest), cohort)
     num_folds = check_split(checked.rows, checked.patient_labels(), split, num_folds)
     check_held_out(held_out, split)
@@ -132,16 +139,25 @@ def build_cohort(
     if previous is not None:
         return BuildSummary(data_dir=data_dir, built=False, **previous)
     with (
-        target.staging(data_dir, cohort.name, _room_needed(cohort, checked)) as staged,
-        opened(dicom, _filters(checked), lambda i, n, _: progress(i, n, "fetching")) as source,
+        target.staging(data_dir, cohort.name, _room_needed(cohort, checked, beam)) as staged,
+        opened(
+            dicom,
+            _filters(checked),
+            lambda i, n, _: progress(i, n, "fetching"),
+            None if beam is None else staged,
+        ) as source,
     ):
         found = scan(
             source.folder, lambda i, n, _: progress(i, n, "reading headers"),
             source.files, source.unpacked,
         )  # fmt: skip
         studies, collected = _assign(cohort, checked, found, secret)
-        converted = convert(studies, cohort, checked, workers, cache)
-        write_shards(cohort, _read(studies, converted, collected, progress), staged)
+        if beam is None:
+            converted = convert(studies, cohort, checked, workers, cache)
+        else:
+            converted = convert_with_beam(studies, cohort, checked, beam, staged, cache)
+        with closing(converted):
+            write_shards(cohort, _read(studies, converted, collected, progress), staged)
         labels = collected.patient_labels()
         tested = _test_sets(cohort, labels, studies, held_out, seed, split)
         folds = _folds(collected, studies, tested, num_folds, seed, split)
@@ -296,8 +312,10 @@ def _write_quality(path: Path, facts: list[ScanFacts]) -> None:
         writer.writerows(asdict(fact) for fact in facts)
 
 
-def _room_needed(cohort: Cohort, manifest: Manifest) -> int:
-    """Bytes that the build takes at its peak; tfds sorts through a second copy."""
+def _room_needed(cohort: Cohort, manifest: Manifest, beam: Sequence[str] | None) -> int:
+    """Bytes that the build takes at its peak; tfds sorts through a second copy, and the workers of
+    Beam leave a third."""
+    copies = 2 if beam is None else 3
     region = cohort.region
     pixels = len(manifest.rows) * region.max_slices * region.size**2
-    return int(2 * pixels * np.int16().nbytes)
+    return int(copies * pixels * np.int16().nbytes)

@@ -22,7 +22,7 @@ from msk_jax.data.records import Rejection, ScanFacts, Study, read_study
 from msk_jax.errors import UserError
 from msk_jax.files import replacing
 
-CACHE_VERSION = 3
+CACHE_VERSION = 4
 Converted = tuple[list[dict], list[Rejection], ScanFacts | None]
 
 
@@ -47,17 +47,17 @@ def convert(
       UserError: the cache cannot be written to.
     """
     if cache is not None:
-        _make(Path(cache))
+        prepare(Path(cache))
     if workers < 2:
         for study in studies:
-            yield _convert_one(study, cohort, manifest, cache)
+            yield convert_one(study, cohort, manifest, cache)
         return
     # Not by forking: TensorFlow and JAX hold locks that a fork would copy.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         waiting: deque = deque()
         for study in studies:
-            waiting.append((study, pool.submit(_convert_one, study, cohort, manifest, cache)))
+            waiting.append((study, pool.submit(convert_one, study, cohort, manifest, cache)))
             if len(waiting) >= 2 * workers:  # so many studies are in memory at most
                 yield _result(*waiting.popleft())
         while waiting:
@@ -74,19 +74,25 @@ def _result(study: Study, future) -> Converted:
         ) from error
 
 
-def _convert_one(study: Study, cohort: Cohort, manifest: Manifest, cache: Path | None) -> Converted:
+def convert_one(study: Study, cohort: Cohort, manifest: Manifest, cache: Path | None) -> Converted:
+    """What `records.read_study` makes of a study, or what the cache has of it; see `convert`."""
     place = None if cache is None else _place(Path(cache), study, cohort, manifest)
-    found = None if place is None else _load(place)
+    found = None if place is None else load(place)
     if found is not None:
         return found
     made = read_study(study, cohort, manifest)
     # What was rejected may be mended by a codec, or a disk that can be read again.
     if place is not None and not made[1]:
-        _save(place, made)
+        save(place, made)
     return made
 
 
-def _make(cache: Path) -> None:
+def prepare(cache: Path) -> None:
+    """Make the folder of the cache.
+
+    Raises:
+      UserError: it cannot be written to.
+    """
     try:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -118,13 +124,18 @@ def _digest(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _save(place: Path, made: Converted) -> None:
-    records, _, facts = made
+def save(place: Path, made: Converted) -> None:
+    """Keep a converted study as an .npz without pickles, whole or not at all."""
+    records, rejected, facts = made
     arrays, plain = {}, []
     for k, record in enumerate(records):
         arrays |= {f"{k}/{n}": v for n, v in record.items() if isinstance(v, np.ndarray)}
         plain.append({n: _plain(v) for n, v in record.items() if not isinstance(v, np.ndarray)})
-    about = {"records": plain, "facts": asdict(facts)}
+    about = {
+        "records": plain,
+        "rejected": [asdict(item) for item in rejected],
+        "facts": None if facts is None else asdict(facts),
+    }
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
     with replacing(place) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
@@ -134,8 +145,8 @@ def _plain(value):
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _load(place: Path) -> Converted | None:
-    """None where there is none or it is damaged: the study is then converted."""
+def load(place: Path) -> Converted | None:
+    """What `save` kept; None where there is none or it is damaged."""
     try:
         with np.load(place, allow_pickle=False) as stored:
             about = json.loads(bytes(stored["about"]))
@@ -144,6 +155,8 @@ def _load(place: Path) -> Converted | None:
                 start = f"{k}/"
                 arrays = {n[len(start) :]: stored[n] for n in stored.files if n.startswith(start)}
                 records.append({**arrays, **plain, "age": np.float32(plain["age"])})
-        return records, [], ScanFacts(**about["facts"])
+        rejected = [Rejection(**item) for item in about["rejected"]]
+        facts = None if about["facts"] is None else ScanFacts(**about["facts"])
+        return records, rejected, facts
     except Exception:
         return None

@@ -27,7 +27,10 @@ class Source:
 
 @contextmanager
 def opened(
-    address: str | Path, filters: Sequence[dict[str, str]] = ({},), progress: Progress | None = None
+    address: str | Path,
+    filters: Sequence[dict[str, str]] = ({},),
+    progress: Progress | None = None,
+    room: Path | None = None,
 ) -> Iterator[Source]:
     """Open a source; what had to be unpacked or fetched goes when the block ends.
 
@@ -36,11 +39,12 @@ def opened(
         service.
       filters: what to ask a server for, see `dicomweb.fetch`.
       progress: called as `progress(done, total, note)` while fetching.
+      room: folder for what is unpacked or fetched; by default the system's for temporary files.
 
     Raises:
       UserError: there is nothing there, or it is none of these; see `dicomweb.fetch` as well.
     """
-    with tempfile.TemporaryDirectory(prefix="msk_jax-") as temporary:
+    with tempfile.TemporaryDirectory(prefix="msk_jax-", dir=room) as temporary:
         room = Path(temporary)
         unpacked = room / "unpacked"
         unpacked.mkdir()

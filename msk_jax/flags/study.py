@@ -71,6 +71,11 @@ class Build:
     cache: Path | None = None
     """Folder for converted studies, crops under pseudonyms; a later build converts only what is
     not in it."""
+    beam: tuple[str, ...] | None = None
+    """Read by an Apache Beam pipeline, whose options follow as name=value, for example
+    `--beam runner=FlinkRunner flink_master=host:8081`; without any it runs on this machine. The
+    workers see the DICOM files, the data folder and the cache under the same paths. The shards are
+    the same."""
 
     def run(self, experiment: Experiment) -> None:
         from msk_jax.verbs import build
@@ -78,7 +83,7 @@ class Build:
         build.run(
             experiment, self.dicom, self.manifest, self.data_dir,
             self.key, self.num_folds, self.seed, self.overwrite, self.split, self.workers,
-            self.cache, self.held_out,
+            self.cache, self.held_out, self.beam,
         )  # fmt: skip
 
 

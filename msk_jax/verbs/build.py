@@ -1,5 +1,6 @@
 """`msk-jax build`: DICOM and a manifest to TFRecord shards."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from msk_jax.data.builder import build_cohort
@@ -23,12 +24,15 @@ def run(
     workers: int = 1,
     cache: Path | None = None,
     held_out: float | None = None,
+    beam: Sequence[str] | None = None,
 ) -> None:
     """Build the cohort and say what became of it."""
     if seed < 0:
         raise UserError(f"--seed is {seed}; it may be from 0 upwards.")
     if workers < 1:
         raise UserError(f"--workers is {workers}; it may be from 1 upwards.")
+    if workers > 1 and beam is not None:
+        raise UserError("--workers and --beam are two ways to read in parallel. Give one of them.")
     if held_out is None:
         held_out = experiment.held_out if split == "patient" else 0.0
     with progress_bar("Reading DICOM") as update:
@@ -46,6 +50,7 @@ def run(
             workers=workers,
             cache=cache,
             held_out=held_out,
+            beam=beam,
         )
     if summary.built:
         note_command(data_dir, before=read_commands(manifest.parent))
