@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core import writer
 
 from msk_jax.data.cohort import Cohort
 
@@ -69,6 +71,18 @@ def features(cohort: Cohort) -> tfds.features.FeaturesDict:
     )
 
 
+class SortedWriter(writer.ExampleWriter):
+    """Writes the features of each record in the order of their names: protobuf's own order is
+    another one in each process, and equal records would not have equal bytes."""
+
+    def write(self, path, examples):
+        return super().write(path, ((key, _sorted(example)) for key, example in examples))
+
+
+def _sorted(example: bytes) -> bytes:
+    return tf.train.Example.FromString(example).SerializeToString(deterministic=True)
+
+
 class Shards(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Writes the records that it is given."""
 
@@ -98,6 +112,9 @@ class Shards(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _generate_examples(self) -> Iterable[tuple[str, dict]]:
         for record in self._records:
             yield "/".join(filter(None, (record["unit_id"], record["view"]))), record
+
+    def _example_writer(self) -> writer.ExampleWriter:
+        return SortedWriter(self.info.file_format)
 
     # What tfds would print here concerns downloads, and there are none.
     def _log_download_bytes(self) -> None:
