@@ -81,7 +81,10 @@ def _decode(tree: Any, where: str | Path) -> Any:
     for name, value in values.items():
         if not _fits(hints[name], value):
             raise _unfit(where, f"{cls.__name__}.{name} is {str(value)[:40]!r}")
-    return cls(**values)
+    try:
+        return cls(**values)
+    except UserError as error:
+        raise _unfit(where, str(error).rstrip(".")) from None
 
 
 def _cast(hint: Any, value: Any) -> Any:

@@ -11,7 +11,7 @@ import hmac
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -36,16 +36,17 @@ from msk_jax.data.folds import (
     split_column,
     write_folds,
 )
+from msk_jax.data.grading import GRADES, grade_scan, shortfall
 from msk_jax.data.records import (
     Rejection,
-    ScanFacts,
     Study,
     assign_series,
+    reject,
     summarise,
 )
 from msk_jax.data.shards import VERSION, write_shards
 from msk_jax.data.sources import opened
-from msk_jax.data.table import cohort_table
+from msk_jax.data.table import GradedScan, cohort_table
 from msk_jax.errors import UserError
 from msk_jax.files import csv_text
 
@@ -66,6 +67,9 @@ class BuildSummary:
     num_rejected: int
     """Manifest rows in `rejected.csv`."""
 
+    num_poor: int
+    """Scans in the shards whose quality is poor or unusable, see `quality.csv`."""
+
     num_skipped_files: int
     """Files of the DICOM folder that belong to no image series."""
 
@@ -79,7 +83,7 @@ class _Collected:
 
     records: list[dict] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
-    facts: list[ScanFacts] = field(default_factory=list)
+    scans: list[GradedScan] = field(default_factory=list)
 
     def patient_labels(self) -> dict[str, int]:
         return {record["patient_id"]: record["patient_label"] for record in self.records}
@@ -100,6 +104,7 @@ def build_cohort(
     cache: Path | None = None,
     held_out: float = 0.0,
     beam: Sequence[str] | None = None,
+    refuse_below: str | None = None,
 ) -> BuildSummary:
     """Build the shards of a cohort, unless `data_dir` already holds them.
 
@@ -122,6 +127,7 @@ def build_cohort(
         together; with folds of patients only.
       beam: options of an Apache Beam pipeline that reads in place of `workers`, see
         `beam.pipeline_options`; the shards are the same.
+      refuse_below: the lowest of `grading.GRADES` that a scan may have; None: none is refused.
 
     Raises:
       UserError: a faulty manifest, a folder without DICOM, nothing usable, too few patients for
@@ -135,6 +141,7 @@ def build_cohort(
     check_held_out(held_out, split)
     secret = load_key(key) if key else load_or_create_key(default_key_path(Path(manifest)))
     fingerprint = _fingerprint(cohort, checked, secret, num_folds, seed, split, held_out)
+    fingerprint["refuse_below"] = refuse_below
     previous = target.existing_build(data_dir, cohort.name, fingerprint, overwrite)
     if previous is not None:
         return BuildSummary(data_dir=data_dir, built=False, **previous)
@@ -157,7 +164,8 @@ def build_cohort(
         else:
             converted = convert_with_beam(studies, cohort, checked, beam, staged, cache)
         with closing(converted):
-            write_shards(cohort, _read(studies, converted, collected, progress), staged)
+            graded = _graded(studies, converted, cohort, refuse_below, collected)
+            write_shards(cohort, _read(studies, graded, collected, progress), staged)
         labels = collected.patient_labels()
         tested = _test_sets(cohort, labels, studies, held_out, seed, split)
         folds = _folds(collected, studies, tested, num_folds, seed, split)
@@ -186,9 +194,9 @@ def _write_tables(
 ) -> None:
     """What is known of the cohort beside its shards and folds."""
     _write_rejected(folder / target.REJECTED_NAME, collected.rejected)
-    _write_quality(folder / target.QUALITY_NAME, collected.facts)
+    _write_quality(folder / target.QUALITY_NAME, collected.scans)
     content = {
-        **cohort_table(cohort, collected.records, collected.facts),
+        **cohort_table(cohort, collected.records, collected.scans),
         # Written by the phantom generator: a report must not pass these off as patients.
         "is_phantom": (manifest.parent / "phantom.json").is_file(),
         "num_folds": fingerprint["num_folds"],
@@ -231,18 +239,36 @@ def _assign(
     return studies, _Collected(rejected=rejected)
 
 
+def _graded(
+    studies: list[Study], converted: Iterator[Converted], cohort: Cohort, refuse_below: str | None,
+    collected: _Collected,
+) -> Iterator[tuple[list[dict], list[Rejection]]]:  # fmt: skip
+    """Grade each scan, and refuse those below a grade."""
+    lowest = 0 if refuse_below is None else GRADES.index(refuse_below)
+    for study, (records, rejected, facts) in zip(studies, converted, strict=True):
+        if facts is not None:
+            grade = grade_scan(facts.figures(), cohort.limits)
+            reason = shortfall(grade, facts.figures(), cohort.limits, lowest)
+            collected.scans.append(GradedScan(facts, grade, used=not reason))
+            if reason:
+                units = {record["unit"] for record in records}
+                rows = [row for row in study.rows if row.unit in units]
+                rejected = rejected + [reject(row, study.pseudonym, reason) for row in rows]
+                records = []
+        yield records, rejected
+
+
 def _read(
     studies: list[Study],
-    converted: Iterator[Converted],
+    graded: Iterator[tuple[list[dict], list[Rejection]]],
     collected: _Collected,
     progress: Progress,
 ) -> Iterator[dict]:
     """Stream the records of one study after the other, and remember what the summary needs."""
     for i, study in enumerate(studies):
         progress(i, len(studies), study.pseudonym)
-        records, rejected, facts = next(converted)
+        records, rejected = next(graded)
         collected.rejected += rejected
-        collected.facts += [facts] if facts else []
         for record in records:
             collected.records.append({k: v for k, v in record.items() if k != "volume"})
             yield record
@@ -292,6 +318,7 @@ def _counts(collected: _Collected, found: Scan) -> dict:
         "num_units": len({record["unit_id"] for record in collected.records}),
         "num_stacks": sum(len(record["stack_labels"]) for record in collected.records),
         "num_rejected": len(collected.rejected),
+        "num_poor": sum(scan.used and scan.grade.overall < 2 for scan in collected.scans),
         "num_skipped_files": len(found.skipped),
         "rejected": summarise(collected.rejected),
     }
@@ -305,11 +332,11 @@ def _write_rejected(path: Path, rejected: list[Rejection]) -> None:
             writer.writerow([item.row, item.patient_id, item.unit, csv_text(item.reason)])
 
 
-def _write_quality(path: Path, facts: list[ScanFacts]) -> None:
+def _write_quality(path: Path, scans: list[GradedScan]) -> None:
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [entry.name for entry in fields(ScanFacts)])
+        writer = csv.DictWriter(file, list(scans[0].row()))
         writer.writeheader()
-        writer.writerows(asdict(fact) for fact in facts)
+        writer.writerows(scan.row() for scan in scans)
 
 
 def _room_needed(cohort: Cohort, manifest: Manifest, beam: Sequence[str] | None) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from msk_jax.data.cells import Cells
+from msk_jax.data.grading import QualityLimits
 from msk_jax.data.regions import SacroiliacRegion
 from msk_jax.data.vertebra import VertebraRegion
 from msk_jax.data.whole import RadiographRegion
@@ -76,6 +77,9 @@ class Cohort:
 
     clinical: tuple[ClinicalVariable, ...] = ()
     """Further columns of the manifest, which are checked and kept beside the label."""
+
+    limits: QualityLimits = field(default_factory=QualityLimits)
+    """Of the grades of a scan's quality."""
 
     training_site: str = ""
     """Where the patients of the folds are from: those of any other site are in no fold, and each

@@ -1,7 +1,7 @@
 """How good a scan is, measured before anything is trained on it, and whether its header is whole.
 
-Figures, not grades: which noise or sharpness is enough depends on what is looked for, so a person
-looks at the distribution (`msk-jax inspect`) and decides.
+Which noise or sharpness is enough depends on what is looked for, so a person looks at the
+distribution (`msk-jax inspect`) and decides; `grading` makes grades of the figures.
 """
 
 from dataclasses import dataclass
@@ -48,6 +48,10 @@ class Quality:
     """Standard deviation of the Laplacian over that of the values, median over slices: what is
     blurred has less."""
 
+    noise_share: float
+    """The noise over the contrast, which is the distance of the 5th from the 95th percentile of
+    the values; median over slices, 0 where there is no contrast."""
+
     clipped: float
     """Share of voxels at the highest value of the volume, 0 to 1: metal or overflow."""
 
@@ -64,29 +68,31 @@ def measure(voxels: np.ndarray, spacing_mm: tuple[float, float, float], every: i
       every: slices from one that is looked at to the next.
 
     Returns:
-      Noise and sharpness over what is not air or padding, 0 where there is nothing else.
+      Noise, sharpness and contrast over what is not air or padding, 0 where there is nothing else.
     """
     chosen = voxels[:: max(1, every)].astype(np.float32)
     figures = [_slice_figures(image) for image in chosen]
-    noise, sharpness = np.median(np.array(figures), axis=0)
+    noise, sharpness, noise_share = np.median(np.array(figures), axis=0)
     top = voxels.max()
     clipped = float(np.mean(voxels == top)) if top > voxels.min() else 0.0
     extent = tuple(float(n * s) for n, s in zip(voxels.shape[::-1], spacing_mm, strict=True))
-    return Quality(float(noise), float(sharpness), clipped, extent)
+    return Quality(float(noise), float(sharpness), float(noise_share), clipped, extent)
 
 
-def _slice_figures(image: np.ndarray) -> tuple[float, float]:
+def _slice_figures(image: np.ndarray) -> tuple[float, float, float]:
     inside = image > image.min() + 0.25 * np.ptp(image)
     inside = ndimage.binary_erosion(inside, iterations=2)
     if inside.sum() < 16:
-        return 0.0, 0.0
+        return 0.0, 0.0, 0.0
     # The mask's response to white noise of deviation 1 has deviation 6; the median of |x| of a
     # normal x is 0.6745 of its deviation, and edges do not move a median.
     response = ndimage.convolve(image, _LAPLACE, mode="nearest")[inside]
     spread = float(image[inside].std())
     laplace = ndimage.laplace(image, mode="nearest")[inside]
     sharpness = float(laplace.std()) / spread if spread > 0 else 0.0
-    return float(np.median(np.abs(response)) / 0.6745 / 6), sharpness
+    noise = float(np.median(np.abs(response)) / 0.6745 / 6)
+    low, high = np.percentile(image[inside], [5, 95])
+    return noise, sharpness, noise / float(high - low) if high > low else 0.0
 
 
 def missing_tags(header: Dataset) -> tuple[str, ...]:

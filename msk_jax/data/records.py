@@ -7,7 +7,7 @@ import functools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from msk_jax.data.cohort import Cohort, Manifest, ManifestRow
 from msk_jax.data.crops import Crop
 from msk_jax.data.dicom import Scan, Series
 from msk_jax.data.geometry import SeriesError
+from msk_jax.data.grading import QualityLimits
 from msk_jax.data.headers import quiet, read_header
 from msk_jax.data.pictures import is_picture
 from msk_jax.data.quality import measure, missing_tags
@@ -66,6 +67,15 @@ class ScanFacts:
 
     missing_tags: str = ""
     """What the header lacks, see `quality.missing_tags`, separated by spaces."""
+
+    noise_share: float = 0.0
+    completeness: float = 1.0
+    """Share of the units of the manifest's rows that could be cut from the scan."""
+
+    def figures(self) -> dict[str, float]:
+        """What `grading.grade_scan` grades; of missing attributes, their number."""
+        values = {entry.name: getattr(self, entry.name) for entry in fields(QualityLimits)}
+        return {**values, "missing_tags": len(self.missing_tags.split())}
 
 
 def assign_series(
@@ -143,10 +153,11 @@ def read_study(
         except Exception as error:
             reason = clean_reason(error, study.files, study.patient_id)
             rejected.append(reject(row, study.pseudonym, reason))
-    return records, rejected, _facts(study, series) if records else None
+    used = 1 - len(rejected) / len(study.rows)
+    return records, rejected, _facts(study, series, used) if records else None
 
 
-def _facts(study: Study, series: Series) -> ScanFacts:
+def _facts(study: Study, series: Series, completeness: float) -> ScanFacts:
     voxels, spacing_mm = series.voxels, series.spacing_mm
     if series.is_projection:
         voxels, spacing_mm = voxels.transpose(1, 0, 2), (spacing_mm[0], spacing_mm[2], 0.0)
@@ -161,6 +172,8 @@ def _facts(study: Study, series: Series) -> ScanFacts:
         round(found.clipped, 6),
         round(found.coverage_mm[1 if series.is_projection else 2], 1),
         "" if is_picture(study.files[0]) else _missing(study.files[0]),
+        round(found.noise_share, 4),
+        round(completeness, 4),
     )
 
 

@@ -2,30 +2,55 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
 from msk_jax.data.cohort import Cohort
+from msk_jax.data.grading import GRADES, QualityLimits, ScanGrade
 from msk_jax.data.records import ScanFacts
 
-QUALITY = ("noise", "sharpness", "clipped", "coverage_mm")
+QUALITY = ("noise", "noise_share", "sharpness", "clipped", "coverage_mm", "completeness")
 
 
-def cohort_table(cohort: Cohort, records: list[dict], facts: list[ScanFacts]) -> dict:
+@dataclass(frozen=True)
+class GradedScan:
+    """A scan that was measured."""
+
+    facts: ScanFacts
+    grade: ScanGrade
+    used: bool
+    """Whether it is in the shards; False where its quality was refused."""
+
+    def row(self) -> dict:
+        """Its row of `quality.csv`; a figure without limits has no grade."""
+        names = [entry.name for entry in fields(QualityLimits)]
+        return {
+            **asdict(self.facts),
+            **{f"grade_{name}": self.grade.by_figure.get(name, "") for name in names},
+            "quality": GRADES[self.grade.overall],
+            "used": "yes" if self.used else "no",
+        }
+
+
+def cohort_table(cohort: Cohort, records: list[dict], scans: list[GradedScan]) -> dict:
     """Describe the usable part of a cohort.
 
     Args:
       cohort: gives the class names.
       records: without their volumes.
-      facts: one per usable scan.
+      scans: those that were measured; those of refused quality are only counted.
 
     Returns:
       A JSON-able dict: `levels`, the names of image, unit and patient; `by_label`, counts of the
       classes at each of them; `sites` and `sex`, patients, with `by_site` and `by_sex`
       splitting them by class; `age`, quartiles over patients, with `age_by_label`; `scans`,
       `pixel_mm`, `spacing_mm` (between slices) and `num_slices` of the CT as lowest and highest;
-      `quality`, the same of what was measured, and how many headers lack which attribute.
+      `quality`, the same of what was measured, how many headers lack which attribute, how many
+      scans have which grade, over all and for each figure, and how many were refused.
     """
+    used = [scan for scan in scans if scan.used]
+    facts = [scan.facts for scan in used]
     names = cohort.classes
     patients = list({record["patient_id"]: record for record in records}.values())
     units = list({record["unit_id"]: record for record in records}.values())
@@ -66,6 +91,12 @@ def cohort_table(cohort: Cohort, records: list[dict], facts: list[ScanFacts]) ->
         "quality": {
             **{name: _range(getattr(fact, name) for fact in facts) for name in QUALITY},
             "missing_tags": dict(Counter(t for f in facts for t in f.missing_tags.split())),
+            "grades": _grades(scan.grade.overall for scan in used),
+            "grades_of": {
+                name: _grades(scan.grade.by_figure[name] for scan in used)
+                for name in used[0].grade.by_figure
+            },
+            "refused": len(scans) - len(used),
         },
     }
 
@@ -73,6 +104,12 @@ def cohort_table(cohort: Cohort, records: list[dict], facts: list[ScanFacts]) ->
 def _count(names: tuple[str, ...], labels: Iterable[int]) -> dict[str, int]:
     counts = Counter(int(label) for label in labels)
     return {name: counts[i] for i, name in enumerate(names)}
+
+
+def _grades(grades: Iterable[int]) -> dict[str, int]:
+    """Scans by the name of their grade, the best first."""
+    counts = Counter(grades)
+    return {GRADES[k]: counts[k] for k in reversed(range(len(GRADES)))}
 
 
 def _by_value(names, patients: list[dict], column: str) -> dict[str, dict[str, int]]:

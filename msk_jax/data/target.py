@@ -21,6 +21,7 @@ _BUILD = {
     "num_units": int,
     "num_stacks": int,
     "num_rejected": int,
+    "num_poor": int,
     "num_skipped_files": int,
     "rejected": str,
 }
@@ -176,6 +177,7 @@ def _difference(data_dir: Path, content: dict | None, fingerprint: dict) -> str:
         "seed": "another seed",
         "split": "another kind of split",
         "held_out": "another share of patients held out",
+        "refuse_below": "another grade below which scans are refused",
         "version": "another version of the data set",
         "key_check": "another pseudonym key",
     }

@@ -76,6 +76,9 @@ class Build:
     `--beam runner=FlinkRunner flink_master=host:8081`; without any it runs on this machine. The
     workers see the DICOM files, the data folder and the cache under the same paths. The shards are
     the same."""
+    refuse_below: Literal["poor", "acceptable", "good"] | None = None
+    """Leave out scans whose quality has a lower grade, with the reason in rejected.csv. The limits
+    of the grades are the experiment's (`Cohort.limits`); by default none is left out."""
 
     def run(self, experiment: Experiment) -> None:
         from msk_jax.verbs import build
@@ -83,7 +86,7 @@ class Build:
         build.run(
             experiment, self.dicom, self.manifest, self.data_dir,
             self.key, self.num_folds, self.seed, self.overwrite, self.split, self.workers,
-            self.cache, self.held_out, self.beam,
+            self.cache, self.held_out, self.beam, self.refuse_below,
         )  # fmt: skip
 
 

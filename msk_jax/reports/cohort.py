@@ -12,6 +12,7 @@ _TITLES = {
     "pixel_mm": "Pixel in mm",
     "spacing_mm": "Slice spacing in mm",
     "num_slices": "Slices of a scan",
+    "quality": "Quality of the scans",
     "rejected": "Studies rejected",
     "num_folds": "Folds of the cross-validation",
 }
@@ -40,11 +41,14 @@ def cohort_rows(cohort: Mapping[str, Any]) -> list[tuple[str, str]]:
             continue
         if key == "age" and isinstance(entry, Mapping):
             text = _age(entry)
+        elif key == "quality":
+            text = _quality(entry)
         elif key in ("pixel_mm", "spacing_mm", "num_slices"):
             text = _range(entry)
         else:
             text = value(entry)
-        rows.append((title, text))
+        if text:
+            rows.append((title, text))
     return rows
 
 
@@ -69,6 +73,22 @@ def classes_table(cohort: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if ages:
         cells.append(("age in years", [_age(mapping(ages.get(name))) for name in classes]))
     return {"classes": classes, "rows": cells}
+
+
+def _quality(quality: Any) -> str:
+    """Scans by grade, and which figures had the poor ones; '' where they have no grades."""
+    entry = mapping(quality)
+    grades = {name: count for name, count in mapping(entry.get("grades")).items() if count}
+    if not grades:
+        return ""
+    poor = {
+        name.replace("_", " "): sum(mapping(counts).get(low, 0) for low in ("poor", "unusable"))
+        for name, counts in mapping(entry.get("grades_of")).items()
+    }
+    text = value(grades)
+    if any(poor.values()):
+        text += f"; poor or worse in {value({name: n for name, n in poor.items() if n})}"
+    return text + (f"; {entry['refused']} refused" if entry.get("refused") else "")
 
 
 def _age(age: Mapping[str, Any]) -> str:

@@ -9,6 +9,8 @@ import pandas as pd
 from jinja2 import Environment
 from matplotlib.figure import Figure
 
+from msk_jax.data.grading import GRADES
+
 MAX_PICTURES = 240
 _COLUMNS = 8
 
@@ -58,14 +60,24 @@ def draw_page(
         if found
     ]
     pictures.append(("Values by class", _histogram(values, classes)))
-    numeric = quality.select_dtypes("number")
+    numeric = quality.select_dtypes("number").dropna(axis=1, how="all")
     if len(quality):
         pictures.append(("Quality of the scans", _distributions(numeric)))
-    lead = f"{total} records, {shown} of them shown, {len(quality)} scans."
+    lead = f"{total} records, {shown} of them shown, {len(quality)} scans{_graded(quality)}."
     return Environment(autoescape=True).from_string(_PAGE).render(
         title=title, lead=lead, pictures=pictures, columns=list(quality.columns),
-        rows=quality.astype(str).to_numpy().tolist(),
+        rows=quality.fillna("").astype(str).to_numpy().tolist(),
     )  # fmt: skip
+
+
+def _graded(quality: pd.DataFrame) -> str:
+    """How many scans have which grade, and how many were refused."""
+    if "quality" not in quality or "used" not in quality:
+        return ""
+    counts = quality["quality"].value_counts()
+    text = ", ".join(f"{counts[name]} {name}" for name in reversed(GRADES) if name in counts)
+    refused = int((quality["used"] == "no").sum())
+    return f" (quality: {text}" + (f"; {refused} refused)" if refused else ")")
 
 
 def _sheet(tiles: list[tuple[str, np.ndarray]], window: tuple[float, float]) -> str:

@@ -25,6 +25,7 @@ def run(
     cache: Path | None = None,
     held_out: float | None = None,
     beam: Sequence[str] | None = None,
+    refuse_below: str | None = None,
 ) -> None:
     """Build the cohort and say what became of it."""
     if seed < 0:
@@ -51,6 +52,7 @@ def run(
             cache=cache,
             held_out=held_out,
             beam=beam,
+            refuse_below=refuse_below,
         )
     if summary.built:
         note_command(data_dir, before=read_commands(manifest.parent))
@@ -68,6 +70,11 @@ def run(
         say(
             f"{summary.num_rejected} rows of the manifest could not be used, see "
             f"{data_dir / 'rejected.csv'}. {summary.rejected}"
+        )
+    if summary.num_poor:
+        say(
+            f"The quality of {summary.num_poor} scan(s) in the shards is poor or worse, see "
+            f"{data_dir / 'quality.csv'}; --refuse-below acceptable would leave them out."
         )
     say_next(
         "train", experiment.address, "--data-dir", data_dir, "--workdir", data_dir.parent / "run"

@@ -5,6 +5,7 @@ import errno
 import json
 import resource
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,10 @@ from msk_jax.data.builder import build_cohort
 from msk_jax.data.cohort import Cohort
 from msk_jax.data.deidentify import pseudonym
 from msk_jax.data.folds import load_folds
+from msk_jax.data.grading import QualityLimits
 from msk_jax.data.regions import SacroiliacRegion
 from msk_jax.errors import UserError
+from msk_jax.reports.cohort import cohort_rows
 from msk_jax.verbs import cohort as cohort_verb
 
 from .ct_files import box_pelvis, rewrite, write_ct
@@ -157,6 +160,14 @@ def test_same_input_same_bytes(built, source, tmp_path):
     assert contents(tmp_path / "data") == contents(built[0].data_dir)
 
 
+def test_the_bytes_of_a_record_do_not_depend_on_the_process(built):
+    # Each process of protobuf has its own order of features, but for sorted ones.
+    (shard,) = built[0].data_dir.glob("sacroiliitis/*/*.tfrecord*")
+    stored = list(tf.data.TFRecordDataset(str(shard)).as_numpy_iterator())
+    examples = map(tf.train.Example.FromString, stored)
+    assert [e.SerializeToString(deterministic=True) for e in examples] == stored
+
+
 def test_second_run_does_nothing(built, source, monkeypatch):
     monkeypatch.setattr("msk_jax.data.builder.scan", None)  # would fail if it were called
     before = contents(built[0].data_dir)
@@ -169,6 +180,7 @@ def test_second_run_does_nothing(built, source, monkeypatch):
     ("options", "words"),
     [
         ({"seed": 1}, "another seed"),
+        ({"refuse_below": "poor"}, "another grade below which scans are refused"),
         ({"cohort": Cohort(keep=("site",))}, "other settings of the cohort"),
     ],
 )
@@ -302,3 +314,41 @@ def test_inspect_draws_a_page_of_what_was_built(built, tmp_path):
     (damaged / "cohort.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match="lacks classes"):
         cohort_verb.inspect(damaged, None)
+
+
+def test_scans_of_low_quality_are_left_out_when_asked(source, tmp_path):
+    shutil.copytree(source, tmp_path / "source")
+    spacing = (3.0, 3.0, 2.0)  # 80 mm long, where the others have 100
+    write_ct(tmp_path / "source" / "dicom" / "short", *box_pelvis(spacing, (40, 128, 128)),
+             spacing, patient_id="KLINIK-SHORT")  # fmt: skip
+    with (tmp_path / "source" / "manifest.csv").open("a") as file:
+        file.write("".join(f"KLINIK-SHORT,{side},normal,,A,50,F\n" for side in ("left", "right")))
+    limits = QualityLimits(coverage_mm=(200, 150, 90), missing_tags=(10, 15, 17))
+    cohort, data_dir = replace(COHORT, limits=limits), tmp_path / "data"
+    left = build(tmp_path / "source", data_dir, cohort, refuse_below="poor")
+    assert (left.num_poor, left.num_units, left.num_rejected) == (6, 12, 5)
+    with (data_dir / "rejected.csv").open() as file:
+        reasons = {row["row"]: row["reason"] for row in csv.DictReader(file)}
+    assert (
+        reasons["17"]
+        == reasons["18"]
+        == (
+            "The quality of the scan is unusable, which is below poor (mm covered along z: 80, at "
+            "least 90 is asked for)."
+        )
+    )
+    with (data_dir / "quality.csv").open() as file:
+        rows = {row["coverage_mm"]: row for row in csv.DictReader(file)}
+    assert [rows["80.0"][k] for k in ("grade_coverage_mm", "quality", "used")] == [
+        "0", "unusable", "no"
+    ]  # fmt: skip
+    assert (rows["100.0"]["grade_pixel_mm"], rows["100.0"]["used"]) == ("", "yes")
+    facts = json.loads((data_dir / "cohort.json").read_text())
+    grades = {"good": 0, "acceptable": 0, "poor": 6, "unusable": 0}
+    assert facts["quality"]["grades"] == facts["quality"]["grades_of"]["coverage_mm"] == grades
+    assert dict(cohort_rows(facts))["Quality of the scans"] == (
+        "poor 6; poor or worse in coverage mm 6; 1 refused"
+    )
+    cohort_verb.inspect(data_dir, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "7 scans (quality: 6 poor, 1 unusable; 1 refused)." in page
