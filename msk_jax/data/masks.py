@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from msk_jax.data.crops import Region
+from msk_jax.data.crops import Crop, Region
 from msk_jax.data.deidentify import load_key, pseudonym
 from msk_jax.data.dicom import Series
 from msk_jax.errors import UserError
@@ -79,8 +79,8 @@ def mask_on_crop(
 ) -> np.ndarray:
     """What a mask marks on one slice of a crop.
 
-    A mask of two dimensions is of a radiograph, row for row, and goes the way of the picture; one
-    of three lies where its spacing, origin and direction say.
+    A mask of two dimensions is of a radiograph, row for row, and goes the way of the picture, whose
+    proportions it must have; one of three lies where its spacing, origin and direction say.
 
     Args:
         file: NIfTI.
@@ -93,7 +93,7 @@ def mask_on_crop(
         bool `[size, size]`.
 
     Raises:
-        UserError: a file that is no mask.
+        UserError: a file that is no mask, or one of a picture of other proportions.
     """
     image = read_mask(file, tuple(codes))
     if image.GetDimension() == 2:
@@ -110,6 +110,7 @@ def mask_on_crop(
             sex=None,
         )
         (crop,) = region.extract(picture).values()
+        _check_proportions(file, crop, record, column_mm / crop.spacing_mm[0])
         return crop.voxels[0] >= _MARKED / 2
     size = region.size
     direction = np.asarray(record["direction"], float)
@@ -122,3 +123,20 @@ def mask_on_crop(
         origin.tolist(), spacing.tolist(), direction.tolist(), 0, sitk.sitkUInt8,
     )  # fmt: skip
     return sitk.GetArrayFromImage(on_crop)[0] > 0
+
+
+def _check_proportions(file: Path, crop: Crop, record: Mapping[str, Any], column: float) -> None:
+    """Refuse a mask that would be stretched: a corner of its square lies, in pixels of the square,
+    where that of the picture does. `column` is a column of the mask in these pixels; a picture of
+    finer columns has its corner up to half of one away."""
+    corners = [
+        np.asarray(origin_mm, float)[[0, 2]] / spacing_mm[0]
+        for origin_mm, spacing_mm in (
+            (crop.origin_mm, crop.spacing_mm), (record["origin_mm"], record["spacing_mm"])
+        )
+    ]  # fmt: skip
+    if np.abs(corners[0] - corners[1]).max() > 0.5 * (1 + column):
+        raise UserError(
+            f"The mask {file} has other proportions than its picture. Draw it on the picture that "
+            "was built, with its pixel spacing."
+        )

@@ -5,7 +5,7 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
-from msk_jax.data.crops import CORONAL
+from msk_jax.data.crops import CORONAL, MIRRORED, SAGITTAL
 from msk_jax.data.deidentify import pseudonym
 from msk_jax.data.masks import find_masks, mask_on_crop, read_mask
 from msk_jax.data.regions import SacroiliacRegion
@@ -13,6 +13,11 @@ from msk_jax.data.whole import RadiographRegion, read_projection
 from msk_jax.errors import UserError
 
 KEY = b"k" * 32
+
+
+def stored(crop):
+    """A crop's place as its record has it."""
+    return {"origin_mm": crop.origin_mm, "spacing_mm": crop.spacing_mm}
 
 
 @pytest.fixture
@@ -28,12 +33,50 @@ def test_a_radiographs_mask_lies_where_the_picture_is_bright(tmp_path):
     Image.fromarray(np.where(labels, 200, 10).astype(np.uint8)).save(tmp_path / "p.png")
     sitk.WriteImage(sitk.GetImageFromArray(labels), str(tmp_path / "m.nii.gz"))
     region = RadiographRegion(size=60)
-    picture = region.extract(read_projection([tmp_path / "p.png"]))["whole"].voxels[0]
+    crop = region.extract(read_projection([tmp_path / "p.png"]))["whole"]
+    picture, record = crop.voxels[0], stored(crop)
     assert (picture > 2000).sum() == (labels > 0).sum()
-    found = mask_on_crop(tmp_path / "m.nii.gz", (), region, {}, 0)
+    found = mask_on_crop(tmp_path / "m.nii.gz", (), region, record, 0)
     np.testing.assert_array_equal(found, picture > 2000)
-    some = mask_on_crop(tmp_path / "m.nii.gz", (2, 4), region, {}, 0)
+    some = mask_on_crop(tmp_path / "m.nii.gz", (2, 4), region, record, 0)
     assert some.sum() == ((labels == 2) | (labels == 4)).sum()
+    # Of half the resolution, it is the same mask; with other sides, or lying on one, it is another.
+    for name, other in (("half", labels[::2, ::2]), ("cut", labels[:40]), ("turned", labels.T)):
+        sitk.WriteImage(sitk.GetImageFromArray(other), str(tmp_path / f"{name}.nii.gz"))
+    assert mask_on_crop(tmp_path / "half.nii.gz", (), region, record, 0).any()
+    for name in ("cut", "turned"):
+        with pytest.raises(UserError, match=rf"{name}.nii.gz has other proportions"):
+            mask_on_crop(tmp_path / f"{name}.nii.gz", (), region, record, 0)
+
+
+@pytest.mark.parametrize(
+    ("direction", "origin", "positions", "expected"),
+    [
+        # Columns from x 3.0 leftwards to the right: x 3.0, 2.5, ...; voxel x = (x + 7) / 0.5.
+        (MIRRORED, [3.0, 15.0, 104.0], [104.0, 108.0], (4, slice(8, 24), slice(20, 4, -1))),
+        # Slices along x, columns along y, rows from the head (z 110 is slice 5) down.
+        (SAGITTAL, [-6.0, 15.0, 110.0], [-4.0, -3.0], (slice(5, None, -1), slice(8, 24), 8)),
+    ],
+)
+def test_a_mask_on_mirrored_and_sagittal_crops(tmp_path, direction, origin, positions, expected):
+    labels = np.zeros((6, 30, 30), np.uint8)  # z, y, x
+    labels[4, 12:20, 7:10] = labels[2:4, 10:13, 8] = 1  # no symmetry
+    mask = sitk.GetImageFromArray(labels)
+    mask.SetSpacing((0.5, 0.5, 2.0))
+    mask.SetOrigin((-7.0, 11.0, 100.0))
+    sitk.WriteImage(mask, str(tmp_path / "m.nii.gz"))
+    down = 2.0 if direction is SAGITTAL else 0.5
+    record = {
+        "origin_mm": origin, "spacing_mm": [0.5, down, 2.0], "direction": np.array(direction),
+        "positions_mm": positions,
+    }  # fmt: skip
+    region = SacroiliacRegion(pixel_mm=0.5, size=16)
+    found = mask_on_crop(tmp_path / "m.nii.gz", (), region, record, 1)
+    due = np.zeros((16, 16), bool)
+    cut = labels[expected] > 0
+    due[: len(cut)] = cut
+    np.testing.assert_array_equal(found, due)
+    assert found.any() and (found != found[:, ::-1]).any()
 
 
 @pytest.mark.parametrize("plane", ["axial", "coronal"])
@@ -96,5 +139,6 @@ def test_one_slice_of_three_dimensions_is_a_picture(tmp_path):
     labels = np.zeros((1, 20, 20), np.uint8)
     labels[0, 3:6, 10:18] = 1
     sitk.WriteImage(sitk.GetImageFromArray(labels), str(tmp_path / "m.nii.gz"))
-    found = mask_on_crop(tmp_path / "m.nii.gz", (), RadiographRegion(size=20), {}, 0)
+    record = {"origin_mm": (0.0, 0.0, 19.0), "spacing_mm": (1.0, 1.0, 1.0)}
+    found = mask_on_crop(tmp_path / "m.nii.gz", (), RadiographRegion(size=20), record, 0)
     np.testing.assert_array_equal(found, labels[0] > 0)
