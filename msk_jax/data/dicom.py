@@ -107,6 +107,9 @@ class Series:
     sex: str | None
     """F, M or O, as PatientSex has it."""
 
+    spacing_known: bool = True
+    """False where the file tells none, as of many pictures; `spacing_mm` then counts pixels."""
+
     @property
     def is_projection(self) -> bool:
         """Whether this is a radiograph."""

@@ -106,13 +106,16 @@ def shortfall(
         if found < lowest:
             bound = "at least" if name in _AT_LEAST else "at most"
             limit = getattr(limits, name)[len(GRADES) - 1 - lowest]
-            reasons.append(f"{_WORDS[name]}: {figures[name]:.3g}, {bound} {limit:g} is asked for")
+            value = "unknown" if figures[name] is None else f"{figures[name]:.3g}"
+            reasons.append(f"{_WORDS[name]}: {value}, {bound} {limit:g} is asked for")
     return (
         f"The quality of the scan is {GRADES[grade.overall]}, which is below {GRADES[lowest]} "
         f"({'; '.join(reasons)})."
     )
 
 
-def _grade(name: str, value: float, limits: Limits) -> int:
-    """How many limits are kept; NaN keeps none."""
+def _grade(name: str, value: float | None, limits: Limits) -> int:
+    """How many limits are kept; NaN keeps none, nor does what is unknown."""
+    if value is None:
+        return 0
     return sum(value >= limit if name in _AT_LEAST else value <= limit for limit in limits)

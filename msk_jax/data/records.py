@@ -51,7 +51,9 @@ class Rejection:
 class ScanFacts:
     """What the cohort table says about a scan; identifies no one."""
 
-    pixel_mm: float
+    pixel_mm: float | None
+    """None: unknown."""
+
     slice_spacing_mm: float
     num_slices: int
     patient_id: str = ""
@@ -62,8 +64,8 @@ class ScanFacts:
 
     sharpness: float = 0.0
     clipped: float = 0.0
-    coverage_mm: float = 0.0
-    """Along z."""
+    coverage_mm: float | None = 0.0
+    """Along z; None: unknown."""
 
     missing_tags: str = ""
     """What the header lacks, see `quality.missing_tags`, separated by spaces."""
@@ -162,15 +164,16 @@ def _facts(study: Study, series: Series, completeness: float) -> ScanFacts:
     if series.is_projection:
         voxels, spacing_mm = voxels.transpose(1, 0, 2), (spacing_mm[0], spacing_mm[2], 0.0)
     found = measure(voxels, spacing_mm)
+    along = 1 if series.is_projection else 2
     return ScanFacts(
-        spacing_mm[0],
+        spacing_mm[0] if series.spacing_known else None,
         spacing_mm[2],
         len(voxels),
         study.pseudonym,
         round(found.noise, 2),
         round(found.sharpness, 4),
         round(found.clipped, 6),
-        round(found.coverage_mm[1 if series.is_projection else 2], 1),
+        round(found.coverage_mm[along], 1) if series.spacing_known else None,
         "" if is_picture(study.files[0]) else _missing(study.files[0]),
         round(found.noise_share, 4),
         round(completeness, 4),

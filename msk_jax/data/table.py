@@ -130,8 +130,12 @@ def _quartiles(ages: Iterable[float]) -> dict[str, float | int | None]:
     return {"median": median, "q1": q1, "q3": q3, "missing": int(len(ages) - len(known))}
 
 
-def _range(values: Iterable[float]) -> str:
-    """Lowest and highest, as text."""
-    values = sorted(values)
-    low, high = (f"{value:.4g}" for value in (values[0], values[-1]))
-    return low if low == high else f"{low} to {high}"
+def _range(values: Iterable[float | None]) -> str:
+    """Lowest and highest, as text, and how many are unknown (None)."""
+    values = list(values)
+    known = sorted(value for value in values if value is not None)
+    if not known:
+        return "unknown"
+    low, high = (f"{value:.4g}" for value in (known[0], known[-1]))
+    text = low if low == high else f"{low} to {high}"
+    return text if len(known) == len(values) else f"{text}; {len(values) - len(known)} unknown"

@@ -35,8 +35,9 @@ def read_projection(files: Iterable[Path], modality: str = "CR/DX") -> Series:
       modality: what it may be, `CR/DX` for either.
 
     Returns:
-      Spacing is that of the header, wherever it holds; 1 mm where it gives none. The position in
-      the patient is unknown: the corner at the right foot is the origin.
+      Spacing is that of the header, wherever it holds; where it gives none, it is not known
+      (`Series.spacing_known`). The position in the patient is unknown: the corner at the right foot
+      is the origin.
 
     Raises:
       SeriesError: several files, another modality, an empty picture; as `read_radiograph`.
@@ -71,6 +72,7 @@ def read_projection(files: Iterable[Path], modality: str = "CR/DX") -> Series:
         series_uid=found.series_uid,
         age_years=parse_age(text(header, "PatientAge")),
         sex=text(header, "PatientSex").upper() or None,
+        spacing_known=found.spacing.mm is not None,
     )
 
 

@@ -109,7 +109,7 @@ def _distributions(table: pd.DataFrame) -> str:
     figure = Figure(figsize=(2.2 * len(table.columns), 2.2), layout="constrained")
     for axis, name in zip(figure.subplots(1, len(table.columns), squeeze=False)[0], table.columns,
                           strict=True):  # fmt: skip
-        axis.hist(table[name].to_numpy(), bins=20)
+        axis.hist(table[name].dropna().to_numpy(), bins=20)
         axis.set_title(name, fontsize=8)
     return _png(figure)
 

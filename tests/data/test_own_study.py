@@ -9,8 +9,10 @@ from PIL import Image
 
 from msk_jax.data.builder import build_cohort
 from msk_jax.data.pipeline import read_records
+from msk_jax.data.target import read_cohort
 from msk_jax.errors import UserError
 from msk_jax.experiment import load
+from msk_jax.verbs import cohort as cohort_verb
 from tests.conftest import REPOSITORY
 
 
@@ -50,6 +52,11 @@ def test_pictures_become_shards(hands):
     (rejected,) = pd.read_csv(hands / "shards" / "rejected.csv").to_dict("records")
     assert "cannot be read as PNG, JPEG or TIFF" in rejected["reason"]
     assert "H7" not in str(rejected)
+    # A PNG without a resolution: nobody knows how large its pixels are.
+    facts = read_cohort(hands / "shards")
+    assert facts["pixel_mm"] == facts["quality"]["coverage_mm"] == "unknown"
+    cohort_verb.inspect(hands / "shards", hands / "page.html")
+    assert "7 scans (quality: " in (hands / "page.html").read_text()
 
 
 def test_network_takes_these_pictures(hands):

@@ -89,7 +89,8 @@ def test_limits_belong_to_the_better_grade(figure, limits, values):
     for expected, found in enumerate(values):
         grade = grade_scan({**FIGURES, figure: found}, asked)
         assert grade.by_figure[figure] == grade.overall == expected
-    assert grade_scan({**FIGURES, figure: float("nan")}, asked).overall == 0
+    for unknown in (None, float("nan")):
+        assert grade_scan({**FIGURES, figure: unknown}, asked).overall == 0
 
 
 def test_the_worst_figure_decides_and_is_named():
