@@ -1,13 +1,19 @@
-"""Speed of reading DICOM beside MONAI's reader and dicom2nifti, in one run on one machine.
+"""Speed of DICOM into shards and out of them, beside MONAI and dicom2nifti, on one machine.
 
     python -m experiments.benchmarks.data --slices 60 --size 512
     python -m experiments.benchmarks.data --data-dir work/shards
+    python -m experiments.benchmarks.data --patients 24
 
 The readers take turns over the same series, so that what else the machine does falls on all.
 Printed are slices per second of processor time of one core, medians, and the ratio of ours to each.
 dicom2nifti also writes its NIfTI file, for that is what it gives; ours and MONAI's stop at the
 array with its affine. With `--data-dir`, records per second out of built shards as well, by wall
 clock: what the input pipeline can give to a device.
+
+With `--patients`, so many phantom patients of an experiment are written and built: slices per
+second of processor time into shards, beside MONAI reading the same series into arrays (it crops and
+writes nothing). From these shards come stacks by wall clock, and training steps of a network on
+all devices: how many stacks they take a second, and which share of the time they wait for input.
 """
 
 import dataclasses
@@ -17,12 +23,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
 import numpy as np
 import pandas as pd
 import tyro
 
-from msk_jax.data.dicom import read_series
+from msk_jax.data.augment import Preprocess
+from msk_jax.data.builder import build_cohort
+from msk_jax.data.dicom import read_series, scan
+from msk_jax.data.pipeline import ShardedCohort
 from msk_jax.data.volume import read_volume
+from msk_jax.experiment import load
+from msk_jax.models.zoo_net import ZooNetConfig
+from msk_jax.phantoms import write_cohort
 from msk_jax.phantoms.dicom_writer import Study, write_series
 
 
@@ -42,6 +55,18 @@ class Benchmark:
     """Built shards to read records from."""
     seconds: float = 10.0
     """How long records are read."""
+    patients: int | None = None
+    """Phantom patients to build shards of, and to train on."""
+    experiment: str = "sacroiliitis"
+    """Whose phantom patients and region they are."""
+    side: int = 224
+    """Rows and columns of their crops."""
+    network: str = "resnet50"
+    """What is trained on them."""
+    batch: int = 16
+    """Stacks of a training step."""
+    steps: int = 20
+    """Timed training steps."""
     out: Path | None = None
     """CSV file for the table."""
 
@@ -106,8 +131,6 @@ def time_readers(folder: Path, repeats: int) -> pd.DataFrame:
 
 def records_per_second(data_dir: Path, seconds: float) -> float:
     """Stacks of five slices per second out of the shards, in the order of training."""
-    from msk_jax.data.pipeline import ShardedCohort
-
     cohort = ShardedCohort(data_dir, num_slices=5, context_slices=2)
     patients = set(cohort.patient_labels)
     steps = cohort.steps_per_epoch(patients, 16)
@@ -117,6 +140,82 @@ def records_per_second(data_dir: Path, seconds: float) -> float:
     while time.perf_counter() - start < seconds:
         count += len(next(batches)["label"])
     return count / (time.perf_counter() - start)
+
+
+def print_records(data_dir: Path, seconds: float) -> None:
+    """Print `records_per_second`."""
+    rate = records_per_second(data_dir, seconds)
+    print(f"{rate:.0f} stacks of five slices per second out of {data_dir}")
+
+
+def build_phantoms(benchmark: Benchmark, folder: Path) -> Path:
+    """Write and build the phantom patients, print the rates, and return the shards."""
+    experiment = load(benchmark.experiment)
+    phantom = dataclasses.replace(experiment.synthetic(), patients=benchmark.patients)
+    manifest = write_cohort(folder / "cohort", phantom)
+    region = experiment.cohort.region
+    pixel_mm = region.pixel_mm * region.size / benchmark.side
+    region = dataclasses.replace(region, size=benchmark.side, pixel_mm=pixel_mm)
+    cohort = dataclasses.replace(experiment.cohort, region=region)
+    series = list(scan(folder / "cohort" / "dicom").series.values())
+    count = sum(map(len, series))
+    for name in ("first", "shards"):  # the first fills caches
+        start = time.process_time()
+        build_cohort(
+            cohort, folder / "cohort" / "dicom", manifest, folder / name,
+            num_folds=experiment.num_folds,
+        )  # fmt: skip
+        ours = count / (time.process_time() - start)
+    print(f"{ours:.1f} slices per second into shards ({count} slices of {len(series)} series)")
+    try:
+        from monai.data import PydicomReader
+    except ImportError as error:
+        print(f"MONAI is left out ({error}).")
+        return folder / "shards"
+    reader = PydicomReader()
+    start = time.process_time()
+    for files in series:
+        # It takes a list of files for images of their own, a folder for a series.
+        reader.get_data(reader.read(str(files[0] if len(files) == 1 else files[0].parent)))
+    theirs = count / (time.process_time() - start)
+    print(f"{theirs:.1f} slices per second by MONAI into arrays; ours / it: {ours / theirs:.2f}")
+    return folder / "shards"
+
+
+def train(data_dir: Path, network: str, batch_size: int, steps: int) -> None:
+    """Training steps on all devices; prints stacks per second and the share of waiting."""
+    from msk_jax.training import parallel
+    from msk_jax.training.loop import Trainer
+    from msk_jax.training.recipe import Recipe
+    from msk_jax.training.step import AXIS
+
+    cohort = ShardedCohort(data_dir, num_slices=5, context_slices=2)
+    patients = set(cohort.patient_labels)
+    per_epoch = cohort.steps_per_epoch(patients, batch_size)
+    trainer = Trainer(
+        ZooNetConfig(network, num_slices=5).build(axis_name=AXIS), Preprocess(),
+        Recipe(batch_size=batch_size), cohort.image_shape, 2, per_epoch,
+    )  # fmt: skip
+    state, step = trainer.initial_state(0), trainer.parts[-1].step
+    batches = cohort.training_batches(patients, batch_size, per_epoch, (0,), 0)
+    waited = spent = 0.0
+    for k in range(steps + 2):
+        start = time.perf_counter()
+        batch = next(batches)
+        got = time.perf_counter()
+        batch.pop("unit_id")
+        batch["weight"] = np.ones(batch_size, np.float32)
+        batch = parallel.split_over_devices(batch, jax.local_device_count())
+        state, metrics = step(state, batch)
+        metrics["loss"].block_until_ready()
+        if k > 1:  # the first two compile
+            waited, spent = waited + got - start, spent + time.perf_counter() - start
+    devices = f"{jax.device_count()} {jax.default_backend()} device(s)"
+    print(
+        f"{steps * batch_size / spent:.1f} stacks per second through training steps of {network} "
+        f"at {cohort.image_shape[0]} on {devices}; {waited / spent:.2%} of the time waiting for "
+        "input"
+    )
 
 
 def main(benchmark: Benchmark) -> None:
@@ -129,8 +228,12 @@ def main(benchmark: Benchmark) -> None:
         table = time_readers(folder, benchmark.repeats)
     print(table.to_string(index=False))
     if benchmark.data_dir is not None:
-        rate = records_per_second(benchmark.data_dir, benchmark.seconds)
-        print(f"{rate:.0f} stacks of five slices per second out of {benchmark.data_dir}")
+        print_records(benchmark.data_dir, benchmark.seconds)
+    if benchmark.patients is not None:
+        with tempfile.TemporaryDirectory() as temporary:
+            shards = build_phantoms(benchmark, Path(temporary))
+            print_records(shards, benchmark.seconds)
+            train(shards, benchmark.network, benchmark.batch, benchmark.steps)
     if benchmark.out is not None:
         table.to_csv(benchmark.out, index=False)
 
