@@ -32,7 +32,7 @@ _WORDS = {
 class QualityLimits:
     """What a scan must have for each grade; None: that figure has no grade.
 
-    By default a scan is unusable only where nothing is to be seen in it, or nothing but noise.
+    By default a scan is unusable only where there is no structure in it, or noise drowns it.
     """
 
     missing_tags: Limits | None = (0, 6, 17)
