@@ -5,7 +5,9 @@ what they made in a folder that they share with the machine that started it. The
 the order of the studies, so that the shards have the bytes of any other build.
 """
 
+import contextlib
 import functools
+import io
 import pickle
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -42,13 +44,17 @@ def pipeline_options(words: Sequence[str]):
             "--beam needs Apache Beam, which is not installed: pip install 'msk_jax[beam]'."
         ) from error
     options = PipelineOptions([f"--{word.lstrip('-')}" for word in words])
+    said = io.StringIO()
     try:
         standard = options.view_as(StandardOptions)
         standard.runner = standard.runner or LOCAL_RUNNER
-        options.get_all_options()  # values of a wrong kind end in SystemExit
+        # A value of a wrong kind ends in SystemExit, after a page of usage.
+        with contextlib.redirect_stderr(said):
+            options.get_all_options()
         create_runner(standard.runner)
     except (Exception, SystemExit) as error:
-        reason = error if isinstance(error, Exception) else "a value is of a wrong kind"
+        last = said.getvalue().strip().splitlines()[-1:]
+        reason = error if isinstance(error, Exception) else " ".join(last).partition("error: ")[2]
         raise UserError(
             f"Apache Beam does not take the options {' '.join(words)!r} ({reason}). Give them as "
             "name=value, for example --beam runner=FlinkRunner flink_master=host:8081."

@@ -82,10 +82,17 @@ def test_a_pipeline_that_fails_says_so_and_leaves_nothing(source, tmp_path, monk
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("words", [["runner=Foo"], ["direct_num_workers=many"]])
-def test_options_that_beam_refuses(words):
-    with pytest.raises(UserError, match=r"does not take the options.*name=value"):
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["runner=Foo"], "Unexpected pipeline runner"),
+        (["direct_num_workers=x"], "invalid int value"),
+    ],
+)
+def test_options_that_beam_refuses(words, why, capfd):
+    with pytest.raises(UserError, match=rf"does not take the options.*{why}.*name=value"):
         pipeline_options(words)
+    assert "usage" not in capfd.readouterr().err
 
 
 def test_options_reach_beam():

@@ -1,11 +1,13 @@
 """Studies to records, in processes and from a cache: the same records, and nothing twice."""
 
 import os
+import sys
 
 import numpy as np
 import pytest
 
 from msk_jax.data import conversion
+from msk_jax.data.beam import pipeline_options
 from msk_jax.data.cohort import Cohort, read_manifest
 from msk_jax.data.conversion import convert
 from msk_jax.data.dicom import scan
@@ -91,6 +93,12 @@ def test_a_damaged_cache_is_made_again(cohort, plain, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written to"):
         list(convert(studies, COHORT, manifest, cache=tmp_path / "file" / "x"))
+
+
+def test_beam_that_is_missing_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "apache_beam.options.pipeline_options", None)
+    with pytest.raises(UserError, match=r"not installed: pip install 'msk_jax\[beam\]'"):
+        pipeline_options(["runner=FlinkRunner"])
 
 
 def rows(tmp_path, text):

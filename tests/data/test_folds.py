@@ -46,7 +46,9 @@ def test_every_patient_is_tested_once_and_validates_once():
 def built(tmp_path):
     """A folder as a build leaves it, without its shards."""
     write_folds(tmp_path / SPLITS_NAME, make_folds(LABELS, 5, seed=0), 0, cohort_digest(LABELS))
-    counts = ("num_patients", "num_units", "num_stacks", "num_rejected", "num_skipped_files")
+    counts = (
+        "num_patients", "num_units", "num_stacks", "num_rejected", "num_poor", "num_skipped_files",
+    )  # fmt: skip
     facts = {
         "is_phantom": False,
         "fingerprint": {"config": {}, "num_folds": 5, "seed": 0},
