@@ -145,27 +145,12 @@ def build_cohort(
     previous = target.existing_build(data_dir, cohort.name, fingerprint, overwrite)
     if previous is not None:
         return BuildSummary(data_dir=data_dir, built=False, **previous)
-    with (
-        target.staging(data_dir, cohort.name, _room_needed(cohort, checked, beam)) as staged,
-        opened(
-            dicom,
-            _filters(checked),
-            lambda i, n, _: progress(i, n, "fetching"),
-            None if beam is None else staged,
-        ) as source,
-    ):
-        found = scan(
-            source.folder, lambda i, n, _: progress(i, n, "reading headers"),
-            source.files, source.unpacked,
-        )  # fmt: skip
-        studies, collected = _assign(cohort, checked, found, secret)
-        if beam is None:
-            converted = convert(studies, cohort, checked, workers, cache)
-        else:
-            converted = convert_with_beam(studies, cohort, checked, beam, staged, cache)
-        with closing(converted):
-            graded = _graded(studies, converted, cohort, refuse_below, collected)
-            write_shards(cohort, _read(studies, graded, collected, progress), staged)
+    with target.staging(data_dir, cohort.name, _room_needed(cohort, checked, beam)) as staged:
+        convert_all = _converter(cohort, checked, workers, cache, beam, staged)
+        unpacked = None if beam is None else staged
+        studies, collected, found = _convert_source(
+            cohort, checked, secret, dicom, unpacked, staged, convert_all, refuse_below, progress
+        )
         labels = collected.patient_labels()
         tested = _test_sets(cohort, labels, studies, held_out, seed, split)
         folds = _folds(collected, studies, tested, num_folds, seed, split)
@@ -173,6 +158,45 @@ def build_cohort(
         build = _counts(collected, found)
         _write_tables(staged, cohort, collected, build, fingerprint, checked.path)
     return BuildSummary(data_dir=data_dir, built=True, **build)
+
+
+def _converter(
+    cohort: Cohort,
+    checked: Manifest,
+    workers: int,
+    cache: Path | None,
+    beam: Sequence[str] | None,
+    shared: Path,
+) -> Callable[[list[Study]], Iterator[Converted]]:
+    """What converts studies: processes of this machine, or a pipeline that shares a folder."""
+    if beam is None:
+        return lambda studies: convert(studies, cohort, checked, workers, cache)
+    return lambda studies: convert_with_beam(studies, cohort, checked, beam, shared, cache)
+
+
+def _convert_source(
+    cohort: Cohort,
+    checked: Manifest,
+    secret: bytes,
+    dicom: str | Path,
+    unpacked: Path | None,
+    staged: Path,
+    convert_all: Callable[[list[Study]], Iterator[Converted]],
+    refuse_below: str | None,
+    progress: Progress,
+) -> tuple[list[Study], _Collected, Scan]:
+    """Write the shards of what the source holds; archives are unpacked in `unpacked`."""
+
+    def noted(what: str) -> Progress:
+        return lambda done, total, _: progress(done, total, what)
+
+    with opened(dicom, _filters(checked), noted("fetching"), unpacked) as source:
+        found = scan(source.folder, noted("reading headers"), source.files, source.unpacked)
+        studies, collected = _assign(cohort, checked, found, secret)
+        with closing(convert_all(studies)) as converted:
+            graded = _graded(studies, converted, cohort, refuse_below, collected)
+            write_shards(cohort, _read(studies, graded, collected, progress), staged)
+    return studies, collected, found
 
 
 def _filters(manifest: Manifest) -> list[dict[str, str]]:

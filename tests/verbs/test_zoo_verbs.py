@@ -8,6 +8,7 @@ from safetensors.numpy import load_file, save_file
 from msk_jax.cli import main
 from msk_jax.models import MODELS, create
 from msk_jax.models.torch_weights import dump_torch
+from tests.conftest import REPOSITORY
 from tests.filled import filled
 
 
@@ -100,6 +101,14 @@ def test_what_does_not_fit_is_refused(tmp_path, state, capsys):
     error = _fails(capsys, *words, "--model", "resnet18", "--naming", "keras", "--out", "x")
     assert "No names of 'keras' are known" in error
     assert not (tmp_path / "o").exists()
+
+
+def test_the_table_of_the_notes_has_every_network():
+    notes = (REPOSITORY / "BUILD_NOTES.md").read_text()
+    table = notes.partition("<!-- parity: made by")[2].partition("<!-- parity: end")[0]
+    rows = [[c.strip() for c in r.split("|")[1:-1]] for r in table.splitlines() if r[:1] == "|"]
+    assert [row[0] for row in rows[2:]] == list(MODELS)
+    assert all(float(row[3]) <= MODELS[row[0]].tolerance * 1.05 for row in rows[2:]), "rounded"
 
 
 def test_parity_prints_and_keeps_a_table(tmp_path, capsys, need, monkeypatch):
