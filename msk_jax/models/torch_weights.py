@@ -4,12 +4,11 @@ A module of ours is called what PyTorch's is called, dots included, so the path 
 its name there; only the last part differs, and the layout of kernels. Weights under other names
 (timm's where the reference is torchvision's) go through a `Naming`.
 
-Nothing here imports torch, but for reading or writing a `.pth` file when asked to.
+Nothing here imports torch; files are read and written by `weight_files`.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -213,74 +212,6 @@ def inflate_stem(kernel: np.ndarray, num_slices: int, rule: InflationRule = "mea
     share = np.exp(-(offsets**2) / 2) if rule == "centre" else np.ones(num_slices)
     share = (share / share.sum()).astype(kernel.dtype)
     return grey * share[:, None]
-
-
-def read_state_dict(path: Path) -> dict[str, np.ndarray]:
-    """Tensors by name from `.safetensors`, or from `.pth` or `.pt`, which needs torch.
-
-    No code in a pickle is executed.
-
-    Raises:
-        UserError: the file is missing, of another kind, or not a plain state dict.
-    """
-    if not path.is_file():
-        raise UserError(
-            f"There is no weight file at {path}. Give the path of a .safetensors or .pth file."
-        )
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
-        try:
-            return load_file(path)
-        except (SafetensorError, ValueError) as error:
-            raise UserError(
-                f"{path} cannot be read as safetensors ({error}). Download it again."
-            ) from error
-    if path.suffix not in (".pth", ".pt"):
-        raise UserError(f"{path} is neither .safetensors nor .pth; convert it to one of them.")
-    torch = _torch(path)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        return {name: _array(tensor) for name, tensor in state.items()}
-    except Exception as error:
-        raise UserError(
-            f"{path} is not a plain PyTorch state dict ({type(error).__name__}); nothing in it was "
-            "executed. Save it again with torch.save(model.state_dict(), ...)."
-        ) from error
-
-
-def _torch(path: Path):
-    try:
-        import torch
-    except ImportError as error:
-        raise UserError(
-            f'{path.name} needs PyTorch: pip install "msk_jax[torch]", or use .safetensors instead.'
-        ) from error
-    return torch
-
-
-def _array(tensor) -> np.ndarray:
-    # NumPy has no bfloat16
-    return (tensor.float() if tensor.dtype.is_floating_point and tensor.element_size() < 4
-            else tensor).numpy()  # fmt: skip
-
-
-def write_state_dict(path: Path, state: Mapping[str, np.ndarray]) -> None:
-    """Write tensors by name as `.safetensors`, or as `.pth` or `.pt`, which needs torch.
-
-    Raises:
-        UserError: another suffix, or torch is missing.
-    """
-    if path.suffix == ".safetensors":
-        from safetensors.numpy import save_file
-
-        save_file({name: np.ascontiguousarray(tensor) for name, tensor in state.items()}, path)
-    elif path.suffix in (".pth", ".pt"):
-        torch = _torch(path)
-        torch.save({name: torch.from_numpy(np.array(v)) for name, v in state.items()}, path)
-    else:
-        raise UserError(f"{path} ends in neither .safetensors nor .pth. Give another --out.")
 
 
 def load_encoder(

@@ -15,10 +15,9 @@ from msk_jax.models.torch_weights import (
     Naming,
     dump_torch,
     load_torch,
-    read_state_dict,
     recognise,
-    write_state_dict,
 )
+from msk_jax.models.weight_files import read_state_dict, write_state_dict
 from msk_jax.training.checkpoints import Checkpoints
 from msk_jax.verbs import console
 

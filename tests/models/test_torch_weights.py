@@ -14,7 +14,6 @@ from msk_jax.models.torch_weights import (
     inflate_stem,
     load_encoder,
     load_torch,
-    read_state_dict,
     rename,
     torch_name,
 )
@@ -117,44 +116,6 @@ def test_missing_extra_and_misshapen_tensors_are_all_listed(tmp_path):
     assert (
         "layer1.0.conv1.weight has shape (5, 5, 4, 4), this network needs (3, 3, 4, 4)" in message
     )
-
-
-def test_weight_files(tmp_path):
-    from safetensors.numpy import save_file
-
-    state = {"conv1.weight": np.ones((2, 3), np.float32)}
-    save_file(state, tmp_path / "w.safetensors")
-    np.testing.assert_array_equal(
-        read_state_dict(tmp_path / "w.safetensors")["conv1.weight"], state["conv1.weight"]
-    )
-    (tmp_path / "broken.safetensors").write_bytes(b"not a weight file")
-    for name, words in (
-        ("absent.pth", "no weight file"),
-        ("broken.safetensors", "cannot be read as safetensors"),
-        ("tests.txt", "neither .safetensors nor .pth"),
-    ):
-        if name.endswith("txt"):
-            (tmp_path / name).touch()
-        with pytest.raises(UserError, match=words):
-            read_state_dict(tmp_path / name)
-
-
-class _Hostile:
-    def __reduce__(self):
-        return (Path_touch, ())
-
-
-def Path_touch():
-    raise AssertionError("code in a pickle was executed")
-
-
-def test_a_pickle_with_code_in_it_is_refused(tmp_path):
-    torch = pytest.importorskip("torch", reason="PyTorch is the reference and is not installed")
-    torch.save({"conv1.weight": _Hostile()}, tmp_path / "evil.pth")
-    with pytest.raises(UserError, match="nothing in it was executed"):
-        read_state_dict(tmp_path / "evil.pth")
-    torch.save({"a": torch.ones(2)}, tmp_path / "good.pth")
-    np.testing.assert_array_equal(read_state_dict(tmp_path / "good.pth")["a"], [1, 1])
 
 
 def test_there_and_back_is_bit_equal(resnet18):
