@@ -206,14 +206,18 @@ class Convert:
     naming: str = ""
     """Whose names the tensors have or get, as `timm`; found out when reading, the reference's own
     when writing."""
+    size: tuple[int, ...] = ()
+    """Pixels of the input, as `384 384`, where weights depend on them: weights of that size stay as
+    they are, others are resampled. By default the network's native size."""
 
     def run(self) -> None:
         from msk_jax.verbs import convert
 
         if self.direction == "torch-to-flax":
             convert.to_flax(
-                self.source, self.out, self.model, self.num_classes, self.in_channels,
-                self.inflation, self.naming,
+                self.source, self.out, self.model, num_classes=self.num_classes,
+                in_channels=self.in_channels, rule=self.inflation, naming=self.naming,
+                size=self.size,
             )  # fmt: skip
         else:
             convert.to_torch(self.source, self.out, self.naming)

@@ -9,7 +9,7 @@ from msk_jax.models.zoo_net import ZooNetConfig
 
 NetworkConfig = MS25DNetConfig | TransferNetConfig | GridNetConfig | ZooNetConfig
 """Networks that a stage can train: each has `num_slices`, `num_classes`, `explained_endpoints`,
-`build` and `load`, which takes weights of others."""
+`build` and `load`, which takes weights of others for pictures of a size."""
 
 __all__ = [
     "MODELS", "GridNet", "GridNetConfig", "MS25DNet", "MS25DNetConfig", "NetworkConfig", "ResNet",

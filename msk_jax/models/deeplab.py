@@ -106,6 +106,7 @@ MODELS = {
         | {"context": "classifier.0"},
         head=("classifier.4", "aux_classifier.4"),
         stem="backbone.conv1",
+        auxiliary="aux_classifier",
         small=(64, 64),
         odd=(75, 61),
     )

@@ -173,6 +173,7 @@ MODELS = {
         small=(107, 91),
         small_in_training=(299, 299),  # for the auxiliary head
         odd=(75, 98),
-        namings={"timm": ()},  # the same, where it has the auxiliary head
+        namings={"timm": ()},  # the same
+        auxiliary="AuxLogits",
     )
 }

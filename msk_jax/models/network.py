@@ -150,6 +150,10 @@ class Architecture:
     """A size not divisible by the strides that the network takes; empty if it takes none."""
     namings: Mapping[str, Sequence[tuple[str, str]]] = dataclasses.field(default_factory=dict)
     """Other people's names: naming -> pairs (their pattern, ours), see `torch_weights.Naming`."""
+    auxiliary: str = ""
+    """Module of the auxiliary head, which a network has if its field `auxiliary` is set."""
+    index_tables: Callable[[Mapping[str, np.ndarray]], dict] | None = None
+    """Where the reference's state dict has tables beside the weights: makes them of its weights."""
     aliases: Sequence[tuple[str, str]] = ()
     """Modules that the reference's state dict lists twice: pairs (second name, first name)."""
     fit: Callable[[Mapping[str, np.ndarray], Sequence[int]], dict] | None = None
@@ -158,6 +162,11 @@ class Architecture:
     tolerance: float = 1e-5
     """Relative error of a float32 forward pass that rounding explains; more than 1e-5 with a
     reason beside it."""
+
+    @property
+    def known_namings(self) -> dict[str, Sequence[tuple]]:
+        """`namings`, and first the reference's own, called as the package that it is from."""
+        return {self.reference.partition(".")[0]: (), **self.namings}
 
     @property
     def training_size(self) -> tuple[int, ...]:

@@ -139,6 +139,7 @@ MODELS = {
         head=("model.model.3",),
         stem="model.model.0",
         small=(256, 256),
+        namings={"pix2pix": ()},  # the same
     ),
     "pix2pix_discriminator": Architecture(
         PatchDiscriminator,

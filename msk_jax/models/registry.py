@@ -78,7 +78,8 @@ def create(name: str, **settings: Any) -> Network:
         `(logits, endpoints)` for `x` of shape `[batch, *spatial, in_channels]`.
 
     Raises:
-        UserError: no such name, or no such field; the nearest are suggested.
+        UserError: no such name, or no such field; the nearest are suggested. Classes or channels
+            are fewer than one.
     """
     entry = architecture(name)
     fields = [f.name for f in dataclasses.fields(entry.network) if f.name not in ("parent", "name")]
@@ -87,4 +88,7 @@ def create(name: str, **settings: Any) -> Network:
         near = get_close_matches(unknown[0], fields, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise UserError(f"{name} has no setting {unknown[0]!r}.{hint} It has: {', '.join(fields)}.")
+    for key in ("num_classes", "in_channels"):
+        if settings.get(key, 1) < 1:
+            raise UserError(f"{name} needs {key} of at least 1; {settings[key]} was given.")
     return entry.network(**{**entry.settings, **settings})

@@ -180,6 +180,7 @@ MODELS = {
         stem="conv1",
         small=(64, 64),
         odd=(75, 61),
+        namings={"timm": ()},  # the same
     )
     for name, count in _PARAMETERS.items()
 } | {
@@ -195,6 +196,7 @@ MODELS = {
         stem="conv1",
         small=(64, 64),
         odd=(75, 61),
+        namings={"timm": ()},  # the same
     )
     for stride in (8, 16)
 }

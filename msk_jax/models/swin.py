@@ -4,6 +4,7 @@ Liu et al., Swin Transformer: Hierarchical Vision Transformer using Shifted Wind
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -193,6 +194,18 @@ class Swin(Network):
         return head(features), endpoints
 
 
+def index_tables(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What torchvision's state dict has beside every table of biases: `relative_positions`."""
+    table = "relative_position_bias_table"
+    return {
+        name.replace(table, "relative_position_index"): relative_positions(
+            (math.isqrt(len(biases)) + 1) // 2
+        ).ravel()
+        for name, biases in state.items()
+        if name.endswith(table)
+    }
+
+
 TIMM_NAMES = (
     ("patch_embed.proj", "features.0.0"),
     ("patch_embed.norm", "features.0.2"),
@@ -232,6 +245,7 @@ MODELS = {
         small=(64, 48),
         odd=(75, 61),
         namings={"timm": TIMM_NAMES},
+        index_tables=index_tables,
     )
     for name, (width, depths, heads, drop_path, count) in VARIANTS.items()
 }

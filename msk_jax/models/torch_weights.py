@@ -8,6 +8,7 @@ Nothing here imports torch; files are read and written by `weight_files`.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -23,8 +24,9 @@ _LEAVES = {
     "mean": "running_mean",
     "var": "running_var",
 }
-_COUNTER = "num_batches_tracked"
+COUNTER = "num_batches_tracked"
 _COUNTED = ("var", "running_var_target")  # beside one of these PyTorch keeps a counter
+_TABLES = ("relative_position_index", "attn_mask")  # follow from the sizes alone
 InflationRule = Literal["mean", "centre"]
 Naming = Sequence[tuple]
 """Pairs (their prefix, our prefix) of module names; `{i}` stands for a number. The first pair that
@@ -80,6 +82,45 @@ def _names(variables: Mapping) -> dict[tuple[str, ...], str]:
     }
 
 
+def in_our_names(
+    state: Mapping[str, np.ndarray], naming: Naming = (), aliases: Naming = ()
+) -> dict[str, np.ndarray]:
+    """A state dict under the names of our tensors.
+
+    Args:
+        state: PyTorch's names and layouts.
+        naming: how the state's names become ours.
+        aliases: second names (theirs, ours) of the same tensors; read where the first is missing.
+    """
+    given = {rename(name, naming): np.asarray(v) for name, v in unwrapped(state).items()}
+    for name in [n for n in given if rename(n, aliases) != n]:
+        given.setdefault(rename(name, aliases), given.pop(name))
+    return given
+
+
+def buffers(variables: Mapping, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What belongs to the network without being a weight: counters of batches, index tables.
+
+    Args:
+        variables: `{"params": ..., "batch_stats": ...}` of a network, or their shapes.
+        given: a state dict `in_our_names`.
+    """
+    names = _names(variables)
+    counters = {_counter(key) for key in names if key[-1] in _COUNTED}
+    modules = {".".join(key[1:end]) for key in names for end in range(2, len(key))}
+
+    def belongs(name: str) -> bool:
+        module, _, last = name.rpartition(".")
+        return name in counters or (last in _TABLES and module in modules)
+
+    return {name: tensor for name, tensor in given.items() if belongs(name)}
+
+
+def _counter(key: Sequence[str]) -> str:
+    """The counter beside a running variance."""
+    return ".".join([*key[1:-1], COUNTER])
+
+
 def load_torch(
     variables: Mapping,
     state: Mapping[str, np.ndarray],
@@ -93,11 +134,10 @@ def load_torch(
 
     Args:
         variables: `{"params": ..., "batch_stats": ...}` of a network.
-        state: PyTorch's names and layouts. Whole-number tensors (counters, index tables) are not
-            weights and are not used.
+        state: PyTorch's names and layouts. Its `buffers` are not used.
         naming: how the state's names become ours.
         head: modules of the classifier (our names); they keep the network's own values where the
-            classes differ.
+            classes differ, and where the state has none of them.
         stem: the first convolution (our name), fitted by `inflate_stem` where the channels differ.
         rule: of that fitting.
         aliases: second names (theirs, ours) of the same tensors; read where the first is missing.
@@ -105,35 +145,34 @@ def load_torch(
     Raises:
         UserError: lists every missing, extra and misshapen tensor.
     """
-    given = {
-        rename(name, naming): np.asarray(tensor)
-        for name, tensor in _strip_wrapper(state).items()
-        if np.asarray(tensor).dtype.kind == "f"
-    }
-    for name in [n for n in given if rename(n, aliases) != n]:
-        given.setdefault(rename(name, aliases), given.pop(name))
+    given = in_our_names(state, naming, aliases)
     names, flat, faults = _names(variables), flatten_dict(dict(variables)), []
-    used = set(names.values())
+    kernel_sizes, classes = _kernel_sizes(naming), defaultdict(set)
     headless = not any(_within(name, head) for name in given)
     for key, name in names.items():
-        is_head = _within(name, head)
+        is_head, shape = _within(name, head), flat[key].shape
         if name not in given:
             if not (is_head and headless):
                 faults.append(f"missing: {name}")
             continue
-        tensor = to_flax(key[-1], given[name])
-        shape = flat[key].shape
-        if name == f"{stem}.weight" and tensor.shape[-2] != shape[-2]:
+        tensor = _in_our_layout(key[-1], given[name], len(shape), kernel_sizes.get(name))
+        if tensor is not None and name == f"{stem}.weight" and tensor.shape[-2] != shape[-2]:
             tensor = inflate_stem(tensor, shape[-2], rule)
-        if tensor.shape != shape and naming and tensor.size == flat[key].size:
-            theirs = to_torch(key[-1], np.broadcast_to(0, shape)).shape
-            tensor = to_flax(key[-1], given[name].reshape(theirs))
-        if tensor.shape == shape:
+        if tensor is not None and is_head and tensor.shape[:-1] == shape[:-1]:
+            classes[name.rpartition(".")[0]].add(tensor.shape[-1])
+            flat[key] = np.ascontiguousarray(tensor) if tensor.shape == shape else flat[key]
+        elif tensor is not None and tensor.shape == shape:
             # float64 stays, for comparisons in double precision
             flat[key] = np.ascontiguousarray(tensor)
-        elif not is_head:
-            faults.append(f"{name} has shape {tensor.shape}, this network needs {shape}")
-    faults += [f"not of this network: {name}" for name in sorted(set(given) - used)]
+        else:
+            faults.append(f"{name} {_misfit(key[-1], given[name], shape)}")
+    faults += [
+        f"{module} has tensors for {' and for '.join(map(str, sorted(counts)))} classes"
+        for module, counts in classes.items()
+        if len(counts) > 1
+    ]
+    known = {*names.values(), *buffers(variables, given)}
+    faults += [f"not of this network: {name}" for name in given if name not in known]
     if faults:
         raise UserError(
             "These weights do not fit the network; check that the file is of this architecture, "
@@ -142,8 +181,34 @@ def load_torch(
     return unflatten_dict(flat)
 
 
+def _kernel_sizes(naming: Naming) -> dict[str, tuple[int, ...]]:
+    """Our dense kernels that are convolutions of this size in a naming."""
+    return {f"{ours}.weight": size for _, ours, *sizes in naming for size in sizes}
+
+
+def _in_our_layout(
+    leaf: str, tensor: np.ndarray, rank: int, kernel_size: tuple[int, ...] | None
+) -> np.ndarray | None:
+    """Nothing where it is no tensor of fractions with that many axes."""
+    if kernel_size is not None and tensor.shape[2:] == kernel_size:
+        tensor = tensor.reshape(len(tensor), -1)
+    if tensor.ndim != rank or tensor.dtype.kind != "f":
+        return None
+    return to_flax(leaf, tensor)
+
+
+def _misfit(leaf: str, tensor: np.ndarray, shape: Sequence[int]) -> str:
+    if tensor.dtype.kind != "f":
+        return f"holds {tensor.dtype}, this network needs fractions"
+    needed = to_torch(leaf, np.broadcast_to(0, shape)).shape
+    return f"has shape {tensor.shape}, this network needs {needed}"
+
+
 def dump_torch(
-    variables: Mapping, naming: Naming = (), aliases: Naming = ()
+    variables: Mapping,
+    naming: Naming = (),
+    aliases: Naming = (),
+    own_buffers: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
     """A PyTorch state dict of a network's variables, batch counters (at 0) included.
 
@@ -151,44 +216,46 @@ def dump_torch(
         variables: `{"params": ..., "batch_stats": ...}`.
         naming: whose names are wanted; empty for the reference's own.
         aliases: second names (theirs, ours) under which the tensors are listed once more.
+        own_buffers: counters and tables by our names, see `buffers`.
     """
-    flat = flatten_dict(dict(variables))
-    kernel_sizes = {f"{ours}.weight": size for _, ours, *sizes in naming for size in sizes}
-    state = {}
+    flat, kernel_sizes, state = flatten_dict(dict(variables)), _kernel_sizes(naming), {}
     for key, name in _names(variables).items():
         tensor = to_torch(key[-1], np.asarray(flat[key]))
         if name in kernel_sizes:
             tensor = tensor.reshape(len(tensor), -1, *kernel_sizes[name])
-        state[rename(name, naming, backwards=True)] = np.ascontiguousarray(tensor)
+        state[name] = np.ascontiguousarray(tensor)
         if key[-1] in _COUNTED:
-            counter = ".".join([*key[1:-1], _COUNTER])
-            state[rename(counter, naming, backwards=True)] = np.zeros((), np.int64)
+            state[_counter(key)] = np.zeros((), np.int64)
+    state |= own_buffers or {}
+    state = {rename(name, naming, backwards=True): tensor for name, tensor in state.items()}
     again = {rename(name, aliases, backwards=True): tensor for name, tensor in state.items()}
     return {**again, **state}
 
 
-def recognise(architecture, state: Mapping) -> Naming:
-    """The naming of a state dict: one that finds the stem, and of these the one that fits most.
+def recognise(architecture, state: Mapping, variables: Mapping) -> str:
+    """The naming of a state dict: the one under which most of the network's tensors are found.
 
     Args:
         architecture: an entry of the registry.
         state: PyTorch's names.
+        variables: of the network, or their shapes.
+
+    Returns:
+        A key of `architecture.known_namings`; the reference's own where none is better.
     """
-    names = _strip_wrapper(state).keys()
-    stem = f"{architecture.stem}.weight"
+    names, known = set(_names(variables).values()), architecture.known_namings
 
-    def fit(pairs: Naming) -> tuple[bool, int]:
-        ours = [rename(name, pairs) for name in names]
-        return stem in ours, sum(a != b for a, b in zip(names, ours, strict=True))
+    def found(naming: str) -> int:
+        return len(names & in_our_names(state, known[naming], architecture.aliases).keys())
 
-    return max([(), *architecture.namings.values()], key=fit)
+    return max(known, key=found)
 
 
 def _within(name: str, modules: Sequence[str]) -> bool:
     return any(name.startswith(f"{module}.") for module in modules)
 
 
-def _strip_wrapper(state: Mapping) -> Mapping:
+def unwrapped(state: Mapping) -> Mapping:
     """Without the `module.` that data-parallel training puts before every name."""
     if state and all(name.startswith("module.") for name in state):
         return {name.removeprefix("module."): tensor for name, tensor in state.items()}
@@ -215,7 +282,10 @@ def inflate_stem(kernel: np.ndarray, num_slices: int, rule: InflationRule = "mea
 
 
 def load_encoder(
-    variables: Mapping, state: Mapping[str, np.ndarray], rule: InflationRule | None = "mean"
+    variables: Mapping,
+    state: Mapping[str, np.ndarray],
+    rule: InflationRule | None = "mean",
+    size: Sequence[int] | None = None,
 ) -> dict:
     """`variables` with the ResNet encoder's tensors replaced by those of a torchvision state dict.
 
@@ -224,6 +294,7 @@ def load_encoder(
         state: torchvision's names and layouts. Its classifier `fc` is not used.
         rule: how a stem for colours becomes one for slices (`inflate_stem`), also where three
             slices are as many as the colours; None takes it as it is.
+        size: of the pictures; not used, for an encoder takes any.
 
     Raises:
         UserError: lists every missing, extra and misshapen tensor.

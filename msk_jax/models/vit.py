@@ -138,7 +138,7 @@ def fit_to_size(state: Mapping[str, np.ndarray], size: Sequence[int]) -> dict[st
         ("patch_embed.proj.weight", "pos_embed"),
         ("conv_proj.weight", "encoder.pos_embedding"),
     ):
-        if stem in state and place in state:
+        if np.ndim(state.get(stem)) == 4 and np.ndim(state.get(place)) == 3:
             patch = np.shape(state[stem])[-2:]
             grid = tuple(s // p for s, p in zip(size, patch, strict=True))
             fitted[place] = resample_position_embedding(np.asarray(state[place]), grid)

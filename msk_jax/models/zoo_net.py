@@ -1,7 +1,7 @@
 """Any network of the registry as the network of an experiment, by its name."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from msk_jax.errors import UserError
 from msk_jax.models.network import Network
 from msk_jax.models.registry import architecture, create
-from msk_jax.models.torch_weights import load_torch, recognise
+from msk_jax.models.torch_weights import load_torch, recognise, rename, unwrapped
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,9 +57,30 @@ class ZooNetConfig:
             **changed,
         )
 
-    def load(self, variables: Mapping, state: Mapping[str, np.ndarray]) -> dict:
-        """`variables` with the tensors of a PyTorch state dict, see `torch_weights.load_torch`; the
-        head keeps its own values where the classes differ."""
-        entry = architecture(self.network)
-        naming = recognise(entry, state)
-        return load_torch(variables, state, naming, entry.head, entry.stem, aliases=entry.aliases)
+    def load(
+        self,
+        variables: Mapping,
+        state: Mapping[str, np.ndarray],
+        size: Sequence[int] | None = None,
+    ) -> dict:
+        """`variables` with the tensors of a PyTorch state dict, see `torch_weights.load_torch`.
+
+        The head keeps its own values where the classes differ; an auxiliary head that the network
+        has not is left out.
+
+        Args:
+            variables: of the network.
+            state: in any of the network's namings.
+            size: height and width of the pictures, to which weights that depend on it are fitted.
+        """
+        entry, state = architecture(self.network), unwrapped(state)
+        if entry.fit and size is not None:
+            state = entry.fit(state, size)
+        pairs = entry.known_namings[recognise(entry, state, variables)]
+        if entry.auxiliary and entry.auxiliary not in variables["params"]:
+            state = {
+                name: tensor
+                for name, tensor in state.items()
+                if not rename(name, pairs).startswith(f"{entry.auxiliary}.")
+            }
+        return load_torch(variables, state, pairs, entry.head, entry.stem, aliases=entry.aliases)

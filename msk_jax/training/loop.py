@@ -109,7 +109,10 @@ class Trainer:
         init_key, run_key = jax.random.split(key)
         variables = _UNTRAINED(self.step_settings, self.image_shape, init_key)
         if self.recipe.init_from is not None:
-            variables = self._load(variables, read_state_dict(self.recipe.init_from))
+            window = self.step_settings.preprocess.window
+            seen = jax.eval_shape(window, jnp.zeros(self.image_shape, jnp.int16)).shape
+            state = read_state_dict(self.recipe.init_from)
+            variables = self._load(variables, state, size=seen[:2])
         return parallel.replicate(_FIRST(self.parts[0].settings, variables, run_key))
 
     def trained_like(self) -> dict:

@@ -1,5 +1,8 @@
 """`msk-jax convert`: weights from PyTorch to a folder of ours, and back."""
 
+import dataclasses
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import jax
@@ -11,29 +14,46 @@ from msk_jax.errors import UserError
 from msk_jax.models.network import Architecture, Network, variable_shapes
 from msk_jax.models.registry import architecture, create
 from msk_jax.models.torch_weights import (
+    COUNTER,
     InflationRule,
     Naming,
+    buffers,
     dump_torch,
+    in_our_names,
     load_torch,
     recognise,
+    unwrapped,
 )
 from msk_jax.models.weight_files import read_state_dict, write_state_dict
 from msk_jax.training.checkpoints import Checkpoints
 from msk_jax.verbs import console
 
 EXTRAS_NAME = "extras.safetensors"  # counters and index tables, which are no weights
+_CONTENT = {"model": str, "settings": {str: (int, bool)}, "size": [int], "naming": str}
 
 
-def to_flax(
-    source: Path,
-    out: Path,
-    model: str,
-    num_classes: int | None,
-    in_channels: int | None,
-    rule: InflationRule,
-    naming: str,
-) -> None:
-    """Read a PyTorch state dict and write an orbax checkpoint of `{"params", "batch_stats"}`."""
+@dataclasses.dataclass(frozen=True)
+class Converted:
+    """A network of the registry with the weights of a file."""
+
+    model: str
+    settings: dict
+    """Its fields for `create`."""
+    size: tuple[int, ...]
+    """Of the input that the weights are for."""
+    naming: str
+    """Whose names the weights had."""
+    variables: dict
+    """`params` and `batch_stats`; shapes where the file has no values."""
+    extras: dict[str, np.ndarray]
+    """Counters and index tables by our names."""
+
+
+def to_flax(source: Path, out: Path, model: str, **wishes) -> None:
+    """Read a PyTorch state dict and write an orbax checkpoint of `{"params", "batch_stats"}`.
+
+    `wishes`: as of `convert`.
+    """
     if not model:
         raise UserError(
             "Say which network the file holds, as --model resnet50; `msk-jax models` lists them."
@@ -41,32 +61,105 @@ def to_flax(
     entry = architecture(model)
     _refuse_used(out)
     state = read_state_dict(source)
-    pairs = _pairs(entry, naming) if naming else recognise(entry, state)
-    shapes = {our: np.shape(tensor) for our, tensor in _renamed(state, pairs).items()}
-    settings = {
-        "num_classes": num_classes or _axis(shapes, f"{entry.head[-1]}.weight", 0, 1000),
-        "in_channels": in_channels or _axis(shapes, f"{entry.stem}.weight", 1, 3),
-    }
-    empty = _shapes(entry, create(model, **settings))
-    variables = load_torch(empty, state, pairs, entry.head, entry.stem, rule, entry.aliases)
-    if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(variables)):
-        variables = _with_fresh_head(entry, create(model, **settings), variables)
+    found = convert(model, state, **wishes)
+    said = _said(entry, found, state)
+    content = {key: getattr(found, key) for key in _CONTENT}
     with Checkpoints(out) as checkpoints:
-        checkpoints.save(0, variables, {"model": model, "settings": settings})
-    extras = {
-        name: np.asarray(tensor)
-        for name, tensor in state.items()
-        if np.asarray(tensor).dtype.kind != "f"
-    }
-    save_file(extras, out / EXTRAS_NAME)
-    console.say(f"{model} with {settings['num_classes']} classes is in {out}.")
+        checkpoints.save(0, _complete(found), {**content, "size": list(found.size)})
+    save_file({k: np.ascontiguousarray(v) for k, v in found.extras.items()}, out / EXTRAS_NAME)
+    console.say(f"{model} with {found.settings['num_classes']} classes is in {out}.{said}")
 
 
-def load(folder: Path) -> tuple[str, dict, dict]:
+def convert(
+    model: str,
+    state: Mapping[str, np.ndarray],
+    num_classes: int | None = None,
+    in_channels: int | None = None,
+    rule: InflationRule = "mean",
+    naming: str = "",
+    size: Sequence[int] = (),
+) -> Converted:
+    """The weights of a PyTorch state dict in a network of the registry.
+
+    Args:
+        model: name of the network.
+        state: PyTorch's names and layouts.
+        num_classes: of the head, which starts afresh where the state has another number.
+        in_channels: of the input, to which the first convolution is fitted.
+        rule: of that fitting.
+        naming: whose names the state has; found out if empty.
+        size: of the input in pixels, for weights that depend on it; by default the native one.
+
+    Raises:
+        UserError: the weights do not fit the network, or there is no such network.
+    """
+    entry, usual = architecture(model), create(model)
+    size, state = tuple(size) or entry.size, unwrapped(state)
+    naming = naming or recognise(entry, state, _shapes(usual, size))
+    pairs = _pairs(entry, naming)
+    state = entry.fit(state, size) if entry.fit else state
+    given = in_our_names(state, pairs, entry.aliases)
+    settings = {"num_classes": num_classes, "in_channels": in_channels}
+    if num_classes is None:
+        # Of the bias: a kernel has its classes first or, transposed, second.
+        heads = [f"{module}.bias" for module in entry.head]
+        settings["num_classes"] = _length(given, heads, 0, usual.num_classes)
+    if in_channels is None:
+        settings["in_channels"] = _length(given, [f"{entry.stem}.weight"], 1, usual.in_channels)
+    if entry.auxiliary:
+        settings["auxiliary"] = any(name.startswith(f"{entry.auxiliary}.") for name in given)
+    empty = _shapes(create(model, **settings), size)
+    variables = load_torch(empty, state, pairs, entry.head, entry.stem, rule, entry.aliases)
+    return Converted(model, settings, size, naming, variables, buffers(empty, given))
+
+
+def _said(entry: Architecture, found: Converted, state: Mapping[str, np.ndarray]) -> str:
+    """What is not as it was in the file, in sentences."""
+    said = ""
+    if _is_headless(found):
+        said += " The file has no head for so many classes: it starts afresh."
+    if entry.auxiliary and not found.settings["auxiliary"]:
+        said += " The file has no auxiliary head, and so has the network none (auxiliary=False)."
+    if entry.fit:
+        state = unwrapped(state)
+        fitted = entry.fit(state, found.size)
+        if any(np.shape(fitted[name]) != np.shape(state[name]) for name in state):
+            said += (
+                f" What depends on the input's size was resampled for "
+                f"{' x '.join(map(str, found.size))} pixels; --size chooses another."
+            )
+    return said
+
+
+def _is_headless(found: Converted) -> bool:
+    leaves = jax.tree.leaves(found.variables)
+    return any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves)
+
+
+def _complete(found: Converted) -> dict:
+    """The variables; what the file has no values for starts at random."""
+    if not _is_headless(found):
+        return found.variables
+    network = create(found.model, **found.settings)
+    x = jnp.zeros((1, *found.size, network.in_channels))
+    fresh = jax.jit(network.init)(jax.random.key(0), x)
+    return jax.tree.map(
+        lambda loaded, own: own if isinstance(loaded, jax.ShapeDtypeStruct) else loaded,
+        found.variables,
+        {kind: fresh[kind] for kind in found.variables},
+    )
+
+
+@lru_cache(maxsize=2)
+def _shapes(network: Network, size: tuple[int, ...]) -> dict:
+    """The variables as shapes."""
+    return variable_shapes(
+        network, jax.ShapeDtypeStruct((1, *size, network.in_channels), jnp.float32)
+    )
+
+
+def load(folder: Path) -> Converted:
     """What `to_flax` wrote.
-
-    Returns:
-        Name of the network, its settings for `create`, and its variables.
 
     Raises:
         UserError: the folder holds no such thing.
@@ -77,62 +170,57 @@ def load(folder: Path) -> tuple[str, dict, dict]:
             "Give such a folder."
         )
     with Checkpoints(folder) as checkpoints:
-        content = checkpoints.settings(0)
-        name, settings = content["model"], content["settings"]
-        like = _shapes(architecture(name), create(name, **settings))
-        return name, settings, checkpoints.restore(0, like)
-
-
-def _shapes(entry: Architecture, network: Network) -> dict:
-    """The variables at the native size, as shapes."""
-    x = jax.ShapeDtypeStruct((1, *entry.size, network.in_channels), jnp.float32)
-    return variable_shapes(network, x)
-
-
-def _with_fresh_head(entry: Architecture, network: Network, variables: dict) -> dict:
-    """What the file has no values for starts at random."""
-    x = jnp.zeros((1, *entry.size, network.in_channels))
-    fresh = jax.jit(network.init)(jax.random.key(0), x)
-    return jax.tree.map(
-        lambda loaded, own: own if isinstance(loaded, jax.ShapeDtypeStruct) else loaded,
-        variables,
-        {kind: fresh[kind] for kind in variables},
-    )
+        content = checkpoints.settings(0, _CONTENT)
+        model, settings, size, naming = (content[key] for key in _CONTENT)
+        like = _shapes(create(model, **settings), tuple(size))
+        variables = checkpoints.restore(0, like)
+    extras = load_file(folder / EXTRAS_NAME)
+    return Converted(model, settings, tuple(size), naming, variables, extras)
 
 
 def to_torch(source: Path, out: Path, naming: str) -> None:
     """Write the state dict of a folder that `to_flax` wrote; counters and tables as they came."""
     if out.exists():
         raise UserError(f"{out} exists, and nothing is written over. Give another --out.")
-    name, _, variables = load(source)
-    entry = architecture(name)
-    pairs = _pairs(entry, naming) if naming else ()
-    state = dump_torch(variables, pairs, entry.aliases)
-    state |= {
-        key: value
-        for key, value in load_file(source / EXTRAS_NAME).items()
-        if not pairs or key in state
-    }
+    found = load(source)
+    state = state_dict(found, naming)
     write_state_dict(out, state)
-    console.say(f"{len(state)} tensors of {name} are in {out}.")
+    console.say(f"{len(state)} tensors of {found.model} are in {out}.")
 
 
-def _pairs(entry, naming: str) -> Naming:
-    if naming not in entry.namings:
-        known = ", ".join(entry.namings) or "none but the reference's own"
-        raise UserError(f"No names of {naming!r} are known for this network; known: {known}.")
-    return entry.namings[naming]
+def state_dict(found: Converted, naming: str = "") -> dict[str, np.ndarray]:
+    """A PyTorch state dict of converted weights.
+
+    Args:
+        found: what `convert` or `load` gave.
+        naming: whose names are wanted; the reference's own if empty.
+
+    Raises:
+        UserError: no such naming.
+    """
+    entry = architecture(found.model)
+    pairs = _pairs(entry, naming or next(iter(entry.known_namings)))
+    if _pairs(entry, found.naming) == pairs:
+        return dump_torch(found.variables, pairs, entry.aliases, found.extras)
+    # Not everyone has the same tables; counters everyone has.
+    counters = {name: v for name, v in found.extras.items() if name.endswith(COUNTER)}
+    state = dump_torch(found.variables, pairs, entry.aliases, counters)
+    return state | entry.index_tables(state) if entry.index_tables and not pairs else state
 
 
-def _renamed(state, pairs: Naming) -> dict:
-    from msk_jax.models.torch_weights import rename
+def _pairs(entry: Architecture, naming: str) -> Naming:
+    known = entry.known_namings
+    if naming not in known:
+        raise UserError(
+            f"No names of {naming!r} are known for this network; known: {', '.join(known)}."
+        )
+    return known[naming]
 
-    return {rename(name, pairs): tensor for name, tensor in state.items()}
 
-
-def _axis(shapes: dict, name: str, axis: int, default: int) -> int:
-    shape = shapes.get(name, ())
-    return shape[axis] if len(shape) > axis else default
+def _length(given: Mapping, names: Sequence[str], axis: int, default: int) -> int:
+    """Of an axis of the first of these tensors that is there and has it."""
+    shapes = (given[name].shape for name in names if name in given)
+    return next((shape[axis] for shape in shapes if len(shape) > axis), default)
 
 
 def _refuse_used(out: Path) -> None:

@@ -114,7 +114,7 @@ def test_missing_extra_and_misshapen_tensors_are_all_listed(tmp_path):
     assert "missing: bn1.bias" in message
     assert "not of this network: layer9.weight" in message
     assert (
-        "layer1.0.conv1.weight has shape (5, 5, 4, 4), this network needs (3, 3, 4, 4)" in message
+        "layer1.0.conv1.weight has shape (4, 4, 5, 5), this network needs (4, 4, 3, 3)" in message
     )
 
 

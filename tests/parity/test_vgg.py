@@ -66,8 +66,9 @@ def test_timm_has_convolutions_where_we_have_dense_layers(need, name):
     entry = architecture(name)
     ours = entry.network(**{**entry.settings, **SMALL})
     naming = entry.namings["timm"]
-    assert recognise(entry, state) == naming
-    variables = load_torch(_empty(ours, (64, 96)), state, naming)
+    empty = _empty(ours, (64, 96))
+    assert recognise(entry, state, empty) == "timm"
+    variables = load_torch(empty, state, naming)
     x = np.random.default_rng(0).normal(size=(2, 64, 96, 3)).astype(np.float32)
     with torch.no_grad():
         expected = model(torch.tensor(x.transpose(0, 3, 1, 2))).numpy()

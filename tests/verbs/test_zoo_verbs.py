@@ -69,10 +69,10 @@ def test_another_head_and_another_stem(tmp_path, state, capsys):
           "--out", str(tmp_path / "flax"), "--num-classes", "7", "--in-channels", "5",
           "--inflation", "centre"])  # fmt: skip
     assert "with 7 classes" in capsys.readouterr().out
-    name, settings, variables = load(tmp_path / "flax")
-    assert (name, settings) == ("resnet18", {"num_classes": 7, "in_channels": 5})
-    assert variables["params"]["fc"]["kernel"].shape == (512, 7)
-    stem = variables["params"]["conv1"]["kernel"]
+    found = load(tmp_path / "flax")
+    assert (found.model, found.settings) == ("resnet18", {"num_classes": 7, "in_channels": 5})
+    assert found.variables["params"]["fc"]["kernel"].shape == (512, 7)
+    stem = found.variables["params"]["conv1"]["kernel"]
     share = np.exp([-2, -0.5, 0, -0.5, -2])
     grey = state["conv1.weight"].sum(1).transpose(1, 2, 0)
     for k in range(5):
