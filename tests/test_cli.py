@@ -2,6 +2,8 @@
 
 import itertools
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -93,3 +95,14 @@ def test_settings_that_cannot_be(capsys, shards, tmp_path):
     assert "multiple of 4" in train("--batch-size", 6)
     assert "no fold 7" in train("--fold", 7)
     assert "no weight file" in train("--init-from", tmp_path / "none.pth", "--epochs", 1)
+
+
+def test_no_verb_imports_torch_before_it_reads_or_compares_weights():
+    code = (
+        "import sys, msk_jax.cli, msk_jax.models\n"
+        "from msk_jax.verbs import convert, predict, train\n"
+        "print({'torch', 'torchvision', 'timm', 'monai'} & set(sys.modules))"
+    )
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -118,6 +118,38 @@ def test_missing_extra_and_misshapen_tensors_are_all_listed(tmp_path):
     )
 
 
+@pytest.mark.parametrize("naming", [(), (("theirs", "ours"),)])
+def test_as_many_numbers_in_another_shape_do_not_fit(naming):
+    variables = filled(create("resnet18", width=4, num_classes=3), 1, 64, 64, 3)
+    state = dump_torch(variables)
+    load_torch(variables, state, naming, ("fc",), "conv1")
+    other, vector = "layer2.0.downsample.0.weight", "layer1.0.bn1.weight"
+    wrong = {
+        other: state[other].reshape(4, 8, 1, 1),
+        vector: state[vector].reshape(2, 2),
+        "layer3.0.conv1.weight": np.zeros(16 * 8 * 9, np.float32),
+        "bn1.bias": np.zeros(4, np.int64),
+        "conv1.weight": np.zeros((4, 5, 3, 3), np.float32),
+        "fc.weight": np.zeros((3, 77), np.float32),
+        "counted.num_batches_tracked": np.array(3),
+        "layer4.relative_position_index": np.zeros((49, 49), np.int64),
+    }
+    with pytest.raises(UserError) as error:
+        load_torch(variables, state | wrong, naming, ("fc",), "conv1")
+    assert str(error.value).splitlines()[1:] == [
+        "  bn1.bias holds int64, this network needs fractions",
+        "  conv1.weight has shape (4, 5, 3, 3), this network needs (4, 3, 7, 7)",
+        "  fc.weight has shape (3, 77), this network needs (3, 32)",
+        f"  {vector} has shape (2, 2), this network needs (4,)",
+        f"  {other} has shape (4, 8, 1, 1), this network needs (8, 4, 1, 1)",
+        "  layer3.0.conv1.weight has shape (1152,), this network needs (16, 8, 3, 3)",
+        "  not of this network: counted.num_batches_tracked",
+        "  not of this network: layer4.relative_position_index",
+    ]
+    with pytest.raises(UserError, match="fc has tensors for 3 and for 5 classes"):
+        load_torch(variables, state | {"fc.bias": np.zeros(5)}, naming, ("fc",), "conv1")
+
+
 def test_there_and_back_is_bit_equal(resnet18):
     from msk_jax.parity.references import state_of
 

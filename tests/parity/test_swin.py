@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from msk_jax.models.registry import architecture
-from msk_jax.models.swin import TIMM_NAMES, Swin
+from msk_jax.models.swin import TIMM_NAMES, Swin, index_tables
 from msk_jax.models.torch_weights import dump_torch, load_torch
 
 torch = pytest.importorskip("torch", reason="PyTorch is the reference and is not installed")
@@ -48,6 +48,16 @@ def test_gradients_in_double_precision(small):
 def test_odd_sizes_are_padded_as_torchvision_does(small, size):
     errors = compare.forward_errors(compare.make_pair(small, size), size)
     assert max(errors.values()) < 1e-5
+
+
+def test_index_tables_are_torchvisions(small):
+    state = references.state_of(references.build_reference(small))
+    found = index_tables(state)
+    tables = {name: tensor for name, tensor in state.items() if name.endswith("position_index")}
+    assert found.keys() == tables.keys() and len(found) == 4
+    for name, table in tables.items():
+        assert found[name].dtype == table.dtype
+        np.testing.assert_array_equal(found[name], table)
 
 
 def test_timms_weights_give_its_logits_and_go_back(small, need):

@@ -100,6 +100,9 @@ def test_what_does_not_fit_is_refused(tmp_path, state, capsys):
     assert "is not a folder that `msk-jax convert torch-to-flax` wrote" in error
     error = _fails(capsys, *words, "--model", "resnet18", "--naming", "keras", "--out", "x")
     assert "No names of 'keras' are known" in error
+    for flag, count in (("--num-classes", -1), ("--in-channels", 0)):
+        error = _fails(capsys, *words, "--model", "resnet18", "--out", tmp_path / "o", flag, count)
+        assert f"{flag[2:].replace('-', '_')} of at least 1; {count} was given" in error
     assert not (tmp_path / "o").exists()
 
 
