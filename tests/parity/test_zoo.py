@@ -1,5 +1,7 @@
 """Networks of the registry against other people's, with the same random weights."""
 
+import dataclasses
+
 import pytest
 
 from msk_jax.models.registry import architecture
@@ -56,3 +58,16 @@ def test_loss_gradients_and_running_statistics_in_double_precision(pair, name):
     assert errors["loss"] < 1e-11
     assert errors["gradients"] < 1e-8
     assert errors["statistics"] < 1e-11
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_timm_calls_resnets_as_torchvision_does(need, name):
+    need("torchvision", "timm")
+    from msk_jax.parity.references import build_reference
+
+    entry = architecture(name)
+    assert entry.known_namings["timm"] == entry.known_namings["torchvision"]
+    timms = dataclasses.replace(entry, reference=f"timm.models.resnet.{name}")
+    with torch.device("meta"):
+        theirs, ours = (build_reference(e).state_dict() for e in (timms, entry))
+    assert {k: v.shape for k, v in theirs.items()} == {k: v.shape for k, v in ours.items()}

@@ -1,8 +1,11 @@
 """Staged transfer: what is frozen stays, every phase has its own rate, a killed run ends alike."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from msk_jax.data.folds import load_folds
 from msk_jax.errors import Stopped
@@ -66,3 +69,23 @@ def test_phases_freeze_go_on_and_may_be_interrupted(setting, spine_run, tmp_path
     for name in ("finished.json", "history.csv"):
         assert (tmp_path / name).read_text() == (whole / name).read_text()
     assert len((whole / "history.csv").read_text().splitlines()) == 1 + 2 * 3
+
+
+def test_weights_are_loaded_for_the_pictures_that_the_network_sees(setting, tmp_path, monkeypatch):
+    trainer, _ = setting
+    path, asked = tmp_path / "w.safetensors", []
+    save_file({"conv1.weight": np.ones(3, np.float32)}, path)
+
+    def load_weights(variables, state, size):
+        asked.append(([*state], size))
+        return variables
+
+    cropped = dataclasses.replace(trainer.step_settings.preprocess, crop=16, shrink=2)
+    settings = dataclasses.replace(trainer.step_settings, preprocess=cropped)
+    monkeypatch.setattr(trainer, "step_settings", settings)
+    monkeypatch.setattr(trainer, "recipe", dataclasses.replace(trainer.recipe, init_from=path))
+    monkeypatch.setattr(trainer, "_load", load_weights)
+    monkeypatch.setattr("msk_jax.training.loop._UNTRAINED", lambda *given: {})
+    monkeypatch.setattr("msk_jax.training.loop._FIRST", lambda settings, variables, key: variables)
+    trainer.initial_state(0)
+    assert asked == [(["conv1.weight"], (8, 8))]
