@@ -13,10 +13,10 @@ import flax.linen as nn
 import jax
 
 from msk_jax.errors import UserError
+from msk_jax.models.encoder_weights import load_encoder
 from msk_jax.models.grid_transformer import GridTransformer
 from msk_jax.models.layers import Layers, endpoint
 from msk_jax.models.resnet import ResNetEncoder
-from msk_jax.models.torch_weights import load_encoder
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 
 from msk_jax.models.aspp import ASPP
+from msk_jax.models.encoder_weights import load_encoder
 from msk_jax.models.layers import Layers, endpoint, global_mean
 from msk_jax.models.resnet import ResNetEncoder
 from msk_jax.models.rfpn import ResidualFPN
-from msk_jax.models.torch_weights import load_encoder
 
 
 @dataclasses.dataclass(frozen=True)

@@ -158,19 +158,17 @@ def load_torch(
         tensor = _in_our_layout(key[-1], given[name], len(shape), kernel_sizes.get(name))
         if tensor is not None and name == f"{stem}.weight" and tensor.shape[-2] != shape[-2]:
             tensor = inflate_stem(tensor, shape[-2], rule)
-        if tensor is not None and is_head and tensor.shape[:-1] == shape[:-1]:
+        if is_head and tensor is not None and tensor.shape[:-1] == shape[:-1]:
             classes[name.rpartition(".")[0]].add(tensor.shape[-1])
-            flat[key] = np.ascontiguousarray(tensor) if tensor.shape == shape else flat[key]
-        elif tensor is not None and tensor.shape == shape:
+        elif tensor is None or tensor.shape != shape:
+            faults.append(f"{name} {_misfit(key[-1], given[name], shape)}")
+        if tensor is not None and tensor.shape == shape:
             # float64 stays, for comparisons in double precision
             flat[key] = np.ascontiguousarray(tensor)
-        else:
-            faults.append(f"{name} {_misfit(key[-1], given[name], shape)}")
-    faults += [
-        f"{module} has tensors for {' and for '.join(map(str, sorted(counts)))} classes"
-        for module, counts in classes.items()
-        if len(counts) > 1
-    ]
+    for module, counts in classes.items():
+        if len(counts) > 1:
+            several = " and for ".join(map(str, sorted(counts)))
+            faults.append(f"{module} has tensors for {several} classes")
     known = {*names.values(), *buffers(variables, given)}
     faults += [f"not of this network: {name}" for name in given if name not in known]
     if faults:
@@ -279,35 +277,3 @@ def inflate_stem(kernel: np.ndarray, num_slices: int, rule: InflationRule = "mea
     share = np.exp(-(offsets**2) / 2) if rule == "centre" else np.ones(num_slices)
     share = (share / share.sum()).astype(kernel.dtype)
     return grey * share[:, None]
-
-
-def load_encoder(
-    variables: Mapping,
-    state: Mapping[str, np.ndarray],
-    rule: InflationRule | None = "mean",
-    size: Sequence[int] | None = None,
-) -> dict:
-    """`variables` with the ResNet encoder's tensors replaced by those of a torchvision state dict.
-
-    Args:
-        variables: `{"params": {"encoder": ..., ...}, "batch_stats": {"encoder": ..., ...}}`.
-        state: torchvision's names and layouts. Its classifier `fc` is not used.
-        rule: how a stem for colours becomes one for slices (`inflate_stem`), also where three
-            slices are as many as the colours; None takes it as it is.
-        size: of the pictures; not used, for an encoder takes any.
-
-    Raises:
-        UserError: lists every missing, extra and misshapen tensor.
-    """
-    encoder = {kind: variables[kind]["encoder"] for kind in ("params", "batch_stats")}
-    state = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
-    stem = np.asarray(state.get("conv1.weight", np.zeros(0)))
-    if rule is not None and stem.ndim == 4 and stem.shape[1] == 3:
-        slices = encoder["params"]["conv1"]["kernel"].shape[-2]
-        kernel = inflate_stem(to_flax("kernel", stem), slices, rule)
-        state["conv1.weight"] = to_torch("kernel", kernel)
-    loaded = load_torch(encoder, state)
-    return {
-        kind: {**tree, "encoder": loaded[kind]} if kind in loaded else tree
-        for kind, tree in variables.items()
-    }

@@ -11,9 +11,9 @@ import chex
 import flax.linen as nn
 import jax
 
+from msk_jax.models.encoder_weights import load_encoder
 from msk_jax.models.layers import Layers, global_mean
 from msk_jax.models.resnet import ResNetEncoder
-from msk_jax.models.torch_weights import load_encoder
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ from msk_jax.data.augment import Preprocess
 from msk_jax.data.pipeline import ShardedCohort
 from msk_jax.errors import Stopped, UserError
 from msk_jax.files import write_json
-from msk_jax.models.torch_weights import load_encoder
+from msk_jax.models.encoder_weights import load_encoder
 from msk_jax.models.weight_files import read_state_dict
 from msk_jax.training import parallel
 from msk_jax.training.checkpoints import Checkpoints

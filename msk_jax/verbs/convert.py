@@ -95,7 +95,8 @@ def convert(
     """
     entry, usual = architecture(model), create(model)
     size, state = tuple(size) or entry.size, unwrapped(state)
-    naming = naming or recognise(entry, state, _shapes(usual, size))
+    empty = _shapes(usual, size)
+    naming = naming or recognise(entry, state, empty)
     pairs = _pairs(entry, naming)
     state = entry.fit(state, size) if entry.fit else state
     given = in_our_names(state, pairs, entry.aliases)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.lib.stride_tricks import as_strided
 
+from msk_jax import models
 from msk_jax.errors import UserError
 from msk_jax.models import MODELS, ZooNetConfig, create, names
 from msk_jax.models.torch_weights import COUNTER, dump_torch, rename
@@ -175,6 +176,11 @@ def test_weights_of_another_size(small):
     loaded = ZooNetConfig(name).load(_drawn(name, (32, 96)), others, size=(32, 96))
     expected["pos_embed"] = resample_position_embedding(state["pos_embed"], (2, 6))
     _assert_equal(dump_torch(loaded), expected)
+
+
+def test_every_class_is_imported_with_the_models():
+    classes = {getattr(models, name) for name in models.__all__}
+    assert {entry.network for entry in MODELS.values()} <= classes
 
 
 def test_names_that_a_network_has():

@@ -6,13 +6,13 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from msk_jax.errors import UserError
+from msk_jax.models.encoder_weights import load_encoder
 from msk_jax.models.ms25dnet import MS25DNetConfig
 from msk_jax.models.registry import architecture, create
 from msk_jax.models.resnet import ResNetEncoder
 from msk_jax.models.torch_weights import (
     dump_torch,
     inflate_stem,
-    load_encoder,
     load_torch,
     rename,
     torch_name,
@@ -100,7 +100,7 @@ def test_missing_extra_and_misshapen_tensors_are_all_listed(tmp_path):
     variables = _ours(ResNetEncoder("resnet18", width=4), 5)
     state = _state_dict(variables)
     assert "layer2.0.downsample.0.weight" in state and "layer4.1.bn2.running_var" in state
-    loaded = load_encoder(variables, state)
+    loaded = load_encoder(variables, {f"module.{name}": v for name, v in state.items()})
     np.testing.assert_array_equal(
         loaded["params"]["encoder"]["layer1.0"]["conv1"]["kernel"],
         state["layer1.0.conv1.weight"].transpose(2, 3, 1, 0),

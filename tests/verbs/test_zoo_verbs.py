@@ -67,8 +67,9 @@ def test_another_head_and_another_stem(tmp_path, state, capsys):
     save_file(state, tmp_path / "in.safetensors")
     main(["convert", "torch-to-flax", str(tmp_path / "in.safetensors"), "--model", "resnet18",
           "--out", str(tmp_path / "flax"), "--num-classes", "7", "--in-channels", "5",
-          "--inflation", "centre"])  # fmt: skip
-    assert "with 7 classes" in capsys.readouterr().out
+          "--inflation", "centre", "--naming", "timm"])  # fmt: skip
+    said = capsys.readouterr().out
+    assert "with 7 classes" in said and "no head for so many classes: it starts afresh" in said
     found = load(tmp_path / "flax")
     assert (found.model, found.settings) == ("resnet18", {"num_classes": 7, "in_channels": 5})
     assert found.variables["params"]["fc"]["kernel"].shape == (512, 7)
