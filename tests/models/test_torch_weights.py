@@ -146,6 +146,9 @@ def test_as_many_numbers_in_another_shape_do_not_fit(naming):
         "  not of this network: counted.num_batches_tracked",
         "  not of this network: layer4.relative_position_index",
     ]
+    convolution = {"fc.weight": state["fc.weight"][:, :, None, None]}
+    with pytest.raises(UserError, match=r"fc.weight has shape \(3, 32, 1, 1\)"):
+        load_torch(variables, state | convolution, naming, ("fc",), "conv1")
     with pytest.raises(UserError, match="fc has tensors for 3 and for 5 classes"):
         load_torch(variables, state | {"fc.bias": np.zeros(5)}, naming, ("fc",), "conv1")
 
