@@ -7,6 +7,7 @@ import numpy as np
 from scipy.stats import binomtest, chi2, f
 from sklearn.metrics import cohen_kappa_score
 
+from msk_jax.evaluation.checks import check_choice, check_yes_no, upper_tail
 from msk_jax.evaluation.figure import Figure, bootstrap_figure, missing, wald
 from msk_jax.evaluation.resampling import cluster_bootstrap
 
@@ -35,14 +36,13 @@ def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> McNemar:
     The continuity-corrected chi-square takes |b - c| - 1 as at least 0.
 
     Raises:
-      ValueError: unequal lengths.
+      ValueError: unequal lengths, no case, or answers other than 0 and 1.
 
     Source: Q. McNemar, Psychometrika 1947;12:153; A. L. Edwards, Psychometrika 1948;13:185.
     """
-    right_a, right_b = np.asarray(right_a, bool), np.asarray(right_b, bool)
-    if right_a.shape != right_b.shape or right_a.ndim != 1:
-        raise ValueError(f"McNemar's test compares equal vectors, not {right_a.shape} with "
-                         f"{right_b.shape}.")  # fmt: skip
+    right_a, right_b = check_yes_no("Correct answers", right_a, right_b)
+    if not len(right_a):
+        raise ValueError("McNemar's test needs a case.")
     b, c = int((right_a & ~right_b).sum()), int((~right_a & right_b).sum())
     if b + c == 0:
         return McNemar(0, 0, 1.0, None, None)
@@ -74,6 +74,7 @@ def cohen_kappa(
     Source: J. Cohen, Psychol Bull 1968;70:213; variance J. L. Fleiss, J. Cohen and B. S. Everitt,
     Psychol Bull 1969;72:323.
     """
+    check_choice("weights", weights, (None, "linear", "quadratic"))
     a, b = _classes(a), _classes(b)
     if a.shape != b.shape:
         raise ValueError(f"Kappa compares equal vectors, not {a.shape} with {b.shape}.")
@@ -154,11 +155,12 @@ def icc(
         readers with consistency; `k`: of the mean of all readers.
 
     Raises:
-      ValueError: fewer than two cases or readers, or values that are not finite.
+      ValueError: fewer than two cases or readers, values that are not finite, or another kind.
 
     Source: P. E. Shrout and J. L. Fleiss, Psychol Bull 1979;86:420; K. O. McGraw and S. P. Wong,
     Psychol Methods 1996;1:30.
     """
+    check_choice("kind", kind, ("ICC1", "ICC2", "ICC3", "ICC1k", "ICC2k", "ICC3k"))
     ratings = np.asarray(ratings, float)
     if ratings.ndim != 2 or min(ratings.shape) < 2 or not np.isfinite(ratings).all():
         raise ValueError("An ICC needs finite ratings of at least two cases by two readers.")
@@ -177,7 +179,7 @@ def icc(
     if error == 0.0 and kind.startswith("ICC2"):
         value = cases / (cases + (1 if kind.endswith("k") else k) * readers / n)
         return missing(method, "The readers differ by constants only, so F is infinite.", value)
-    tails = (0.5 + confidence / 2, 0.5 - confidence / 2)
+    tails = (upper_tail(confidence), 1 - upper_tail(confidence))
     if kind.startswith("ICC2"):
         value, low, high = _icc2(cases, readers, error, n, k, tails)
     else:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from msk_jax.evaluation.checks import check_choice, units_of
 from msk_jax.evaluation.figure import Figure, bootstrap_figure, missing
 from msk_jax.evaluation.resampling import Interval, bca_bounds, percentile_bounds
 from msk_jax.evaluation.roc import check_score_rows, delong_components
@@ -55,8 +56,9 @@ def bootstrap_areas(
 
     Source: B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap (1993), 14.
     """
+    check_choice("interval", interval, ("percentile", "bca"))
     labels, scores = check_score_rows(labels, scores)
-    units = np.arange(len(labels)) if clusters is None else np.asarray(clusters)
+    units = units_of(clusters, len(labels))
     method = f"{'patient-clustered ' if clusters is not None else ''}bootstrap, {interval}"
     if labels.all() or not labels.any():
         gone = missing(method, "An ROC curve needs both classes.")

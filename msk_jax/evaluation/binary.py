@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from msk_jax.evaluation.calibration import check_probabilities
+from msk_jax.evaluation.checks import check_yes_no, units_of
 from msk_jax.evaluation.figure import Figure, bootstrap_figure, missing
 from msk_jax.evaluation.proportions import Proportion, clustered_proportion, proportion
 from msk_jax.evaluation.resampling import cluster_bootstrap
@@ -29,7 +31,7 @@ def confusion(labels: np.ndarray, called: np.ndarray) -> Confusion:
     Raises:
       ValueError: labels or calls other than 0 and 1, or unequal lengths.
     """
-    labels, called = _checked(labels, called)
+    labels, called = check_yes_no("Labels and calls", labels, called)
     return Confusion(
         tp=int((labels & called).sum()),
         fp=int((~labels & called).sum()),
@@ -66,7 +68,7 @@ def binary_figures(
     Raises:
       ValueError: as `confusion`.
     """
-    labels, called = _checked(labels, called)
+    labels, called = check_yes_no("Labels and calls", labels, called)
     right = labels == called
     everyone = np.ones(len(labels), bool)
     shares = {
@@ -83,20 +85,10 @@ def binary_figures(
             counts = int(right[among].sum()), int(among.sum())
             figures[name] = proportion(*counts, method, confidence)
         else:
-            patients = np.asarray(clusters)[among]
+            patients = units_of(clusters, len(labels))[among]
             figures[name] = clustered_proportion(right[among], patients, confidence)
     figures.update(_composite_figures(labels, called, clusters, options))
     return figures
-
-
-def _checked(labels: np.ndarray, called: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both as bool: a probability in place of a call, or a NaN, would count as true."""
-    labels, called = np.asarray(labels), np.asarray(called)
-    if labels.ndim != 1 or labels.shape != called.shape:
-        raise ValueError(f"Labels {labels.shape} and calls {called.shape} must be equal vectors.")
-    if not (np.isin(labels, (0, 1)).all() and np.isin(called, (0, 1)).all()):
-        raise ValueError("Labels and calls must be 0 or 1.")
-    return labels.astype(bool), called.astype(bool)
 
 
 def _composite_figures(
@@ -108,7 +100,7 @@ def _composite_figures(
         return {name: missing("none", "There is no case.") for name in names}
     cells = np.stack([labels & called, ~labels & called, ~labels & ~called, labels & ~called], 1)
     values = _composites(cells.sum(axis=0, keepdims=True).astype(float))[0]
-    units = np.arange(len(labels)) if clusters is None else np.asarray(clusters)
+    units = units_of(clusters, len(labels))
     method = "bootstrap" if clusters is None else "patient-clustered bootstrap"
     bounds = cluster_bootstrap(units, lambda weights: _composites(weights @ cells), **options)
     triples = zip(values, bounds.low, bounds.high, strict=True)
@@ -138,7 +130,7 @@ def youden_threshold(labels: np.ndarray, probs: np.ndarray) -> float:
     more than a second look.
 
     Raises:
-      ValueError: only one class, or probabilities outside 0..1.
+      ValueError: labels other than 0 and 1, only one class, or probabilities outside 0..1.
 
     Source: W. J. Youden, Cancer 1950;3:32.
     """
@@ -184,11 +176,9 @@ def threshold_at_specificity(labels: np.ndarray, probs: np.ndarray, specificity:
 
 def _candidates(labels: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Thresholds, ascending, with the sensitivity and the specificity of each."""
-    labels, probs = np.asarray(labels, bool), np.asarray(probs, np.float64)
+    labels, probs = check_probabilities(labels, probs)
     if labels.all() or not labels.any():
         raise ValueError("A threshold needs cases of both classes.")
-    if not ((probs >= 0) & (probs <= 1)).all():
-        raise ValueError("Probabilities must lie in 0..1.")
     upper = np.unique(probs)
     lower = np.r_[0.0, upper[:-1]]
     middle = lower + (upper - lower) / 2

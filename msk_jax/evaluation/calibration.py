@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import expit, logit
 from scipy.stats import chi2, norm
 
+from msk_jax.evaluation.checks import units_of, upper_tail
 from msk_jax.evaluation.figure import Figure, bootstrap_figure, missing, wald
 from msk_jax.evaluation.logistic import LogisticFit, fit_logistic
 from msk_jax.evaluation.resampling import cluster_bootstrap
@@ -36,9 +37,9 @@ class CalibrationCurve:
     """Grid of probabilities [points]."""
     observed: np.ndarray
     """Share of positives [points]."""
-    low: np.ndarray
-    """Pointwise lower bound [points]."""
-    high: np.ndarray
+    low: np.ndarray | None
+    """Pointwise lower bound [points]; None with too few patients for a variance over them."""
+    high: np.ndarray | None
     """Pointwise upper bound [points]."""
 
 
@@ -114,7 +115,7 @@ def calibration_figures(
             scaled = 1 - brier / (prevalence * (1 - prevalence))
         return np.stack([brier, scaled, weights @ losses / total, gaps], axis=1)
 
-    units = np.arange(len(labels)) if clusters is None else np.asarray(clusters)
+    units = units_of(clusters, len(labels))
     values = statistic(np.ones((1, len(labels))))[0]
     options = {"samples": samples, "seed": seed, "confidence": confidence}
     bounds = cluster_bootstrap(units, statistic, **options)
@@ -157,6 +158,9 @@ def _wald_line(
     if fit is None:
         return None
     covariance = _covariance(fit, labels, design, offset, clusters)
+    if covariance is None:
+        why = f"{len(np.unique(clusters))} patient(s) are too few for a variance over patients."
+        return [missing(method, why, float(b)) for b in fit.coefficients]
     errors = np.sqrt(np.diag(covariance))
     return [wald(b, e, confidence, method) for b, e in zip(fit.coefficients, errors, strict=True)]
 
@@ -167,16 +171,22 @@ def _covariance(
     design: np.ndarray,
     offset: np.ndarray | float,
     clusters: np.ndarray | None,
-) -> np.ndarray:
-    """Covariance of the coefficients; with clusters the sandwich, C/(C-1) for C patients."""
+) -> np.ndarray | None:
+    """Covariance of the coefficients; with clusters the sandwich, C/(C-1) for C patients.
+
+    None where the sandwich is singular: the patients' scores add up to 0, so that no more patients
+    than coefficients span too little.
+    """
     if clusters is None:
         return fit.covariance
     residual = labels - expit(design @ fit.coefficients + offset)
-    _, member = np.unique(clusters, return_inverse=True)
+    _, member = np.unique(units_of(clusters, len(labels)), return_inverse=True)
+    if member.max() < design.shape[1]:
+        return None
     scores = np.zeros((member.max() + 1, design.shape[1]))
     np.add.at(scores, member, design * residual[:, None])
     sandwich = fit.covariance @ (scores.T @ scores) @ fit.covariance
-    return sandwich * len(scores) / max(len(scores) - 1, 1)
+    return sandwich * len(scores) / (len(scores) - 1)
 
 
 def brier_parts(labels: np.ndarray, probs: np.ndarray) -> BrierParts:
@@ -282,8 +292,10 @@ def calibration_curve(
     grid = np.linspace(probs.min(), probs.max(), points)
     design = _spline(logit(np.clip(grid, EDGE, 1 - EDGE)), knots)
     centre = design @ fit.coefficients
+    if covariance is None:
+        return CalibrationCurve(grid, expit(centre), None, None)
     errors = np.sqrt(np.einsum("ij,jk,ik->i", design, covariance, design))
-    half = norm.ppf(0.5 + confidence / 2) * errors
+    half = norm.ppf(upper_tail(confidence)) * errors
     return CalibrationCurve(grid, expit(centre), expit(centre - half), expit(centre + half))
 
 

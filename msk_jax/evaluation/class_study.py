@@ -1,20 +1,23 @@
 """From predictions of three or more classes to the figures of a study, as a dict for JSON."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from msk_jax.evaluation.model_study import ModelSettings, roc_points
+from msk_jax.evaluation.calibration import calibration_figures
+from msk_jax.evaluation.figure import to_plain
+from msk_jax.evaluation.model_study import ModelSettings
 from msk_jax.evaluation.multiclass import multiclass_figures
+from msk_jax.evaluation.points import calibration_points, roc_points
 from msk_jax.evaluation.predictions import check_predictions, probability_columns
 from msk_jax.evaluation.proportions import clustered_proportion, proportion
 from msk_jax.evaluation.study import EvaluationSettings, check_study
-from msk_jax.evaluation.subgroups import groups_of
+from msk_jax.evaluation.subgroups import groups_apart
 
 OVERALL = ("accuracy", "macro_auc", "hand_till", "balanced_accuracy", "macro_f1", "kappa")
+CALIBRATION = ("slope", "in_the_large", "brier", "ece")
 OF_CLASS = ("sensitivity", "ppv", "f1", "specificity", "auc")
 
 
@@ -87,16 +90,30 @@ def class_figures(
     clustered: bool,
 ) -> dict[str, Any]:
     """Figures of the cases of one level; counting patients where these have several (clustered)."""
+    about = _about(rows, classes)
+    if not len(rows):
+        return about
+    return {**about, **_shown(rows, classes, _found(rows, classes, settings, clustered))}
+
+
+def _about(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
     labels = rows["label"].to_numpy()
-    about = {
+    return {
         "n": len(rows),
         "patients": int(rows["patient_id"].nunique()),
         "counts": {name: int((labels == k).sum()) for k, name in enumerate(classes)},
     }
-    if not len(rows):
-        return about
-    figures = multiclass_figures(
-        labels,
+
+
+def _found(
+    rows: pd.DataFrame,
+    classes: Sequence[str],
+    settings: EvaluationSettings | ModelSettings,
+    clustered: bool,
+) -> dict[str, Any]:
+    """As `multiclass_figures`."""
+    return multiclass_figures(
+        rows["label"].to_numpy(),
         rows[probability_columns(classes)].to_numpy(),
         rows["patient_id"].to_numpy() if clustered else None,
         names=classes,
@@ -104,15 +121,21 @@ def class_figures(
         seed=settings.seed,
         confidence=settings.confidence,
     )
+
+
+def _shown(
+    rows: pd.DataFrame, classes: Sequence[str], figures: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What of these figures is kept, with the ROC curve of each class."""
+    labels = rows["label"].to_numpy()
+    columns = probability_columns(classes)
     of_class = {
-        name: {key: _plain(entry[key]) for key in OF_CLASS}
-        | {"roc": roc_points(labels == k, rows[column].to_numpy())}
-        for k, ((name, entry), column) in enumerate(
-            zip(figures["classes"].items(), probability_columns(classes), strict=True)
-        )
+        name: {key: to_plain(entry[key]) for key in OF_CLASS}
+        | {"roc": roc_points(labels == k, rows[columns[k]].to_numpy())}
+        for k, (name, entry) in enumerate(figures["classes"].items())
     }
-    overall = {key: _plain(figures[key]) for key in OVERALL}
-    return {**about, **overall, "confusion": figures["confusion"], "of_class": of_class}
+    overall = {key: to_plain(figures[key]) for key in OVERALL}
+    return {**overall, "confusion": figures["confusion"], "of_class": of_class}
 
 
 def evaluate_class_model(
@@ -127,24 +150,76 @@ def evaluate_class_model(
       by: columns whose groups are shown apart.
 
     Returns:
-      `settings`, `classes`, the figures of a level of `evaluate_classes`, and `subgroups`: for each
-      column, of each group the same figures.
+      `settings`, `classes`, the figures of a level of `evaluate_classes`, `calibration` of each
+      class against the rest, and `subgroups`: for each column, of each group the same figures (no
+      curves), and `gaps` and `gaps_of_class`, to all other cases.
 
     Raises:
       UserError: a column that is not there.
     """
     settings.check()
     clustered = bool(cases["patient_id"].duplicated().any())
-    apart = {}
-    for column in by:
-        groups = groups_of(cases, column)
-        apart[column] = [
-            {"group": name, **class_figures(cases[groups == name], classes, settings, clustered)}
-            for name in sorted(groups.unique())
-        ]
+
+    def found(part: pd.DataFrame) -> dict[str, Any]:
+        figures = _found(part, classes, settings, clustered)
+        flat = {key: figures[key] for key in OVERALL}
+        for name, entry in figures["classes"].items():
+            flat |= {(name, key): entry[key] for key in OF_CLASS}
+        return flat
+
+    apart = {
+        column: [_group(*row, classes) for row in groups_apart(cases, column, found)]
+        for column in by
+    }
     figures = class_figures(cases, classes, settings, clustered)
     about = {"settings": asdict(settings), "classes": list(classes)}
-    return {**about, **figures, "subgroups": apart}
+    return {
+        **about,
+        **figures,
+        "calibration": _calibration(cases, classes, settings, clustered),
+        "subgroups": apart,
+    }
+
+
+def _calibration(
+    cases: pd.DataFrame, classes: Sequence[str], settings: ModelSettings, clustered: bool
+) -> dict[str, Any]:
+    """Slope, groups and curve of each class against the rest."""
+    patients = cases["patient_id"].to_numpy() if clustered else None
+    options = {"samples": settings.bootstrap_samples, "seed": settings.seed}
+    found = {}
+    for k, (name, column) in enumerate(zip(classes, probability_columns(classes), strict=True)):
+        labels, probs = (cases["label"] == k).to_numpy(), cases[column].to_numpy()
+        figures = calibration_figures(
+            labels, probs, patients, confidence=settings.confidence, **options
+        )
+        found[name] = {
+            **{key: to_plain(figures[key]) for key in CALIBRATION},
+            **calibration_points(labels, probs, patients, settings.confidence),
+        }
+    return found
+
+
+def _group(
+    name: str,
+    part: pd.DataFrame,
+    own: Mapping[Any, Any],
+    gaps: Mapping[Any, Any],
+    classes: Sequence[str],
+) -> dict[str, Any]:
+    """One group's figures, and their gaps to all other cases, overall and of each class."""
+
+    def of_classes(flat: Mapping[Any, Any]) -> dict[str, Any]:
+        return {c: {key: to_plain(flat[c, key]) for key in OF_CLASS} for c in classes}
+
+    return {
+        "group": name,
+        **_about(part, classes),
+        **{key: to_plain(own[key]) for key in OVERALL},
+        "of_class": of_classes(own),
+        "gaps": {key: to_plain(gaps[key]) for key in OVERALL},
+        "gaps_of_class": of_classes(gaps),
+    }
 
 
 def _accuracy(
@@ -157,12 +232,5 @@ def _accuracy(
     right = called == rows["label"].to_numpy()
     patients = rows["patient_id"].to_numpy()
     if len(set(patients)) == len(right):
-        return _plain(proportion(right.sum(), len(right), confidence=settings.confidence))
-    return _plain(clustered_proportion(right, patients, settings.confidence))
-
-
-def _plain(value: Any) -> Any:
-    """Dataclasses and numbers of NumPy as what JSON has."""
-    if is_dataclass(value):
-        return {key: _plain(entry) for key, entry in asdict(value).items()}
-    return value.item() if isinstance(value, np.generic) else value
+        return to_plain(proportion(right.sum(), len(right), confidence=settings.confidence))
+    return to_plain(clustered_proportion(right, patients, settings.confidence))

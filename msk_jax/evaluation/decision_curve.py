@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from msk_jax.evaluation.calibration import check_probabilities
+from msk_jax.evaluation.checks import units_of
 from msk_jax.evaluation.resampling import cluster_bootstrap
 
 
@@ -16,17 +17,27 @@ class DecisionCurve:
     """Probability from which one acts [points]."""
     model: np.ndarray
     """Net benefit of acting on the model [points]."""
-    low: np.ndarray
-    """Pointwise lower bound of `model` [points]."""
-    high: np.ndarray
+    low: np.ndarray | None
+    """Pointwise lower bound of `model` [points]; None, as all bounds, with one patient."""
+    high: np.ndarray | None
     """Pointwise upper bound [points]."""
     treat_all: np.ndarray
     """Net benefit of acting on everybody [points]; acting on nobody has 0."""
-    standardised: np.ndarray
-    """`model` / prevalence [points]; NaN without positives."""
+    standardised: np.ndarray | None
+    """`model` / prevalence [points]; None without positives."""
     avoided: np.ndarray
     """Interventions avoided per case against acting on everybody, at no cost in positives
     missed [points]."""
+    avoided_low: np.ndarray | None
+    """Pointwise lower bound of `avoided` [points]."""
+    avoided_high: np.ndarray | None
+    """Pointwise upper bound [points]."""
+    second: np.ndarray | None = None
+    """Net benefit of a second model [points]."""
+    second_low: np.ndarray | None = None
+    """Pointwise lower bound of `second` [points]."""
+    second_high: np.ndarray | None = None
+    """Pointwise upper bound [points]."""
     difference: np.ndarray | None = None
     """Net benefit of the model minus that of a second one [points]."""
     difference_low: np.ndarray | None = None
@@ -67,42 +78,48 @@ def decision_curve(
         raise ValueError("Threshold probabilities must lie between 0 and 1, the ends excluded.")
     if not len(labels):
         raise ValueError("A decision curve needs a case.")
-    odds = grid / (1 - grid)
-    together, parts = _gains(labels, probs, other, grid), 1 if other is None else 2
+    gains = [_gains(labels, probs, grid)]
+    names = ["model", "avoided"]
+    # Acting on everybody is a model that says 1; what it loses to the model, in interventions.
+    everybody = _gains(labels, np.ones(len(labels)), grid)
+    gains.append((gains[0] - everybody) / (grid / (1 - grid)))
+    if other is not None:
+        gains.append(_gains(labels, check_probabilities(labels, other)[1], grid))
+        gains.append(gains[0] - gains[2])
+        names += ["second", "difference"]
+    units = units_of(clusters, len(labels))
+    options = {"samples": samples, "seed": seed, "confidence": confidence}
+    columns = {}
+    for name, found in zip(names, _resampled(gains, units, options), strict=True):
+        bound = "" if name == "model" else f"{name}_"
+        columns |= {name: found[0], f"{bound}low": found[1], f"{bound}high": found[2]}
+    prevalence = labels.mean()
+    return DecisionCurve(
+        thresholds=grid,
+        treat_all=everybody.mean(axis=0),
+        standardised=columns["model"] / prevalence if prevalence else None,
+        **columns,
+    )
+
+
+def _resampled(
+    gains: list[np.ndarray], units: np.ndarray, options: dict
+) -> list[tuple[np.ndarray, np.ndarray | None, np.ndarray | None]]:
+    """Mean of each table of gains [cases, points] and its bounds, all from the same samples."""
+    together = np.concatenate(gains, axis=1)
+    values = np.split(together.mean(axis=0), len(gains))
+    if len(np.unique(units)) < 2:
+        return [(value, None, None) for value in values]
 
     def statistic(weights: np.ndarray) -> np.ndarray:
         return weights @ together / weights.sum(axis=1, keepdims=True)
 
-    units = np.arange(len(labels)) if clusters is None else np.asarray(clusters)
-    options = {"samples": samples, "seed": seed, "confidence": confidence}
     bounds = cluster_bootstrap(units, statistic, **options)
-    values = np.split(together.mean(axis=0), parts)
-    lows, highs = (np.split(b, parts) for b in (bounds.low, bounds.high))
-    prevalence = labels.mean()
-    treat_all = prevalence - (1 - prevalence) * odds
-    compared = {}
-    if other is not None:
-        names = ("difference", "difference_low", "difference_high")
-        compared = dict(zip(names, (values[1], lows[1], highs[1]), strict=True))
-    return DecisionCurve(
-        thresholds=grid,
-        model=values[0],
-        low=lows[0],
-        high=highs[0],
-        treat_all=treat_all,
-        standardised=values[0] / prevalence if prevalence else np.full_like(grid, np.nan),
-        avoided=(values[0] - treat_all) / odds,
-        **compared,
-    )
+    lows, highs = (np.split(b, len(gains)) for b in (bounds.low, bounds.high))
+    return list(zip(values, lows, highs, strict=True))
 
 
-def _gains(
-    labels: np.ndarray, probs: np.ndarray, other: np.ndarray | None, grid: np.ndarray
-) -> np.ndarray:
-    """What each case adds to the net benefit, and to the difference of two [cases, columns]."""
+def _gains(labels: np.ndarray, probs: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """What each case adds to the net benefit of acting on a model [cases, thresholds]."""
     worth = np.where(labels[:, None], 1.0, -grid / (1 - grid))
-    gain = worth * (probs[:, None] >= grid)
-    if other is None:
-        return gain
-    second = check_probabilities(labels, other)[1]
-    return np.c_[gain, gain - worth * (second[:, None] >= grid)]
+    return worth * (probs[:, None] >= grid)

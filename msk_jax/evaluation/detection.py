@@ -1,12 +1,14 @@
 """Detections against marked findings: average precision, and FROC."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from msk_jax.evaluation.checks import check_yes_no
 from msk_jax.evaluation.figure import Figure, bootstrap_figure, missing
 from msk_jax.evaluation.resampling import cluster_bootstrap
+from msk_jax.evaluation.roc import check_scores
 
 FROC_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """False positives per image at which sensitivities are averaged."""
@@ -38,6 +40,16 @@ class Froc:
     """Mean sensitivity at `FROC_RATES`, with an interval over images."""
 
 
+@dataclass(frozen=True)
+class ClassPrecision:
+    """Average precision over classes."""
+
+    mean: Figure
+    """Unweighted, of the classes that have findings."""
+    classes: dict[str, Figure]
+    """Each."""
+
+
 def match_boxes(
     boxes: Sequence[np.ndarray],
     scores: Sequence[np.ndarray],
@@ -55,8 +67,11 @@ def match_boxes(
       truths: per image [findings, 2 axes].
 
     Raises:
-      ValueError: lists of unequal length, or boxes that are no boxes.
+      ValueError: lists of unequal length, boxes that are no boxes, or an overlap outside 0..1 (0
+        itself excluded).
     """
+    if not 0.0 < iou <= 1.0:
+        raise ValueError(f"An overlap of {iou} cannot be asked for; give 0 < iou <= 1.")
     return _match(boxes, scores, [_overlaps(b, t) for b, t in _pairs(boxes, truths)], truths, iou)
 
 
@@ -67,6 +82,8 @@ def match_points(
     radius_mm: float,
 ) -> Matched:
     """As `match_boxes`, for points [detections, axes] in mm that hit within a radius."""
+    if not 0.0 <= radius_mm < np.inf:
+        raise ValueError(f"A radius of {radius_mm} mm cannot be.")
     near = []
     for found, true in _pairs(points, truths):
         apart = np.linalg.norm(found[:, None] - true[None], axis=2)
@@ -96,7 +113,7 @@ def mean_average_precision(
 ) -> Figure:
     """Mean of one class's average precision over overlaps 0.50 ... 0.95.
 
-    Of several classes take the mean of their values.
+    Of several classes: `mean_over_classes`.
     """
     matched = [match_boxes(boxes, scores, truths, overlap) for overlap in thresholds]
     return _mean_precision(matched, samples, seed, confidence)
@@ -116,6 +133,93 @@ def _mean_precision(
     options = {"samples": samples, "seed": seed, "confidence": confidence}
     bounds = cluster_bootstrap(np.arange(images), statistic, **options)
     value = statistic(np.ones((1, images)))[0]
+    return bootstrap_figure(value, bounds.low[0], bounds.high[0], method)
+
+
+def mean_over_classes(
+    matched: Mapping[str, Sequence[Matched]],
+    *,
+    samples: int = 2000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> ClassPrecision:
+    """Average precision of each class and their mean, from one bootstrap over the images.
+
+    Args:
+      matched: by class, the same images matched at each overlap that is averaged over (one for
+        AP at 0.5). A class without findings has no answer and is left out of the mean, in each
+        sample anew, as COCO does.
+
+    Raises:
+      ValueError: no class, or classes of unequal numbers of images.
+    """
+    counts = {len(part.findings) for parts in matched.values() for part in parts}
+    if len(counts) != 1:
+        raise ValueError(f"All classes must be of the same images, not of {sorted(counts)}.")
+    method, images = "bootstrap over images", counts.pop()
+    if not images or not any(parts[0].findings.sum() for parts in matched.values()):
+        gone = missing(method, "There is no finding.")
+        return ClassPrecision(gone, dict.fromkeys(matched, gone))
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        of_class = np.stack(
+            [
+                np.mean([_precision_of(part, weights) for part in parts], axis=0)
+                for parts in matched.values()
+            ]
+        )
+        there = np.isfinite(of_class)
+        with np.errstate(invalid="ignore"):
+            mean = np.where(there, of_class, 0.0).sum(axis=0) / there.sum(axis=0)
+        return np.c_[mean, of_class.T]
+
+    options = {"samples": samples, "seed": seed, "confidence": confidence}
+    bounds = cluster_bootstrap(np.arange(images), statistic, **options)
+    values = statistic(np.ones((1, images)))[0]
+    triples = zip(values, bounds.low, bounds.high, strict=True)
+    mean, *of_class = (bootstrap_figure(*triple, method) for triple in triples)
+    return ClassPrecision(mean, dict(zip(matched, of_class, strict=True)))
+
+
+def lroc_area(
+    labels: np.ndarray,
+    scores: np.ndarray,
+    located: np.ndarray,
+    *,
+    samples: int = 2000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Figure:
+    """Area under the localisation ROC curve, with a bootstrap over images.
+
+    The chance that a sick image is marked in the right place with a higher score than a well one
+    has, ties counting half; a sick image that is marked elsewhere wins against none.
+
+    Args:
+      labels: 0 or 1 [images].
+      scores: of the highest mark of each image [images].
+      located: whether that mark lies on a finding [images]; that of a well image is not looked at.
+
+    Raises:
+      ValueError: labels or marks other than 0 and 1, scores that are not finite, unequal lengths.
+
+    Source: R. G. Swensson, Med Phys 1996;23:1709.
+    """
+    labels, scores = check_scores(labels, scores)
+    labels, located = check_yes_no("Labels and marks", labels, located)
+    method = "bootstrap over images"
+    if labels.all() or not labels.any():
+        return missing(method, "An LROC curve needs both classes.")
+    sick, well = scores[labels][:, None], scores[~labels][None]
+    wins = ((sick > well) + 0.5 * (sick == well)) * located[labels][:, None]
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        a, b = weights[:, labels], weights[:, ~labels]
+        return np.sum((a @ wins) * b, axis=1) / (a.sum(axis=1) * b.sum(axis=1))
+
+    options = {"samples": samples, "seed": seed, "confidence": confidence}
+    bounds = cluster_bootstrap(np.arange(len(labels)), statistic, strata=labels, **options)
+    value = statistic(np.ones((1, len(labels))))[0]
     return bootstrap_figure(value, bounds.low[0], bounds.high[0], method)
 
 
@@ -185,13 +289,16 @@ def _pairs(
         raise ValueError(
             f"There are detections of {len(found)} images and truths of {len(truths)}."
         )
-    pairs = []
-    for a, b in zip(found, truths, strict=True):
-        a, b = np.asarray(a, float), np.asarray(b, float)
-        axes = max(a.shape[-1] if a.size else 0, b.shape[-1] if b.size else 0)
-        pairs.append((a.reshape(-1, axes) if axes else a.reshape(0, 1),
-                      b.reshape(-1, axes) if axes else b.reshape(0, 1)))  # fmt: skip
-    return pairs
+    tables = [[np.asarray(a, float) for a in images] for images in (found, truths)]
+    there = [array for images in tables for array in images if array.size]
+    axes = {array.shape[-1] for array in there}
+    if len(axes) > 1 or any(array.ndim != 2 for array in there):
+        shapes = ", ".join(sorted({str(array.shape) for array in there}))
+        raise ValueError(f"Places must be tables [places, numbers] of one width, not {shapes}.")
+    if not all(np.isfinite(array).all() for array in there):
+        raise ValueError("Places must be finite.")
+    width = axes.pop() if axes else 1
+    return list(zip(*([a.reshape(-1, width) for a in images] for images in tables), strict=True))
 
 
 def _overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -218,6 +325,8 @@ def _match(
     least: float,
 ) -> Matched:
     """Greedy matching, image by image."""
+    if len(scores) != len(found):
+        raise ValueError(f"There are scores of {len(scores)} images and places of {len(found)}.")
     parts: list[tuple[np.ndarray, np.ndarray]] = []
     for of, near in zip(scores, nearness, strict=True):
         of = np.asarray(of, float).ravel()
@@ -232,6 +341,6 @@ def _match(
                 free[open_ones[near[i, open_ones].argmax()]] = False
         parts.append((of, hit))
     image = np.repeat(np.arange(len(parts)), [len(s) for s, _ in parts])
-    joined = [np.concatenate(x) if parts else np.zeros(0) for x in zip(*parts, strict=True)]
-    findings = np.array([near.shape[1] for near in nearness])
-    return Matched(joined[0], joined[1].astype(bool), image, findings)
+    of, hits = (np.concatenate([np.zeros(0), *(part[k] for part in parts)]) for k in (0, 1))
+    findings = np.array([near.shape[1] for near in nearness], int)
+    return Matched(of, hits.astype(bool), image.astype(int), findings)

@@ -1,10 +1,13 @@
-"""The two shapes that results have: a figure with its interval, and a test."""
+"""The two shapes that results have, a figure with its interval and a test; results for JSON."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
 
 import numpy as np
 from scipy.stats import norm
 from scipy.stats import t as student
+
+from msk_jax.evaluation.checks import upper_tail
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def wald(
     """value ± z error, cut to what the figure can be."""
     if not (np.isfinite(value) and np.isfinite(error)):
         return missing(method, "The estimate or its standard error is not finite.")
-    z = norm.ppf(0.5 + confidence / 2)
+    z = norm.ppf(upper_tail(confidence))
     low, high = max(value - z * error, limits[0]), min(value + z * error, limits[1])
     return Figure(float(value), float(low), float(high), method)
 
@@ -71,23 +74,31 @@ def wald(
 def wald_test(difference: float, error: float, confidence: float, method: str) -> TestResult:
     """Tests a normal difference against 0.
 
-    A standard error of 0 gives p 1 where the difference is 0 too, and no answer elsewhere.
+    A standard error of 0 proves no certainty: then there is no interval, and p is 1 where the
+    difference is 0 too and missing elsewhere.
     """
-    difference, error = float(difference), float(error)
+    difference, error, reach = float(difference), float(error), norm.ppf(upper_tail(confidence))
     if error > 1e-8:
         z = difference / error
-        half = float(norm.ppf(0.5 + confidence / 2)) * error
+        half = float(reach) * error
         p = float(2 * norm.sf(abs(z)))
         return TestResult(difference, error, difference - half, difference + half, z, p, method)
     if abs(difference) < 1e-12:
-        return TestResult(0.0, 0.0, 0.0, 0.0, 0.0, 1.0, method)
+        why = "The difference has no variance, so there is no interval."
+        return TestResult(0.0, 0.0, None, None, 0.0, 1.0, method, why)
     why = "The two figures differ but their difference has no variance."
     return TestResult(difference, 0.0, None, None, None, None, method, why)
 
 
 def mean_figure(values: np.ndarray, confidence: float = 0.95) -> Figure:
-    """The mean of independent numbers with Student's interval."""
+    """The mean of independent numbers with Student's interval.
+
+    Raises:
+      ValueError: values that are not finite.
+    """
     values = np.asarray(values, np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("Values must be finite; leave out missing ones and say so.")
     method = "Student"
     if not len(values):
         return missing(method, "There is no number.")
@@ -95,7 +106,7 @@ def mean_figure(values: np.ndarray, confidence: float = 0.95) -> Figure:
     if len(values) < 2:
         return missing(method, "One number has no spread.", mean)
     error = float(values.std(ddof=1) / np.sqrt(len(values)))
-    half = float(student.ppf(0.5 + confidence / 2, len(values) - 1)) * error
+    half = float(student.ppf(upper_tail(confidence), len(values) - 1)) * error
     return Figure(mean, mean - half, mean + half, method)
 
 
@@ -105,7 +116,28 @@ def bootstrap_figure(value: float, low: float, high: float, method: str) -> Figu
         return missing(method, "A denominator is 0.")
     if not (np.isfinite(low) and np.isfinite(high)):
         return missing(method, "No resample has an answer.", float(value))
-    if low == high:
+    # Resamples of a constant differ in the last bits.
+    if high - low <= 1e-12 * max(1.0, abs(value)):
         why = "Every resample says the same, which proves no certainty; there is no interval."
         return missing(method, why, float(value))
     return Figure(float(value), float(low), float(high), method)
+
+
+def to_plain(result: Any) -> Any:
+    """Any result of this package as what JSON has.
+
+    Dataclasses become dicts, arrays and tuples lists, NumPy's numbers Python's. A number that is
+    not finite becomes None: a bound without an answer, infinite degrees of freedom (the normal
+    distribution), the signal-to-noise ratio of equal images.
+    """
+    if is_dataclass(result) and not isinstance(result, type):
+        return {field.name: to_plain(getattr(result, field.name)) for field in fields(result)}
+    if isinstance(result, dict):
+        return {str(key): to_plain(value) for key, value in result.items()}
+    if isinstance(result, np.ndarray):
+        return to_plain(result.tolist())
+    if isinstance(result, list | tuple):
+        return [to_plain(value) for value in result]
+    if isinstance(result, np.generic):
+        return to_plain(result.item())
+    return None if isinstance(result, float) and not np.isfinite(result) else result

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.stats import pearsonr, t, wilcoxon
 
+from msk_jax.evaluation.checks import upper_tail
 from msk_jax.evaluation.figure import Figure, missing
 
 
@@ -68,7 +69,7 @@ def bland_altman(a: np.ndarray, b: np.ndarray, confidence: float = 0.95) -> Blan
     a, b = _pair(a, b, 2)
     difference = a - b
     n, bias, sd = len(a), float(difference.mean()), float(difference.std(ddof=1))
-    quantile = t.ppf(0.5 + confidence / 2, n - 1)
+    quantile = t.ppf(upper_tail(confidence), n - 1)
 
     def figure(value: float, error: float) -> Figure:
         half = float(quantile * error)
@@ -99,8 +100,10 @@ def adjusted_r2(r: float, n: int, predictors: int) -> float:
     """1 - (1 - r²)(n - 1)/(n - predictors - 1).
 
     Raises:
-      ValueError: no more cases than predictors and the intercept.
+      ValueError: no more cases than predictors and the intercept, or a correlation outside -1..1.
     """
+    if not -1.0 <= r <= 1.0 or predictors < 0:
+        raise ValueError(f"A correlation of {r} with {predictors} predictors cannot be.")
     if n - predictors - 1 <= 0:
         raise ValueError(f"{n} cases are too few for {predictors} predictors.")
     return 1 - (1 - r**2) * (n - 1) / (n - predictors - 1)

@@ -17,15 +17,18 @@ from msk_jax.evaluation.binary import (
     threshold_at_specificity,
     youden_threshold,
 )
-from msk_jax.evaluation.calibration import calibration_bins, calibration_curve, calibration_figures
+from msk_jax.evaluation.calibration import calibration_figures
 from msk_jax.evaluation.case_table import match_cases
 from msk_jax.evaluation.decision_curve import decision_curve
-from msk_jax.evaluation.figure import missing
+from msk_jax.evaluation.fairness import fairness_figures
+from msk_jax.evaluation.figure import to_plain
 from msk_jax.evaluation.gate import LIMITS, judge
+from msk_jax.evaluation.points import calibration_points, precision_recall_points, roc_points
+from msk_jax.evaluation.recalibration import recalibrate
 from msk_jax.evaluation.reclassification import reclassification
-from msk_jax.evaluation.roc import clustered_auc, delong, roc_curve
+from msk_jax.evaluation.roc import Auc, clustered_auc, delong
 from msk_jax.evaluation.roc_comparison import permutation_test, roc_areas
-from msk_jax.evaluation.subgroups import gap, groups_of
+from msk_jax.evaluation.subgroups import groups_apart, groups_of
 
 _CALIBRATION = ("slope", "intercept", "in_the_large", "brier", "ece")
 
@@ -42,6 +45,8 @@ class ModelSettings:
     """The sensitivity or specificity to reach there."""
     gate: Literal["none", "early", "staging"] = "none"
     """Judge by the limits of this task: early diagnosis, or staging and prognosis."""
+    gate_rule: Literal["interval", "point"] = "interval"
+    """What must lie inside them: the whole interval, or the figure itself."""
     confidence: float = 0.95
     """Of every interval."""
     bootstrap_samples: int = 2000
@@ -81,39 +86,49 @@ def evaluate_model(
       decisions: whether to add the decision curve.
 
     Returns:
-      A dict of plain Python values: `settings`, `threshold`, `n`, `figures`, `roc`, `calibration`,
-      and, where asked for, `comparison`, `decision_curve`, `subgroups`, `gate`. What has no
-      answer is None, with the reason in a `why` beside it.
+      A dict of plain Python values: `settings`, `threshold`, `n`, `figures`, `confusion`,
+      `roc`, `precision_recall`, `calibration`, with validation cases `recalibration`,
+      and, where asked for, `comparison`, `decision_curve`, `subgroups` and
+      `fairness`, `gate`. What has no answer is None, with the reason in a `why` beside it.
 
     Raises:
       UserError: tables that do not fit each other, or a column that is not there.
     """
     settings.check()
     threshold, chosen_on = _threshold(cases, validation, settings)
-    labels, probs = cases["label"].to_numpy(), cases["prob"].to_numpy()
-    patients = cases["patient_id"].to_numpy() if cases["patient_id"].duplicated().any() else None
+    labels, probs, patients = _arrays(cases)
     options = _options(settings)
     result: dict[str, Any] = {
         "settings": asdict(settings),
         "threshold": {"value": threshold, "chosen_on": chosen_on},
         "n": _counts(cases),
-        "figures": _plain(_figures(cases, threshold, settings)),
+        "figures": to_plain(_figures(cases, threshold, settings)),
         "confusion": asdict(confusion(labels, probs >= threshold)),
         "roc": roc_points(labels, probs),
-        "calibration": _calibration(labels, probs, patients, settings),
+        "precision_recall": precision_recall_points(labels, probs),
+        "calibration": calibration_points(labels, probs, patients, settings.confidence),
     }
+    if validation is not None:
+        result["recalibration"] = _recalibrated(cases, validation, settings)
     second = None
     if other is not None:
         second = match_cases(cases, other, "The second file")
         result["comparison"] = _comparison(labels, probs, second, patients, threshold, settings)
     if decisions:
         curve = decision_curve(labels, probs, patients, other=second, **options)
-        result["decision_curve"] = _lists(curve)
+        result["decision_curve"] = to_plain(curve)
     if by:
         result["subgroups"] = {name: _subgroups(cases, name, threshold, settings) for name in by}
+        result["fairness"] = {name: _fairness(cases, name, threshold, settings) for name in by}
     if settings.gate != "none":
         result["gate"] = _gate(result["figures"], cases, settings)
     return result
+
+
+def _arrays(cases: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Labels, probabilities, and patients where these have several cases."""
+    patients = cases["patient_id"].to_numpy() if cases["patient_id"].duplicated().any() else None
+    return cases["label"].to_numpy(), cases["prob"].to_numpy(), patients
 
 
 def _options(settings: ModelSettings) -> dict[str, Any]:
@@ -161,33 +176,41 @@ def _counts(cases: pd.DataFrame) -> dict[str, int]:
 def _figures(cases: pd.DataFrame, threshold: float, settings: ModelSettings) -> dict[str, Any]:
     """AUC, figures of the decision and calibration, counting patients where these have several
     cases."""
-    labels, probs = cases["label"].to_numpy(), cases["prob"].to_numpy()
-    patients = cases["patient_id"].to_numpy() if cases["patient_id"].duplicated().any() else None
+    labels, probs, patients = _arrays(cases)
     options = _options(settings)
-    if patients is None:
-        area = delong(labels, probs, settings.confidence)
-    else:
-        area = clustered_auc(labels, probs, patients, **options)
+    area = _area(labels, probs, patients, settings)
     decided = binary_figures(labels, probs >= threshold, patients, **options)
     calibrated = calibration_figures(labels, probs, patients, **options)
     return {"auc": area, **decided, **{name: calibrated[name] for name in _CALIBRATION}}
 
 
-def roc_points(labels: np.ndarray, probs: np.ndarray) -> dict[str, list] | None:
-    """The corners of a ROC curve; None where there is one class only."""
-    if len(set(labels)) < 2:
-        return None
-    fpr, tpr, _ = roc_curve(labels, probs)
-    return {"false_positive_rate": fpr.tolist(), "sensitivity": tpr.tolist()}
-
-
-def _calibration(
+def _area(
     labels: np.ndarray, probs: np.ndarray, patients: np.ndarray | None, settings: ModelSettings
+) -> Auc:
+    if patients is None:
+        return delong(labels, probs, settings.confidence)
+    return clustered_auc(labels, probs, patients, **_options(settings))
+
+
+def _recalibrated(
+    cases: pd.DataFrame, validation: pd.DataFrame, settings: ModelSettings
 ) -> dict[str, Any]:
-    """Groups and the flexible curve; the curve is None where it cannot be fitted."""
-    curve = calibration_curve(labels, probs, patients, confidence=settings.confidence)
-    bins = calibration_bins(labels, probs, 10)
-    return {"bins": _lists(bins), "curve": None if curve is None else _lists(curve)}
+    """Platt's map, fitted on the validation cases, and the calibration of the cases through it."""
+    try:
+        fitted = recalibrate(validation["label"].to_numpy(), validation["prob"].to_numpy())
+    except ValueError as error:
+        return {"method": "platt", "why": str(error)}
+    mapped = cases.assign(prob=fitted(cases["prob"].to_numpy()))
+    labels, probs, patients = _arrays(mapped)
+    figures = calibration_figures(labels, probs, patients, **_options(settings))
+    return {
+        "method": "platt",
+        "why": None,
+        "intercept": fitted.x[0],
+        "slope": fitted.x[1],
+        "figures": to_plain({name: figures[name] for name in _CALIBRATION}),
+        "calibration": calibration_points(labels, probs, patients, settings.confidence),
+    }
 
 
 def _comparison(
@@ -202,20 +225,23 @@ def _comparison(
     options = _options(settings)
     pair = np.stack([first, second])
     right = [(p >= threshold) == labels for p in pair]
-    result: dict[str, Any] = {"roc": roc_points(labels, second)}
+    result: dict[str, Any] = {
+        "roc": roc_points(labels, second),
+        "precision_recall": precision_recall_points(labels, second),
+    }
     try:
         areas = roc_areas(labels, pair, patients)
     except ValueError as error:
         return {**result, "why": str(error)}
     drawn = bootstrap_areas(labels, pair, patients, **options)
-    result["auc"] = [asdict(areas.figure(i, settings.confidence)) for i in (0, 1)]
-    result["auc_difference"] = asdict(areas.compare(confidence=settings.confidence))
+    result["auc"] = [to_plain(_area(labels, probs, patients, settings)) for probs in pair]
+    result["auc_difference"] = to_plain(areas.compare(confidence=settings.confidence))
     result["auc_difference_bootstrap"] = asdict(drawn.difference)
     tested = permutation_test(labels, first, second, patients, seed=settings.seed)
     result["permutation"] = asdict(tested)
     result["mcnemar"] = asdict(mcnemar(*right)) if patients is None else None
     moved = reclassification(labels, second, first, None, patients, **options)
-    result["reclassification"] = _plain(moved)
+    result["reclassification"] = to_plain(moved)
     result["why"] = None
     if patients is not None:
         result["why"] = "McNemar's test takes cases as independent; patients have several here."
@@ -225,59 +251,41 @@ def _comparison(
 def _subgroups(
     cases: pd.DataFrame, column: str, threshold: float, settings: ModelSettings
 ) -> list[dict[str, Any]]:
-    """Figures of each group, and its gap to all other cases."""
-    rows = []
-    groups = groups_of(cases, column)
-    shown = ("auc", "sensitivity", "specificity", "slope")
-    for name in sorted(groups.unique()):
-        part, rest = cases[groups == name], cases[groups != name]
-        own = _figures(part, threshold, settings)
-        row: dict[str, Any] = {"group": name, "n": _counts(part)}
-        row["figures"] = _plain({key: own[key] for key in shown})
-        why = None
-        if not len(rest):
-            why = "There is no other group."
-        elif set(part["patient_id"]) & set(rest["patient_id"]):
-            why = "Patients are in several groups, so the groups are not independent."
-        if why is None:
-            others = _figures(rest, threshold, settings)
-            row["gaps"] = _plain({key: gap(own[key], others[key]) for key in shown})
-        else:
-            row["gaps"] = _plain({key: missing("none", why) for key in shown})
-        rows.append(row)
-    return rows
+    """Figures of each group, and their gaps to all other cases."""
+    return [
+        {"group": name, "n": _counts(part), "figures": to_plain(own), "gaps": to_plain(gaps)}
+        for name, part, own, gaps in groups_apart(
+            cases, column, lambda part: _figures(part, threshold, settings)
+        )
+    ]
+
+
+def _fairness(
+    cases: pd.DataFrame, column: str, threshold: float, settings: ModelSettings
+) -> dict[str, Any]:
+    """How far apart the groups of a column are called."""
+    called = cases["prob"].to_numpy() >= threshold
+    groups, patients = groups_of(cases, column).to_numpy(), cases["patient_id"].to_numpy()
+    labels = cases["label"].to_numpy()
+    return to_plain(fairness_figures(labels, called, groups, patients, **_options(settings)))
 
 
 def _gate(
     figures: dict[str, Any], cases: pd.DataFrame, settings: ModelSettings
 ) -> list[dict[str, Any]]:
-    counts = {"sensitivity": int(cases["label"].sum()), "slope": len(cases)}
-    counts["specificity"] = len(cases) - counts["sensitivity"]
+    positives = int(cases["label"].sum())
+    counts = {
+        "sensitivity": (positives, "positives"),
+        "specificity": (len(cases) - positives, "negatives"),
+        "slope": (len(cases), "cases"),
+    }
     verdicts = []
     for name, limits in LIMITS[settings.gate].items():
-        figure = figures[name]
-        verdicts.append(
-            asdict(
-                judge(
-                    name, figure["value"], figure["low"], figure["high"], counts[name], limits,
-                    proportion=name != "slope" and figure["method"] == "wilson",
-                    confidence=settings.confidence,
-                )
-            )
+        figure, (n, counted) = figures[name], counts[name]
+        verdict = judge(
+            name, figure["value"], figure["low"], figure["high"], n, limits, counted=counted,
+            proportion=name != "slope" and figure["method"] == "wilson", rule=settings.gate_rule,
+            confidence=settings.confidence, why=figure["why"],
         )  # fmt: skip
+        verdicts.append(to_plain(verdict))
     return verdicts
-
-
-def _plain(figures: dict[str, Any]) -> dict[str, Any]:
-    return {name: asdict(figure) for name, figure in figures.items()}
-
-
-def _lists(result: Any) -> dict[str, Any]:
-    """A dataclass of arrays as lists, NaN as None."""
-    lists = {}
-    for name, value in asdict(result).items():
-        if value is None:
-            lists[name] = None
-            continue
-        lists[name] = [x if np.isfinite(x) else None for x in np.asarray(value).tolist()]
-    return lists

@@ -9,6 +9,7 @@ from scipy.stats import kendalltau
 
 from msk_jax.evaluation.agreement import cohen_kappa
 from msk_jax.evaluation.binary import binary_figures
+from msk_jax.evaluation.checks import units_of
 from msk_jax.evaluation.figure import Figure, bootstrap_figure, missing
 from msk_jax.evaluation.proportions import Proportion, clustered_proportion, proportion
 from msk_jax.evaluation.resampling import cluster_bootstrap
@@ -49,6 +50,8 @@ def multiclass_figures(
     labels, probs = _checked(labels, probs)
     k = probs.shape[1]
     names = [str(c) for c in range(k)] if names is None else list(names)
+    if len(set(names)) != k:
+        raise ValueError(f"{k} classes need as many different names, not {', '.join(names)}.")
     called = probs.argmax(axis=1)
     options = {"samples": samples, "seed": seed, "confidence": confidence}
     of_class = {}
@@ -113,7 +116,7 @@ def _means(
         means = [np.mean(x, axis=0) for x in (rest, pairs, sensitivity, f1)]
         return np.stack([*means, _kappa(labels, called, weights)], axis=1)
 
-    units = np.arange(len(labels)) if clusters is None else np.asarray(clusters)
+    units = units_of(clusters, len(labels))
     values = statistic(np.ones((1, len(labels))))[0]
     bounds = cluster_bootstrap(units, statistic, **options)
     triples = zip(values, bounds.low, bounds.high, strict=True)
@@ -176,7 +179,7 @@ def ordinal_figures(
         tables = (weights @ cells).reshape(-1, num_classes, num_classes)
         return np.stack([_ordinal(table) for table in tables])
 
-    units = np.arange(len(truth)) if clusters is None else np.asarray(clusters)
+    units = units_of(clusters, len(truth))
     values = _ordinal(cells.sum(axis=0).reshape(num_classes, num_classes))
     options = {"samples": samples, "seed": seed, "confidence": confidence}
     bounds = cluster_bootstrap(units, statistic, **options)

@@ -1,17 +1,15 @@
 """Pictures of survival, detection and measurement, in the house style."""
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from msk_jax.evaluation.detection import FROC_RATES, Froc
+from msk_jax.evaluation.figure import Figure as Result
 from msk_jax.evaluation.measurement import BlandAltman
-from msk_jax.evaluation.plots import BLACK, BLUE, GREEN, GREY, ORANGE, RED, house_style, panels
+from msk_jax.evaluation.plots import BLACK, BLUE, GREY, house_style, line_style, panels
 from msk_jax.evaluation.survival import KaplanMeier
-
-_LINES = ((BLUE, "-"), (RED, "--"), (GREEN, "-."), (ORANGE, ":"), (BLACK, (0, (5, 1, 1, 1))))
 
 
 def survival_figure(curves: Mapping[str, KaplanMeier], time_unit: str) -> Figure:
@@ -25,7 +23,8 @@ def survival_figure(curves: Mapping[str, KaplanMeier], time_unit: str) -> Figure
         figure, axes = panels(1, width=4.8, height=3.4 + 0.2 * len(curves))
         axis = axes[0]
         rows = []
-        for (name, curve), (colour, line) in zip(curves.items(), cycle(_LINES), strict=False):
+        for number, (name, curve) in enumerate(curves.items()):
+            colour, line = line_style(number)
             axis.step(curve.times, curve.survival, where="post", color=colour, linestyle=line,
                       linewidth=1.6, label=name)  # fmt: skip
             axis.fill_between(curve.times, curve.low, curve.high, step="post", color=colour,
@@ -53,7 +52,8 @@ def froc_figure(curves: Mapping[str, Froc]) -> Figure:
     with house_style():
         figure, axes = panels(1, width=4.4, height=3.6)
         axis = axes[0]
-        for (name, curve), (colour, line) in zip(curves.items(), cycle(_LINES), strict=False):
+        for number, (name, curve) in enumerate(curves.items()):
+            colour, line = line_style(number)
             text = name
             if curve.score.value is not None:
                 text += f": score {curve.score.value:.3f}"
@@ -71,6 +71,37 @@ def froc_figure(curves: Mapping[str, Froc]) -> Figure:
                  xlabel="False positives per image", ylabel="Sensitivity")  # fmt: skip
         axis.grid()
         axis.legend(loc="lower right", fontsize=8)
+    return figure
+
+
+def over_time_figure(
+    horizons: Sequence[float], models: Mapping[str, Sequence[Result]], name: str, time_unit: str
+) -> Figure:
+    """A figure at several horizons, as the time-dependent AUC or the Brier score, with bounds.
+
+    Args:
+      horizons: rising.
+      models: by name, what `time_auc` or `brier_at` gives at each horizon.
+      name: of the figure.
+      time_unit: as "months".
+    """
+    x = np.asarray(horizons, float)
+    with house_style():
+        figure, axes = panels(1, width=4.4, height=3.4)
+        axis = axes[0]
+        for number, (model, results) in enumerate(models.items()):
+            colour, line = line_style(number)
+            # What has no answer or no bound leaves a hole.
+            value, low, high = (
+                np.array([getattr(result, key) for result in results], float)
+                for key in ("value", "low", "high")
+            )
+            axis.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
+            axis.plot(x, value, color=colour, linestyle=line, marker="o", markersize=3.5,
+                      linewidth=1.6, label=model)  # fmt: skip
+        axis.set(xlabel=f"Time ({time_unit})", ylabel=name)
+        axis.grid()
+        axis.legend(loc="best", fontsize=8)
     return figure
 
 

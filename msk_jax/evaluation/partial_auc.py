@@ -4,6 +4,7 @@ from typing import Literal
 
 import numpy as np
 
+from msk_jax.evaluation.checks import check_choice, units_of
 from msk_jax.evaluation.figure import Figure, bootstrap_figure, missing
 from msk_jax.evaluation.resampling import cluster_bootstrap
 from msk_jax.evaluation.roc import check_scores, weighted_curve
@@ -42,6 +43,7 @@ def partial_auc(
 
     Source: D. K. McClish, Med Decis Making 1989;9:190.
     """
+    check_choice("focus", focus, ("specificity", "sensitivity"))
     labels, scores = check_scores(labels, scores)
     if not 0.0 <= low < high <= 1.0:
         raise ValueError(f"A part from {low} to {high} is none; give 0 <= low < high <= 1.")
@@ -58,7 +60,7 @@ def partial_auc(
         areas = [_area(*xy, *ends) for xy in zip(fpr, tpr, strict=True)]
         return _corrected(np.array(areas), *ends, focus) if corrected else areas
 
-    units = np.arange(len(labels)) if clusters is None else np.asarray(clusters)
+    units = units_of(clusters, len(labels))
     strata = np.isin(units, np.unique(units[labels]))
     options = {"samples": samples, "seed": seed, "confidence": confidence}
     bounds = cluster_bootstrap(units, statistic, strata=strata, interval=interval, **options)

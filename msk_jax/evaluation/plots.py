@@ -22,6 +22,9 @@ BLACK, ORANGE, SKY, GREEN, BLUE, RED, PURPLE = (
     "#CC79A7",
 )
 GREY = "#6b6b6b"
+_COLOURS = (BLUE, RED, GREEN, BLACK, PURPLE, ORANGE, SKY)
+_LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
+_MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<")
 LEVEL_STYLE = {
     "slice": (BLUE, "-", "o"),
     "joint": (RED, "--", "s"),
@@ -55,6 +58,19 @@ _STYLE = {
 def house_style() -> Any:
     """Context in which figures are made and saved."""
     return matplotlib.rc_context(_STYLE)
+
+
+def line_style(number: int) -> tuple[str, Any]:
+    """Colour and line of the model, class or group of this number, from 0.
+
+    Of seven colours and six lines no pair comes twice in 42.
+    """
+    return _COLOURS[number % len(_COLOURS)], _LINES[number % len(_LINES)]
+
+
+def marker_style(number: int) -> tuple[str, str]:
+    """Colour and marker of this number, from 0; no pair comes twice in 56."""
+    return _COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)]
 
 
 def roc_figure(levels: Mapping[str, Mapping[str, Any]]) -> Figure:
@@ -342,11 +358,18 @@ def interval_of(figures: Mapping[str, Any]) -> tuple[float | None, float | None]
     return shown["low"], shown["high"]
 
 
-def panels(count: int, width: float, height: float, share_y: bool = False) -> tuple[Figure, list]:
-    """A figure with a row of panels of this size in inches."""
-    figure = Figure(figsize=(width * count, height), layout="constrained")
+def panels(
+    count: int, width: float, height: float, share_y: bool = False, columns: int | None = None
+) -> tuple[Figure, list]:
+    """A figure with panels of this size in inches, in one row or in rows of so many columns."""
+    across = min(count, columns or count)
+    down = -(-count // across)
+    figure = Figure(figsize=(width * across, height * down), layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, list(figure.subplots(1, count, squeeze=False, sharey=share_y)[0])
+    axes = figure.subplots(down, across, squeeze=False, sharey=share_y).ravel()
+    for axis in axes[count:]:
+        axis.set_axis_off()
+    return figure, list(axes[:count])
 
 
 def say(axis: Axes, text: str) -> None:

@@ -6,6 +6,8 @@ from typing import Literal
 import numpy as np
 from scipy.stats import binomtest, norm
 
+from msk_jax.evaluation.checks import check_choice, check_yes_no, units_of, upper_tail
+
 
 @dataclass(frozen=True)
 class Proportion:
@@ -40,11 +42,12 @@ def proportion(
     never covers less than the stated confidence and is therefore wider.
 
     Raises:
-      ValueError: counts that cannot be, as more successes than cases.
+      ValueError: counts that cannot be, as more successes than cases or parts of one.
     """
-    successes, n = int(successes), int(n)
-    if not 0 <= successes <= n:
+    check_choice("method", method, ("wilson", "exact"))
+    if successes != int(successes) or n != int(n) or not 0 <= successes <= n:
         raise ValueError(f"{successes} successes of {n} cases cannot be.")
+    successes, n = int(successes), int(n)
     if n == 0:
         why = "There is no case to count."
         return Proportion(None, None, None, 0, 0, method, why)
@@ -72,9 +75,13 @@ def clustered_proportion(
       clusters: patient of each unit [units].
       confidence: of the two-sided interval.
 
+    Raises:
+      ValueError: hits other than 0 and 1, or not a cluster for each.
+
     Source: J. N. K. Rao and A. J. Scott, Biometrics 1992;48:577 (effective number of cases).
     """
-    hits, clusters = np.asarray(hits, bool), np.asarray(clusters)
+    (hits,) = check_yes_no("Hits", hits)
+    clusters = units_of(clusters, len(hits))
     n, successes = len(hits), int(hits.sum())
     method = "patient-clustered Wilson"
     if n == 0:
@@ -93,7 +100,7 @@ def clustered_proportion(
         residual = np.bincount(member, hits) - value * np.bincount(member)
         variance = patients / (patients - 1) * np.sum(residual**2) / n**2
         effective = n / max(1.0, variance / (value * (1 - value) / n))
-    z2 = norm.ppf(0.5 + confidence / 2) ** 2
+    z2 = norm.ppf(upper_tail(confidence)) ** 2
     centre = (value + z2 / (2 * effective)) / (1 + z2 / effective)
     half = np.sqrt(z2 * (value * (1 - value) / effective + z2 / (4 * effective**2)))
     half /= 1 + z2 / effective

@@ -1,15 +1,21 @@
 """Pictures of a reader study, in the house style."""
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from msk_jax.evaluation.model_plots import interval_row
-from msk_jax.evaluation.plots import BLACK, BLUE, GREEN, GREY, ORANGE, RED, house_style, panels
-
-_STYLES = ((BLUE, "o"), (RED, "s"), (GREEN, "D"), (ORANGE, "^"), (BLACK, "v"))
+from msk_jax.evaluation.group_plots import interval_row
+from msk_jax.evaluation.plots import (
+    BLACK,
+    BLUE,
+    GREY,
+    RED,
+    house_style,
+    line_style,
+    marker_style,
+    panels,
+)  # fmt: skip
 
 
 def reader_figure(result: Mapping[str, Any]) -> Figure:
@@ -25,10 +31,11 @@ def reader_figure(result: Mapping[str, Any]) -> Figure:
         for row, _ in enumerate(readers):
             values = [of_modality[row] for of_modality in result["accuracy"]]
             axis.plot([min(values), max(values)], [row, row], color=GREY, linewidth=0.9)
-            for value, (colour, marker) in zip(values, cycle(_STYLES), strict=False):
+            for number, value in enumerate(values):
+                colour, marker = marker_style(number)
                 axis.plot(value, row, marker=marker, color=colour, markersize=6)
         for i, modality in enumerate(result["modalities"]):
-            colour, marker = _STYLES[i % len(_STYLES)]
+            colour, marker = marker_style(i)
             interval_row(axis, len(readers) + 0.5 + i, modality, colour, marker)
         places = [*range(len(readers)), *(len(readers) + 0.5 + i for i in range(len(modalities)))]
         axis.set_yticks(places, [*readers, *(f"mean, {name}" for name in modalities)])
@@ -36,11 +43,59 @@ def reader_figure(result: Mapping[str, Any]) -> Figure:
         axis.set_ylim(places[-1] + 0.5, -0.5)
         axis.set_xlabel(_measure(result))
         axis.grid(axis="x")
-        handles = [
-            axis.plot([], [], marker=marker, color=colour, linestyle="none", label=name)[0]
-            for name, (colour, marker) in zip(modalities, cycle(_STYLES), strict=False)
-        ]
+        handles = []
+        for number, name in enumerate(modalities):
+            colour, marker = marker_style(number)
+            options = {"marker": marker, "color": colour, "linestyle": "none"}
+            handles += axis.plot([], [], label=name, **options)
         figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=8)
+    return figure
+
+
+def reader_curves_figure(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """The ROC curve of each reader, thin, and the mean of all, thick; a panel a modality.
+
+    Args:
+      curves: `roc` of what `mrmc.study.analyse` gives: by modality, `readers` and `mean`, each
+        with `false_positive_rate` and `sensitivity`.
+    """
+    with house_style():
+        figure, axes = panels(len(curves), width=3.6, height=3.8, columns=3)
+        for number, (axis, (name, curve)) in enumerate(zip(axes, curves.items(), strict=True)):
+            colour, _ = line_style(number)
+            axis.plot([0, 1], [0, 1], color=GREY, linewidth=0.7, linestyle=":")
+            for reader in curve["readers"].values():
+                axis.plot(reader["false_positive_rate"], reader["sensitivity"], color=colour,
+                          linewidth=0.8, alpha=0.5)  # fmt: skip
+            mean = curve["mean"]
+            axis.plot(mean["false_positive_rate"], mean["sensitivity"], color=colour,
+                      linewidth=2.2, label=f"mean of {len(curve['readers'])} readers")  # fmt: skip
+            axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="1 − specificity",
+                     ylabel="Sensitivity", aspect="equal", title=name)  # fmt: skip
+            axis.grid()
+            axis.legend(loc="lower right", fontsize=8)
+    return figure
+
+
+def power_figure(curves: Sequence[Mapping[str, Any]], difference: float) -> Figure:
+    """Power of a next study over its cases, a line for each number of readers.
+
+    Args:
+      curves: `power_curves` of what `mrmc.study.analyse` gives: `readers`, `cases`, `power`.
+      difference: that is to be found.
+    """
+    with house_style():
+        figure, axes = panels(1, width=4.6, height=3.6)
+        axis = axes[0]
+        axis.axhline(0.8, color=GREY, linewidth=0.9, linestyle=":")
+        for number, curve in enumerate(curves):
+            colour, line = line_style(number)
+            axis.plot(curve["cases"], curve["power"], color=colour, linestyle=line, linewidth=1.6,
+                      label=f"{curve['readers']} readers")  # fmt: skip
+        axis.set_xscale("log")
+        axis.set(ylim=(0, 1.02), xlabel="Cases", ylabel=f"Power to find {difference:g}")
+        axis.grid()
+        axis.legend(loc="lower right", fontsize=8)
     return figure
 
 

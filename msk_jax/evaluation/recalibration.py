@@ -8,6 +8,7 @@ from scipy.special import expit, logit
 from sklearn.isotonic import IsotonicRegression
 
 from msk_jax.evaluation.calibration import EDGE, check_probabilities
+from msk_jax.evaluation.checks import check_choice
 from msk_jax.evaluation.logistic import fit_logistic
 
 Method = Literal["platt", "isotonic", "temperature"]
@@ -25,8 +26,10 @@ class Recalibration:
     """isotonic: the probability at each of `x`, straight lines between."""
 
     def __call__(self, probs: np.ndarray) -> np.ndarray:
-        """Recalibrated probabilities [cases]."""
+        """Recalibrated probabilities [cases]. Raises ValueError for any outside 0..1."""
         probs = np.asarray(probs, float)
+        if not ((probs >= 0) & (probs <= 1)).all():
+            raise ValueError("Probabilities must lie in 0..1.")
         if self.method == "isotonic":
             return np.interp(probs, self.x, self.y)
         score = logit(np.clip(probs, EDGE, 1 - EDGE))
@@ -48,6 +51,7 @@ def recalibrate(labels: np.ndarray, probs: np.ndarray, method: Method = "platt")
     Source: J. Platt, Advances in Large Margin Classifiers (1999) 61, without his smoothed
     targets; B. Zadrozny and C. Elkan, KDD 2002:694; C. Guo et al., ICML 2017:1321.
     """
+    check_choice("method", method, ("platt", "isotonic", "temperature"))
     labels, probs = check_probabilities(labels, probs)
     if labels.all() or not labels.any():
         raise ValueError("A recalibration needs cases of both classes.")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from msk_jax.evaluation.calibration import check_probabilities
+from msk_jax.evaluation.checks import units_of
 from msk_jax.evaluation.figure import Figure, bootstrap_figure, missing
 from msk_jax.evaluation.resampling import cluster_bootstrap
 
@@ -62,7 +63,7 @@ def reclassification(
             idi = events @ gain / events.sum(axis=1) - rest @ gain / rest.sum(axis=1)
         return np.stack([up + down, up, down, idi], axis=1)
 
-    units = np.arange(len(labels)) if clusters is None else np.asarray(clusters)
+    units = units_of(clusters, len(labels))
     values = statistic(np.ones((1, len(labels))))[0]
     options = {"samples": samples, "seed": seed, "confidence": confidence}
     bounds = cluster_bootstrap(units, statistic, **options)

@@ -7,6 +7,8 @@ from typing import Literal
 import numpy as np
 from scipy.stats import norm
 
+from msk_jax.evaluation.checks import check_choice, upper_tail
+
 # Weights are made in blocks of at most this many numbers, so that memory stays small with large
 # cohorts. Part of what a seed means: with another block size the draws come in another order.
 _BLOCK = 4_000_000
@@ -58,6 +60,7 @@ def cluster_bootstrap(
     Source: Davison and Hinkley, Bootstrap Methods and their Application (1997), 3.8 (resampling
     whole clusters without resampling inside them).
     """
+    check_choice("interval", interval, ("percentile", "bca"))
     names, member = np.unique(np.asarray(clusters), return_inverse=True)
     if not len(names):
         raise ValueError("cluster_bootstrap needs at least one unit.")
@@ -124,7 +127,7 @@ def bca_bounds(
     """
     plain = percentile_bounds(drawn, confidence)
     low, high = plain.low.copy(), plain.high.copy()
-    z = norm.ppf([0.5 - confidence / 2, 0.5 + confidence / 2])
+    z = norm.ppf(upper_tail(confidence)) * np.array([-1.0, 1.0])
     for column in np.flatnonzero(plain.usable):
         finite = drawn[np.isfinite(drawn[:, column]), column]
         below = (np.sum(finite < observed[column]) + np.sum(finite == observed[column]) / 2) / len(
@@ -144,7 +147,7 @@ def bca_bounds(
 
 def percentile_bounds(values: np.ndarray, confidence: float) -> Interval:
     """Percentile bounds of each column of values [samples, columns], NaN left out."""
-    tail = (1.0 - confidence) / 2.0
+    tail = 1.0 - upper_tail(confidence)
     usable = np.isfinite(values).sum(axis=0)
     low = np.full(values.shape[1], np.nan)
     high = low.copy()

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.stats import norm, rankdata
 from sklearn import metrics
 
+from msk_jax.evaluation.checks import check_choice, units_of, upper_tail
 from msk_jax.evaluation.resampling import cluster_bootstrap
 
 # From here to 0 or 1 the plain interval is badly centred, and the logit interval is used.
@@ -63,6 +64,7 @@ def delong(
     Raises:
       ValueError: labels other than 0 and 1, scores that are not finite, unequal lengths.
     """
+    check_choice("interval", interval, ("auto", "plain", "logit"))
     labels, scores = check_scores(labels, scores)
     m, n = int(labels.sum()), int((~labels).sum())
     if not m or not n:
@@ -121,7 +123,7 @@ def clustered_auc(
       clusters: patient of each unit [units].
     """
     labels, scores = check_scores(labels, scores)
-    clusters = np.asarray(clusters)
+    clusters = units_of(clusters, len(labels))
     m, n = int(labels.sum()), int((~labels).sum())
     method = "patient-clustered bootstrap"
     if not m or not n:
@@ -189,12 +191,14 @@ def roc_band(
       specificity: grid [points], 0..1; by default 101 equal steps.
 
     Raises:
-      ValueError: as `delong`, or only one class.
+      ValueError: as `delong`, only one class, or one patient.
     """
     labels, scores = check_scores(labels, scores)
     if labels.all() or not labels.any():
         raise ValueError("An ROC curve needs both classes.")
-    clusters = np.asarray(clusters)
+    clusters = units_of(clusters, len(labels))
+    if len(set(clusters)) < 2:
+        raise ValueError("A band needs two patients; one says nothing about the spread.")
     grid = np.linspace(0.0, 1.0, 101) if specificity is None else np.asarray(specificity, float)
     # 1 - 0.9 is a hair below 0.1 in binary and would fall short of a step that stands at 0.1.
     false_positive_rate = np.round(1.0 - grid, 12)
@@ -269,7 +273,7 @@ def auc_interval(
     area: float, error: float, confidence: float, kind: str
 ) -> tuple[float, float, str]:
     """Bounds and the name of the interval; see `delong`."""
-    z = norm.ppf(0.5 + confidence / 2)
+    z = norm.ppf(upper_tail(confidence))
     low, high = area - z * error, area + z * error
     near = max(area, 1 - area) >= _NEAR_ONE or low < 0 or high > 1
     if kind == "logit" or (kind == "auto" and near):
@@ -281,7 +285,7 @@ def auc_interval(
 
 def perfect_bounds(area: float, pairs: int, confidence: float) -> tuple[float, float]:
     """Exact bounds for an area of 1 or 0 seen on this many independent pairs."""
-    bound = ((1 - confidence) / 2) ** (1 / pairs)
+    bound = (1 - upper_tail(confidence)) ** (1 / pairs)
     return (float(bound), 1.0) if area == 1.0 else (0.0, float(1 - bound))
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import chi2, rankdata, t
 
+from msk_jax.evaluation.checks import units_of, upper_tail
 from msk_jax.evaluation.figure import Figure, TestResult, missing, wald_test
 from msk_jax.evaluation.roc import (
     auc_interval,
@@ -71,7 +72,7 @@ def roc_areas(
             raise ValueError("Comparing areas needs at least two cases of each class.")
         values, covariance = delong_components(labels, scores)
     else:
-        values, covariance = _obuchowski(labels, scores, np.asarray(clusters))
+        values, covariance = _obuchowski(labels, scores, units_of(clusters, len(labels)))
     k = len(values)
     statistic = p = None
     contrast = np.eye(k)[:-1] - np.eye(k)[1:]
@@ -87,8 +88,6 @@ def _obuchowski(
     labels: np.ndarray, scores: np.ndarray, clusters: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Areas [k] and covariance [k, k] of units whose patients are independent."""
-    if clusters.shape != labels.shape:
-        raise ValueError(f"Clusters {clusters.shape} must be as many as labels {labels.shape}.")
     _, member = np.unique(clusters, return_inverse=True)
     total = member.max() + 1
     sick, well = np.unique(member[labels]).size, np.unique(member[~labels]).size
@@ -136,7 +135,7 @@ def delong_unpaired_test(
         return wald_test(difference, 0.0, confidence, method)
     df = variances.sum() ** 2 / np.sum(variances**2 / (sizes - 1))
     error = float(np.sqrt(variances.sum()))
-    half = float(t.ppf(0.5 + confidence / 2, df)) * error
+    half = float(t.ppf(upper_tail(confidence), df)) * error
     p = float(2 * t.sf(abs(difference) / error, df))
     return TestResult(
         difference, error, difference - half, difference + half, difference / error, p, method
@@ -175,7 +174,7 @@ def permutation_test(
     if labels.all() or not labels.any():
         raise ValueError("An ROC curve needs both classes.")
     terms = _exchange_terms(labels, rankdata(a), rankdata(b))
-    units = np.arange(len(labels)) if clusters is None else np.asarray(clusters)
+    units = units_of(clusters, len(labels))
     _, member = np.unique(units, return_inverse=True)
     terms = np.bincount(member, terms)
     observed, spread = float(terms.sum()), float(np.sqrt(np.sum(terms**2)))

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from msk_jax.evaluation.calibration import calibration_figures
-from msk_jax.evaluation.decision_curve import decision_curve
+from msk_jax.evaluation.decision_curve import DecisionCurve, decision_curve
+from msk_jax.evaluation.figure import to_plain
 from msk_jax.evaluation.roc_comparison import roc_areas
 from msk_jax.evaluation.study import EvaluationSettings
 
@@ -20,6 +21,7 @@ OUT_OF_FOLD = "out of fold"
 FIGURES = ("auc", "accuracy", "f1", "sensitivity", "specificity")
 CALIBRATION = ("slope", "in_the_large", "brier")
 _THRESHOLDS = np.arange(1, 20) / 20
+_OF_CURVE = ("thresholds", "model", "low", "high", "treat_all")
 
 
 def side_by_side(
@@ -73,7 +75,7 @@ def _compared(rows: Mapping[str, pd.DataFrame], settings: EvaluationSettings) ->
         for model, table in rows.items()
     }
     curves = {
-        model: _lists(decision_curve(labels, s, thresholds=_THRESHOLDS, **settings.bootstrap))
+        model: _kept(decision_curve(labels, s, thresholds=_THRESHOLDS, **settings.bootstrap))
         for model, s in scores.items()
     }
     result: dict[str, Any] = {"tests": [], "decision_curves": curves, "why": None}
@@ -89,6 +91,5 @@ def _compared(rows: Mapping[str, pd.DataFrame], settings: EvaluationSettings) ->
     return result
 
 
-def _lists(curve: Any) -> dict[str, list]:
-    kept = ("thresholds", "model", "low", "high", "treat_all")
-    return {name: np.asarray(getattr(curve, name)).tolist() for name in kept}
+def _kept(curve: DecisionCurve) -> dict[str, list]:
+    return {name: to_plain(getattr(curve, name)) for name in _OF_CURVE}

@@ -1,5 +1,6 @@
 """The same figures in parts of the cohort, and how far a part is from the rest."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from msk_jax.evaluation.figure import Figure, missing
 
 AGE_BANDS = ((0, 40), (40, 60), (60, 80), (80, 200))
 """Years, the upper end excluded."""
+
+_MOST_NUMBERS, _MOST_GROUPS = 10, 50
 
 
 def age_band(ages: pd.Series) -> pd.Series:
@@ -46,15 +49,56 @@ def gap(part: Any, rest: Any) -> Figure:
     return Figure(difference, float(difference - down), float(difference + up), method)
 
 
+def groups_apart(
+    cases: pd.DataFrame, column: str, figures_of: Callable[[pd.DataFrame], dict[str, Any]]
+) -> list[tuple[str, pd.DataFrame, dict[str, Any], dict[str, Figure]]]:
+    """Of each group its name, its cases, its figures, and their gaps to those of all other cases.
+
+    Args:
+      cases: with a column `patient_id`.
+      column: whose groups they are.
+      figures_of: cases -> figures by name.
+
+    Raises:
+      UserError: as `groups_of`.
+    """
+    rows = []
+    groups = groups_of(cases, column)
+    for name in sorted(groups.unique()):
+        part, rest = cases[groups == name], cases[groups != name]
+        own, why = figures_of(part), None
+        if not len(rest):
+            why = "There is no other group."
+        elif set(part["patient_id"]) & set(rest["patient_id"]):
+            why = "Patients are in several groups, so the groups are not independent."
+        if why is None:
+            others = figures_of(rest)
+            gaps = {key: gap(own[key], others[key]) for key in own}
+        else:
+            gaps = {key: missing("none", why) for key in own}
+        rows.append((name, part, own, gaps))
+    return rows
+
+
 def groups_of(table: pd.DataFrame, column: str) -> pd.Series:
     """Group of each row by a column; ages in bands, empty cells as "unknown".
 
     Raises:
-      UserError: there is no such column.
+      UserError: there is no such column, or it holds measurements instead of groups.
     """
     if column not in table:
         raise UserError(
             f"There is no column {column} to group by; there is {', '.join(table.columns)}."
         )
-    values = age_band(table[column]) if column == "age" else table[column].astype(str)
-    return values.replace({"": "unknown", "nan": "unknown"})
+    values = age_band(table[column]) if column == "age" else table[column].astype(str).str.strip()
+    values = values.replace({"": "unknown", "nan": "unknown"})
+    known = values[values != "unknown"]
+    numbers = pd.to_numeric(known, errors="coerce").notna().all()
+    most = _MOST_NUMBERS if numbers else _MOST_GROUPS
+    if known.nunique() > most:
+        raise UserError(
+            f"The column {column} has {known.nunique()} different values; at most {most} "
+            f"{'numbers' if numbers else 'names'} are taken for groups. Make a column of bands, as "
+            "low, middle, high."
+        )
+    return values

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.ndimage import binary_erosion
 from scipy.spatial import cKDTree
 
+from msk_jax.evaluation.checks import check_choice
 from msk_jax.evaluation.surfels import surfel_areas
 
 Convention = Literal["surfel", "boundary", "pooled"]
@@ -97,8 +98,9 @@ def surface_distances(
 
     Source: S. Nikolov et al., J Med Internet Res 2021;23:e26151.
     """
+    check_choice("convention", convention, ("surfel", "boundary", "pooled"))
     mask, reference = _checked(mask, reference, spacing)
-    if tolerance_mm < 0:
+    if not tolerance_mm >= 0:
         raise ValueError(f"A tolerance of {tolerance_mm} mm cannot be.")
     if not (mask.any() and reference.any()):
         nsd = float(not (mask.any() or reference.any()))

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from msk_jax.errors import UserError
-from msk_jax.evaluation.figure import Figure, bootstrap_figure, missing
+from msk_jax.evaluation.checks import upper_tail
+from msk_jax.evaluation.figure import Figure, TestResult, bootstrap_figure, missing
 from msk_jax.evaluation.resampling import cluster_bootstrap
 
 
@@ -49,7 +50,8 @@ def kaplan_meier(
     Source: E. L. Kaplan and P. Meier, J Am Stat Assoc 1958;53:457.
     """
     times, events = _checked(times, events)
-    fitter = _lifelines().KaplanMeierFitter(alpha=1 - confidence).fit(times, events)
+    alpha = 2 * (1 - upper_tail(confidence))
+    fitter = _lifelines().KaplanMeierFitter(alpha=alpha).fit(times, events)
     bounds = fitter.confidence_interval_survival_function_
     shown = np.linspace(0, times.max(), 6) if risk_times is None else np.asarray(risk_times, float)
     return KaplanMeier(
@@ -60,6 +62,32 @@ def kaplan_meier(
         risk_times=shown,
         at_risk=(times[None] >= shown[:, None]).sum(axis=1),
     )
+
+
+def log_rank(
+    times_a: np.ndarray, events_a: np.ndarray, times_b: np.ndarray, events_b: np.ndarray
+) -> TestResult:
+    """The log-rank test of two groups' survival (lifelines); `statistic` is chi-square, df 1.
+
+    Raises:
+      ValueError: as `kaplan_meier`.
+      UserError: lifelines is not installed.
+
+    Source: N. Mantel, Cancer Chemother Rep 1966;50:163.
+    """
+    first, second = _checked(times_a, events_a), _checked(times_b, events_b)
+    method = "log-rank"
+    if not (first[1].any() or second[1].any()):
+        return TestResult(None, None, None, None, None, None, method, "There is no event.")
+    _lifelines()
+    from lifelines.statistics import logrank_test
+
+    found = logrank_test(first[0], second[0], first[1], second[1])
+    statistic = float(found.test_statistic)
+    if not np.isfinite(statistic):
+        why = "No event falls where both groups are observed."
+        return TestResult(None, None, None, None, None, None, method, why)
+    return TestResult(None, None, None, None, statistic, float(found.p_value), method)
 
 
 def harrell_c(

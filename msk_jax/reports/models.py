@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msk_jax.data.folds import POOLED_SITES
-from msk_jax.evaluation.model_plots import decision_curves_figure
+from msk_jax.evaluation.decision_plots import decision_curves_figure
 from msk_jax.evaluation.side_by_side import OUT_OF_FOLD
 from msk_jax.reports.images import svg
 

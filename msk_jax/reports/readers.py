@@ -5,7 +5,7 @@ from typing import Any
 
 from msk_jax.evaluation.mrmc.aided import ALL
 from msk_jax.evaluation.mrmc.readers import AIDED, UNAIDED
-from msk_jax.evaluation.reader_plots import reader_figure
+from msk_jax.evaluation.reader_plots import reader_curves_figure, reader_figure
 from msk_jax.reports.images import svg
 
 
@@ -25,6 +25,7 @@ def readers_context(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
         "design": analysis["design"],
         "areas": [{"name": name, "readers": counts[name], **_areas(parts[name])} for name in parts],
         "picture": svg(reader_figure(analysis["overall"])),
+        "curves": svg(reader_curves_figure(analysis["roc"])) if analysis.get("roc") else None,
     }
 
 

@@ -61,13 +61,17 @@ _TEST = {
     "first": str, "second": str, "why": _TEXT,
     **dict.fromkeys(("difference", "low", "high", "p"), (float, None)),
 }  # fmt: skip
-_CURVE = {name: [float] for name in ("thresholds", "model", "low", "high", "treat_all")}
+_CURVE = {
+    **{name: [float] for name in ("thresholds", "model", "treat_all")},
+    **dict.fromkeys(("low", "high"), ([float], None)),
+}
 _READERS = {
     "simulated": bool,
     "analysis": {
         "n": {"readers": int, "cases": int, "positives": int},
         "design": str,
         "groups": {str: dict},
+        "roc?": ({str: {"readers": {str: _POINTS}, "mean": _POINTS}}, None),
         "overall": {"reader_names": [str], "modality_names": [str], "modalities": [dict]},
     },
     "network": {"threshold": float, "auc": dict, "accuracy": dict},

@@ -1,10 +1,11 @@
 """`msk-jax evaluate --predictions`: figures of a model, whoever wrote it, from its table."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 from msk_jax.errors import UserError
-from msk_jax.evaluation import model_plots, plots
+from msk_jax.evaluation import decision_plots, group_plots, model_plots, plots
 from msk_jax.evaluation.case_table import class_names, read_cases, read_class_cases
 from msk_jax.evaluation.class_study import OF_CLASS, OVERALL, evaluate_class_model
 from msk_jax.evaluation.model_study import ModelSettings, evaluate_model
@@ -66,10 +67,25 @@ def run(
 
 
 def _pictures_of_classes(result: dict[str, Any]) -> dict[str, Any]:
-    drawn = {"confusion": plots.confusion_figure({"cases": result}, result["classes"])}
+    drawn = {
+        "confusion": plots.confusion_figure({"cases": result}, result["classes"]),
+        "calibration": model_plots.calibration_figure(result["calibration"]),
+    }
     if any(part["roc"] for part in result["of_class"].values()):
         drawn["roc"] = model_plots.class_curves_figure(result["of_class"])
+    for column, rows in result["subgroups"].items():
+        shown = [{**row, "figures": row} for row in rows]
+        drawn |= _of_groups(shown, column, group_plots.OF_CLASSES)
     return drawn
+
+
+def _of_groups(rows: list[dict[str, Any]], column: str, keys: tuple[str, ...]) -> dict[str, Any]:
+    """Pictures of the groups of a column and of their gaps."""
+    name = _file_name(column)
+    return {
+        f"by_{name}": group_plots.subgroup_figure(rows, column, keys),
+        f"gaps_by_{name}": group_plots.gap_figure(rows, column, keys),
+    }
 
 
 def _print_classes(result: dict[str, Any]) -> None:
@@ -93,20 +109,40 @@ def _print_classes(result: dict[str, Any]) -> None:
 
 def _pictures(result: dict[str, Any], names: tuple[str, str]) -> dict[str, Any]:
     """The pictures that the figures allow, by file name."""
-    drawn = {}
+    compared = result.get("comparison", {})
+    second = f"{names[1]} (second)"
+    drawn = {"confusion": plots.confusion_figure({"cases": result}, ("negative", "positive"))}
     if result["roc"]:
         curves = {names[0]: {**result["roc"], "auc": result["figures"]["auc"]}}
-        compared = result.get("comparison", {})
         if "auc" in compared:
-            curves[f"{names[1]} (second)"] = {**compared["roc"], "auc": compared["auc"][1]}
+            curves[second] = {**compared["roc"], "auc": compared["auc"][1]}
         drawn["roc"] = model_plots.roc_curves_figure(curves)
-    slope = result["figures"]["slope"]
-    drawn["calibration"] = model_plots.calibration_figure(result["calibration"], slope)
+        curves = {names[0]: result["precision_recall"]}
+        if compared:
+            curves[second] = compared["precision_recall"]
+        drawn["precision_recall"] = model_plots.precision_recall_figure(curves)
+    calibrated = {names[0]: {**result["calibration"], "slope": result["figures"]["slope"]}}
+    again = result.get("recalibration", {})
+    if "calibration" in again:
+        slope = again["figures"]["slope"]
+        calibrated["recalibrated on validation"] = {**again["calibration"], "slope": slope}
+    drawn["calibration"] = model_plots.calibration_figure(calibrated)
     if "decision_curve" in result:
-        drawn["decision_curve"] = model_plots.decision_figure(result["decision_curve"], names)
+        curve, both = result["decision_curve"], (names[0], second)
+        drawn["decision_curve"] = decision_plots.decision_figure(curve, both)
+        drawn["interventions_avoided"] = decision_plots.avoided_figure(curve, names[0])
+        if curve["difference"]:
+            drawn["benefit_difference"] = decision_plots.benefit_difference_figure(curve, both)
     for column, rows in result.get("subgroups", {}).items():
-        drawn[f"by_{column}"] = model_plots.subgroup_figure(rows, column)
+        drawn |= _of_groups(rows, column, group_plots.OF_TWO_CLASSES)
+    if "gate" in result:
+        drawn["gate"] = group_plots.gate_figure(result["gate"])
     return drawn
+
+
+def _file_name(text: str) -> str:
+    """Text as a name that every file system takes."""
+    return re.sub(r"[^\w.-]+", "_", text)
 
 
 def _print(result: dict[str, Any]) -> None:
@@ -129,12 +165,16 @@ def _print(result: dict[str, Any]) -> None:
             area, gap = (_words(entry[kind]["auc"]) for kind in ("figures", "gaps"))
             rows.append((entry["group"], str(entry["n"]["cases"]), *area, *gap))
         console.say_columns(rows)
+        rows = [("between the groups", "value", "interval")]
+        rows += [(key, *_words(found)) for key, found in result["fairness"][column].items()]
+        console.say_columns(rows)
     if "gate" in result:
-        rows = [("gate", "value", "interval", "verdict", "cases to settle it")]
+        rows = [("gate", "value", "interval", "verdict", "what would settle it")]
         for verdict in result["gate"]:
             need = verdict["n_to_settle"]
             shown = (verdict["name"], *_words(verdict), verdict["verdict"])
-            rows.append((*shown, "" if need is None else f"about {need}"))
+            settled = "" if need is None else f"about {need} {verdict['counted']}"
+            rows.append((*shown, settled))
         console.say_columns(rows)
 
 

@@ -5,7 +5,12 @@ from typing import Any
 
 from msk_jax.evaluation.mrmc.ratings import read_ratings
 from msk_jax.evaluation.mrmc.study import MrmcSettings, analyse
-from msk_jax.evaluation.reader_plots import difference_figure, reader_figure
+from msk_jax.evaluation.reader_plots import (
+    difference_figure,
+    power_figure,
+    reader_curves_figure,
+    reader_figure,
+)
 from msk_jax.files import write_json
 from msk_jax.verbs import console
 
@@ -18,10 +23,21 @@ def run(ratings: Path, settings: MrmcSettings, out: Path | None) -> dict[str, An
     if out is not None:
         console.writable_folder(out, "--out")
         write_json(out / "mrmc.json", study)
-        reader_figure(study["overall"]).savefig(out / "readers.png", dpi=200)
-        difference_figure(study).savefig(out / "differences.png", dpi=200)
+        for name, figure in _pictures(study).items():
+            figure.savefig(out / f"{name}.png", dpi=200)
         console.say(f"Everything is in {out}.")
     return study
+
+
+def _pictures(study: dict[str, Any]) -> dict[str, Any]:
+    """The pictures that the study allows, by file name."""
+    drawn = {"readers": reader_figure(study["overall"]), "differences": difference_figure(study)}
+    if study["roc"]:
+        drawn["roc"] = reader_curves_figure(study["roc"])
+    if study["power_curves"]:
+        difference = study["settings"]["next_difference"]
+        drawn["power"] = power_figure(study["power_curves"], difference)
+    return drawn
 
 
 def _print(study: dict[str, Any]) -> None:
@@ -32,10 +48,16 @@ def _print(study: dict[str, Any]) -> None:
     )
     rows = [("modality", overall["measure"], "interval")]
     rows += [
-        (m["name"], f"{m['value']:.4f}", f"{m['low']:.4f} to {m['high']:.4f}")
+        (
+            m["name"],
+            f"{m['value']:.4f}",
+            "none" if m["low"] is None else f"{m['low']:.4f} to {m['high']:.4f}",
+        )
         for m in overall["modalities"]
     ]
     console.say_columns(rows)
+    if overall["why"]:
+        console.say(overall["why"])
     rows = [("readers", "comparison", "difference", "interval", "p")]
     rows += _differences("all", overall)
     for name, group in study["groups"].items():
@@ -44,6 +66,13 @@ def _print(study: dict[str, Any]) -> None:
     for name, group in study["groups"].items():
         if group["why"]:
             console.say(f"{name}: {group['why']}")
+    if study["between_groups"]:
+        rows = [("groups", "comparison", "difference of the differences", "interval", "p")]
+        for test in study["between_groups"]:
+            rows += _differences(
+                f"{test['first_group']} - {test['second_group']}", {"differences": [test]}
+            )
+        console.say_columns(rows)
     if study["next_study_why"]:
         console.say(study["next_study_why"])
     for row in study["next_study"]:
@@ -60,5 +89,6 @@ def _differences(who: str, result: dict[str, Any]) -> list[tuple[str, ...]]:
         if test["low"] is not None:
             interval = f"{test['low']:+.4f} to {test['high']:+.4f}"
         p = "none" if test["p"] is None else f"{test['p']:.4f}"
-        rows.append((who, pair, f"{test['difference']:+.4f}", interval, p))
+        difference = "none" if test["difference"] is None else f"{test['difference']:+.4f}"
+        rows.append((who, pair, difference, interval, p))
     return rows

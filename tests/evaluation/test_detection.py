@@ -6,9 +6,11 @@ import pytest
 from msk_jax.evaluation.detection import (
     average_precision,
     froc,
+    lroc_area,
     match_boxes,
     match_points,
     mean_average_precision,
+    mean_over_classes,
 )
 
 TRUE = [np.array([[0, 0, 10, 10], [20, 20, 30, 30]]), np.array([[5, 5, 15, 15]]), np.zeros((0, 4))]
@@ -98,3 +100,31 @@ def test_nothing_found_and_nothing_to_find():
         match_boxes([np.array([[5, 5, 0, 0]])], [[0.5]], [TRUE[0]])
     with pytest.raises(ValueError, match="2 images"):
         match_boxes(FOUND[:2], SCORES[:2], TRUE)
+
+
+def test_mean_over_classes_leaves_out_what_nobody_has():
+    one = match_boxes(FOUND, SCORES, TRUE)
+    perfect = match_boxes(TRUE, [[0.9, 0.8], [0.7], []], TRUE)
+    absent = match_boxes(FOUND, SCORES, [np.zeros((0, 4))] * 3)
+    result = mean_over_classes({"a": [one], "b": [perfect], "c": [absent]}, samples=100)
+    values = average_precision(one, samples=5).value, 1.0
+    assert result.mean.value == pytest.approx(np.mean(values))
+    assert result.mean.low < result.mean.value < result.mean.high
+    assert result.classes["a"].value == pytest.approx(values[0])
+    assert result.classes["b"].value == 1.0 and result.classes["b"].low is None
+    assert result.classes["c"].value is None
+    with pytest.raises(ValueError, match="same images"):
+        mean_over_classes({"a": [one], "b": [match_boxes([], [], [])]})
+
+
+def test_localisation_area_by_hand():
+    # Of six pairs: 0.9 beats both, 0.5 lies elsewhere, 0.4 is level with one.
+    labels, scores = [1, 1, 1, 0, 0], [0.9, 0.5, 0.4, 0.6, 0.4]
+    located = [1, 0, 1, 0, 1]
+    result = lroc_area(labels, scores, located, samples=200)
+    assert result.value == pytest.approx((2 + 0 + 0.5) / 6)
+    assert 0 <= result.low < result.value < result.high <= 1
+    # Where every mark is right it is the area under the ROC curve.
+    everywhere = lroc_area(labels, scores, np.ones(5), samples=20)
+    assert everywhere.value == pytest.approx((2 + 1 + 0.5) / 6)
+    assert lroc_area([1, 1], [0.1, 0.2], [1, 1]).value is None

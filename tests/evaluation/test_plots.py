@@ -102,3 +102,8 @@ def test_ablation_shows_seeds_mean_and_spread():
     np.testing.assert_allclose(bar.get_xdata(), [0.85 - spread, 0.85 + spread])
     assert mean.get_xdata() == pytest.approx([0.85])
     assert [label.get_text() for label in axis.get_yticklabels()] == ["whole", "less"]
+
+
+def test_forty_models_look_different():
+    styles = {plots.line_style(k) for k in range(42)}
+    assert len(styles) == 42 and len({plots.marker_style(k) for k in range(56)}) == 56

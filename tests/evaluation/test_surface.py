@@ -28,7 +28,9 @@ def test_cubes_have_the_published_distances(cubes):
     thick = surface_distances(*cubes, (3, 1, 1))
     assert thick.hd95_mm == 6.0 and thick.asd_mm[0] == pytest.approx(1.019939, abs=1e-6)
     assert thick.nsd == pytest.approx(0.769989, abs=1e-6)
-    assert overlap(*cubes, (1, 1, 1)).dice == pytest.approx(0.8)
+    shared = overlap(*cubes, (1, 1, 1))
+    # 800 voxels in common of 1000 each.
+    assert (shared.dice, shared.iou) == pytest.approx((0.8, 800 / 1200))
 
 
 def test_balls_have_the_published_distances(balls):
@@ -123,7 +125,9 @@ def test_empty_masks_and_bad_input(cubes):
     one = surface_distances(full, nothing, (1, 1, 1))
     assert one.nsd == 0.0 and one.hd95_mm is None
     assert overlap(nothing, nothing, (1, 1, 1)).dice == 1.0
-    assert overlap(full, nothing, (1, 1, 1)).volume_error is None
+    assert overlap(nothing, nothing, (1, 1, 1)).iou == 1.0
+    half = overlap(full, nothing, (1, 1, 1))
+    assert half.volume_error is None and half.iou == 0.0
     same = surface_distances(full, full, (1, 1, 1))
     assert same.hd_mm == 0.0 and same.nsd == 1.0
     for args, message in (

@@ -9,6 +9,7 @@ from msk_jax.evaluation.survival import (
     harrell_c,
     integrated_brier,
     kaplan_meier,
+    log_rank,
     time_auc,
     uno_c,
 )
@@ -36,6 +37,18 @@ def test_freireich_survival_as_published(need):
     assert {t: round(float(at[t]), 4) for t in published} == published
     assert result.at_risk.tolist() == [21, 15, 8, 4]
     assert (result.low <= result.survival).all() and (result.survival <= result.high).all()
+
+
+def test_log_rank_of_freireich_as_published(need):
+    need("lifelines")
+    drug = [6, 6, 6, 6, 7, 9, 10, 10, 11, 13, 16, 17, 19, 20, 22, 23, 25, 32, 32, 34, 35]
+    seen = [1, 1, 1, 0, 1, 0, 1, 0, 0, 1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0]
+    placebo = [1, 1, 2, 2, 3, 4, 4, 5, 5, 8, 8, 8, 8, 11, 11, 12, 12, 15, 17, 22, 23]
+    result = log_rank(drug, seen, placebo, np.ones(21))
+    # D. G. Kleinbaum and M. Klein, Survival Analysis (2012), 2: 16.79.
+    assert result.statistic == pytest.approx(16.79, abs=0.005) and result.p < 1e-4
+    nothing = log_rank([1, 2], [0, 0], [3, 4], [0, 0])
+    assert nothing.p is None and nothing.why
 
 
 def test_everything_beside_scikit_survival(cases, need):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from msk_jax.evaluation.case_table import read_class_cases
 from msk_jax.evaluation.mrmc.simulation import RoeMetz
@@ -85,10 +85,45 @@ def test_a_foreign_table_whole(tables, tmp_path, capsys):
     gaps = [sites[name]["gaps"]["auc"]["value"] for name in ("north", "south")]
     assert gaps[0] == pytest.approx(-gaps[1])
     assert {row["name"] for row in result["gate"]} == {"specificity", "slope"}
-    pictures = {"roc.png", "calibration.png", "decision_curve.png", "by_site.png", "by_age.png"}
-    assert pictures == {path.name for path in tmp_path.glob("*.png")}
+    south = sites["south"]
+    slopes = (sites["north"]["figures"]["slope"]["value"], south["figures"]["slope"]["value"])
+    assert south["gaps"]["slope"]["value"] == pytest.approx(slopes[1] - slopes[0])
+    assert set(south["gaps"]) == set(result["figures"])
+    assert 0 <= result["fairness"]["site"]["equal_opportunity_difference"]["value"] <= 1
+    # One area is one area, whoever compares it.
+    assert result["comparison"]["auc"][0] == result["figures"]["auc"]
+    average = average_precision_score(first["truth"], first["score"])
+    assert result["precision_recall"]["average_precision"] == pytest.approx(average)
+    curve, again = result["decision_curve"], result["recalibration"]
+    assert curve["avoided_low"][50] <= curve["avoided"][50] <= curve["avoided_high"][50]
+    # But for probabilities that are cut at 1e-6.
+    assert again["figures"]["slope"]["value"] * again["slope"] == pytest.approx(
+        result["figures"]["slope"]["value"], rel=0.02
+    )
+    pictures = (
+        "roc precision_recall confusion calibration decision_curve interventions_avoided "
+        "benefit_difference by_site gaps_by_site by_age gaps_by_age gate"
+    )
+    assert set(pictures.split()) == {path.stem for path in tmp_path.glob("*.png")}
     printed = capsys.readouterr().out
     assert "120 cases of 120 patients" in printed and "first minus second" in printed
+    assert "equal_opportunity_difference" in printed
+
+
+def test_a_perfect_model_has_one_interval_and_a_group_any_name(tables, tmp_path):
+    table = pd.read_csv(tables / "ours.csv")
+    table = table.assign(score=0.2 + 0.6 * table["truth"]).rename(columns={"site": "a/b"})
+    table.to_csv(tmp_path / "perfect.csv", index=False)
+    verb(
+        "evaluate", "--predictions", tmp_path / "perfect.csv", "--compare", tables / "theirs.csv",
+        "--by", "a/b", "--gate", "early", "--gate-rule", "point", "--bootstrap-samples", 20,
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    result = json.loads((tmp_path / "out" / "figures.json").read_text())
+    assert result["comparison"]["auc"][0]["low"] == result["figures"]["auc"]["low"] > 0.8
+    assert (tmp_path / "out" / "by_a_b.png").exists()
+    verdicts = {v["name"]: (v["verdict"], v["counted"]) for v in result["gate"]}
+    assert verdicts == {"sensitivity": ("pass", "positives"), "specificity": ("pass", "negatives")}
 
 
 def test_faulty_tables_say_what_is_wrong(tables, tmp_path, refused, faults):
@@ -138,7 +173,15 @@ def test_three_classes_of_a_foreign_table(three_classes, tmp_path, capsys, refus
     north, south = result["subgroups"]["site"]
     assert (north["group"], north["n"], south["n"]) == ("north", 50, 40)
     assert north["accuracy"]["value"] == pytest.approx(right[:50].mean())
-    assert {p.name for p in tmp_path.glob("*.png")} == {"confusion.png", "roc.png"}
+    expected = right[:50].mean() - right[50:].mean()
+    assert north["gaps"]["accuracy"]["value"] == pytest.approx(expected)
+    gaps = [group["gaps_of_class"]["burst"]["auc"]["value"] for group in (north, south)]
+    areas = [group["of_class"]["burst"]["auc"]["value"] for group in (north, south)]
+    assert gaps[0] == pytest.approx(areas[0] - areas[1]) and gaps[1] == pytest.approx(-gaps[0])
+    brier = result["calibration"]["burst"]["brier"]["value"]
+    assert brier == pytest.approx(np.mean((probs[:, 0] - (labels == 0)) ** 2))
+    pictures = {"confusion", "roc", "calibration", "by_site", "gaps_by_site"}
+    assert {p.stem for p in tmp_path.glob("*.png")} == pictures
     assert "90 cases of 45 patients: 30 burst, 30 normal, 30 wedge" in capsys.readouterr().out
     # One against the rest is a model of two classes, with all that can be asked of one.
     verb("evaluate", "--predictions", path, "--one-class", "normal", "--decision-curve",
@@ -213,8 +256,22 @@ def test_a_reader_study_whole(ratings, tmp_path, capsys):
     assert result["overall"]["accuracy"][0][0] == pytest.approx(expected)
     assert set(result["groups"]) == {"junior", "senior"}
     assert result["design"].startswith("factorial")
-    assert {path.name for path in tmp_path.glob("*.png")} == {"readers.png", "differences.png"}
-    assert "aided - unaided" in capsys.readouterr().out
+    pictures = {"readers", "differences", "roc", "power"}
+    assert {path.stem for path in tmp_path.glob("*.png")} == pictures
+    (between,) = result["between_groups"]
+    gains = [result["groups"][g]["differences"][0]["difference"] for g in ("junior", "senior")]
+    assert between["difference"] == pytest.approx(gains[0] - gains[1])
+    printed = capsys.readouterr().out
+    assert "aided - unaided" in printed and "junior - senior" in printed
+
+
+def test_readers_who_make_no_error_prove_nothing(ratings, tmp_path, capsys):
+    table = pd.read_csv(ratings)
+    table.assign(rating=table["truth"]).to_csv(tmp_path / "perfect.csv", index=False)
+    verb("mrmc", "--ratings", tmp_path / "perfect.csv", "--out", tmp_path / "out")
+    printed = capsys.readouterr().out
+    assert "proves no certainty" in printed and "to 1.0000" not in printed
+    assert "shows no variance" in printed and "2 cases" not in printed
 
 
 def test_every_pair_of_modalities_has_its_panel(ratings, tmp_path, capsys):

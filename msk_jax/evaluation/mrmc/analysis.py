@@ -7,10 +7,19 @@ from typing import Literal
 import numpy as np
 from scipy.stats import chi2, f, norm, t
 
+from msk_jax.evaluation.checks import check_choice, upper_tail
 from msk_jax.evaluation.figure import TestResult
 from msk_jax.evaluation.mrmc.covariance import Measure, Method, accuracies, covariance
 
 Random = Literal["readers and cases", "readers", "cases"]
+
+NO_VARIANCE = 1e-24
+"""A variance of accuracies up to this is rounding."""
+
+_NOTHING_VARIES = (
+    "The accuracies vary neither over readers nor over cases as far as this study counts them, "
+    "which proves no certainty; there is neither interval nor test."
+)
 
 
 @dataclass(frozen=True)
@@ -43,10 +52,12 @@ class Modality:
     """Of `value`."""
     df: float | None
     """Degrees of freedom; None where the normal distribution is used."""
-    low: float
-    """Lower bound, cut to 0..1."""
-    high: float
+    low: float | None
+    """Lower bound, cut to 0..1; None where nothing varies."""
+    high: float | None
     """Upper bound."""
+    why: str | None = None
+    """Why there is no interval."""
 
 
 @dataclass(frozen=True)
@@ -71,20 +82,22 @@ class MrmcResult:
     """Mean square of modalities."""
     ms_modality_reader: float | None
     """Mean square of the interaction; None with one reader."""
-    statistic: float
-    """F, or chi-square where readers are fixed."""
+    statistic: float | None
+    """F, or chi-square where readers are fixed; None where nothing varies."""
     df1: float
     """Degrees of freedom of modalities."""
     df2: float | None
     """Of the denominator; None where readers are fixed."""
-    p: float
-    """Of the hypothesis that all modalities are equally accurate."""
+    p: float | None
+    """Of the hypothesis that all modalities are equally accurate; None as `statistic`."""
     modalities: tuple[Modality, ...]
     """Each by itself."""
     differences: tuple[tuple[str, str, TestResult], ...]
     """First and second modality, and the test of first minus second."""
     by_reader: tuple[tuple[str, str, str, TestResult], ...]
     """Reader, first and second modality, test with this reader fixed."""
+    why: str | None = None
+    """Why there is no test."""
 
 
 def obuchowski_rockette(
@@ -119,6 +132,8 @@ def obuchowski_rockette(
     S. L. Hillis, Stat Med 2007;26:596; unbalanced and split-plot designs S. L. Hillis, Stat Med
     2014;33:330.
     """
+    check_choice("random", random, ("readers and cases", "readers", "cases"))
+    check_choice("measure", measure, ("auc", "sensitivity", "specificity", "accuracy"))
     truth, ratings = _checked(truth, ratings, random)
     if measure != "auc" and not np.isin(ratings[~np.isnan(ratings)], (0, 1)).all():
         raise ValueError(f"For {measure} the ratings must be calls, 0 or 1.")
@@ -148,6 +163,7 @@ def obuchowski_rockette(
         _ms_modality(accuracy), _ms_interaction(accuracy), statistic, df1, df2, p,
         _modalities(accuracy, spread, random, confidence, modality_names), differences,
         _by_reader(accuracy, spread, confidence, modality_names, reader_names),
+        _NOTHING_VARIES if statistic is None else None,
     )  # fmt: skip
 
 
@@ -205,25 +221,38 @@ def _ms_interaction(accuracy: np.ndarray) -> float | None:
 
 def _global_test(
     accuracy: np.ndarray, components: Components, random: Random
-) -> tuple[float, float, float | None, float, float]:
-    """Statistic, both degrees of freedom, p-value, and the standard error of a difference."""
+) -> tuple[float | None, int, float | None, float | None, float]:
+    """Statistic, both degrees of freedom, p-value, and the standard error of a difference.
+
+    Without variance there is neither statistic nor p-value, and the error is 0.
+    """
     num_modalities, num_readers = accuracy.shape
     df1 = num_modalities - 1
     ms = _ms_modality(accuracy)
     c = components
     if random == "cases":
         noise = c.error - c.cov1 + (num_readers - 1) * max(c.cov2 - c.cov3, 0.0)
-        statistic = df1 * ms / noise if noise > 0 else (np.inf if ms > 0 else 0.0)
-        error = float(np.sqrt(2 / num_readers * max(noise, 0.0)))
+        if _is_rounding(noise, c.error):
+            return None, df1, None, None, 0.0
+        statistic = df1 * ms / noise
+        error = float(np.sqrt(2 / num_readers * noise))
         return float(statistic), df1, None, float(chi2.sf(statistic, df1)), error
     interaction = _ms_interaction(accuracy)
     noise, df2 = interaction, float(df1 * (num_readers - 1))
     if random == "readers and cases":
         noise = interaction + num_readers * max(c.cov2 - c.cov3, 0.0)
-        df2 = noise**2 / interaction**2 * df2 if interaction > 0 else np.inf
-    statistic = ms / noise if noise > 0 else (np.inf if ms > 0 else 0.0)
+        rounding = _is_rounding(interaction, c.error)
+        df2 = np.inf if rounding else noise**2 / interaction**2 * df2
+    if _is_rounding(noise, c.error):
+        return None, df1, None, None, 0.0
+    statistic = ms / noise
     p = float(f.sf(statistic, df1, df2) if np.isfinite(df2) else chi2.sf(df1 * statistic, df1))
     return float(statistic), df1, float(df2), p, float(np.sqrt(2 / num_readers * noise))
+
+
+def _is_rounding(variance: float, error: float) -> bool:
+    """Whether a variance is what rounding leaves of 0, beside the readers' error variance."""
+    return variance <= NO_VARIANCE + 1e-13 * error
 
 
 def _difference(value: float, error: float, df: float | None, confidence: float) -> TestResult:
@@ -231,12 +260,10 @@ def _difference(value: float, error: float, df: float | None, confidence: float)
     value, error = float(value), float(error)
     method = "normal" if df is None else "t, Hillis degrees of freedom"
     if error <= 1e-12:
-        if abs(value) < 1e-12:
-            return TestResult(0.0, 0.0, 0.0, 0.0, 0.0, 1.0, method)
-        why = "The difference has no variance."
-        return TestResult(value, 0.0, None, None, None, None, method, why)
+        value = 0.0 if abs(value) < 1e-12 else value
+        return TestResult(value, 0.0, None, None, None, None, method, _NOTHING_VARIES)
     law = norm if df is None or not np.isfinite(df) else t(df)
-    half = float(law.ppf(0.5 + confidence / 2)) * error
+    half = float(law.ppf(upper_tail(confidence))) * error
     statistic = value / error
     p = float(2 * law.sf(abs(statistic)))
     return TestResult(value, error, value - half, value + half, statistic, p, method)
@@ -262,13 +289,17 @@ def _modalities(
         else:
             ms, cov2 = accuracy[i].var(ddof=1), cov2 * (random == "readers and cases")
             error = np.sqrt(ms / readers + cov2)
-            df = (ms + readers * cov2) ** 2 / ms**2 * (readers - 1) if ms > 0 else None
+            if not _is_rounding(ms, own.diagonal().mean()):
+                df = (ms + readers * cov2) ** 2 / ms**2 * (readers - 1)
+        mean = float(accuracy[i].mean())
+        if _is_rounding(error**2, own.diagonal().mean()):
+            result.append(Modality(name, mean, 0.0, None, None, None, _NOTHING_VARIES))
+            continue
         law = norm if df is None else t(df)
-        half = law.ppf(0.5 + confidence / 2) * error
-        mean = accuracy[i].mean()
+        half = law.ppf(upper_tail(confidence)) * error
         low, high = max(mean - half, 0.0), min(mean + half, 1.0)
         df = None if df is None else float(df)
-        result.append(Modality(name, float(mean), float(error), df, float(low), float(high)))
+        result.append(Modality(name, mean, float(error), df, float(low), float(high)))
     return tuple(result)
 
 
@@ -287,7 +318,8 @@ def _by_reader(
     apart = ~np.eye(len(accuracy), dtype=bool)
     for j, reader in enumerate(reader_names):
         own = spread[:, j, :, j]
-        error = np.sqrt(max(2 * (own.diagonal().mean() - own[apart].mean()), 0.0))
+        variance = 2 * float(own.diagonal().mean() - own[apart].mean())
+        error = 0.0 if _is_rounding(variance, own.diagonal().mean()) else np.sqrt(variance)
         for a, b in combinations(range(len(accuracy)), 2):
             test = _difference(accuracy[a, j] - accuracy[b, j], error, None, confidence)
             rows.append((reader, modality_names[a], modality_names[b], test))

@@ -4,6 +4,7 @@ from typing import Literal
 
 import numpy as np
 
+from msk_jax.evaluation.checks import check_choice
 from msk_jax.evaluation.roc import delong_components, placements
 
 Measure = Literal["auc", "sensitivity", "specificity", "accuracy"]
@@ -58,6 +59,7 @@ def covariance(
     """
     if method != "jackknife" and measure != "auc":
         raise ValueError(f"The {method} covariance is of the AUC; for {measure} take jackknife.")
+    check_choice("method", method, ("delong", "jackknife", "unbiased"))
     if method == "jackknife":
         return _jackknife(truth, ratings, measure)
     if method == "unbiased":

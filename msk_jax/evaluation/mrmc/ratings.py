@@ -72,8 +72,10 @@ def ratings_from_table(frame: pd.DataFrame, where: str) -> Ratings:
     """Arrays from a table; see `read_ratings`. `where` names the table in an error."""
     require_columns(frame, COLUMNS, where)
     frame = frame.reset_index(drop=True)
+    names = [name for name in ("reader", "case", "modality", "group") if name in frame]
+    frame = frame.assign(**{name: frame[name].astype(str).str.strip() for name in names})
     refuse(_faults(frame), where)
-    axes = [pd.factorize(frame[name].astype(str)) for name in ("modality", "reader", "case")]
+    axes = [pd.factorize(frame[name]) for name in ("modality", "reader", "case")]
     codes, names = [a[0] for a in axes], [tuple(map(str, a[1])) for a in axes]
     ratings = np.full([len(n) for n in names], np.nan)
     ratings[tuple(codes)] = frame["rating"].astype(float)
@@ -81,7 +83,7 @@ def ratings_from_table(frame: pd.DataFrame, where: str) -> Ratings:
     truth[codes[2]] = frame["truth"].astype(float).astype(int)
     groups = {}
     if "group" in frame:
-        groups = dict(zip(frame["reader"].astype(str), frame["group"].astype(str), strict=True))
+        groups = dict(zip(frame["reader"], frame["group"], strict=True))
     return Ratings(truth, ratings, *names, groups)
 
 
@@ -92,7 +94,7 @@ def _faults(frame: pd.DataFrame) -> list[str]:
     truth = exact_numbers(frame["truth"])
     rating = exact_numbers(frame["rating"])
     checks = [
-        (name, (frame[name].astype(str) == "").to_numpy(), "is empty")
+        (name, (frame[name] == "").to_numpy(), "is empty")
         for name in ("reader", "case", "modality")
     ]
     checks += [

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import f, ncf
 
-from msk_jax.evaluation.mrmc.analysis import Components, Random
+from msk_jax.evaluation.mrmc.analysis import NO_VARIANCE, Components, Random
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,15 @@ def power(
       alpha: two-sided.
 
     Raises:
-      ValueError: too few readers or cases, or a pilot with one reader where readers are random.
+      ValueError: too few readers or cases, a pilot with one reader where readers are random, a
+        pilot that shows no variance, or a difference that is not finite.
 
     Source: S. L. Hillis, N. A. Obuchowski and K. S. Berbaum, Acad Radiol 2011;18:129.
     """
     if cases < 2 or pilot_cases < 2 or readers < (1 if random == "cases" else 2):
         raise ValueError("A study needs two cases, and two readers where readers are random.")
+    if not np.isfinite(difference) or not 0.0 < alpha < 1.0:
+        raise ValueError(f"A difference of {difference} at the level {alpha} cannot be tested.")
     scale = pilot_cases / cases
     interaction = 0.0
     if random != "cases":
@@ -73,8 +76,8 @@ def power(
         df2 *= (denominator / ms_interaction) ** 2
     else:
         df2 = np.inf
-    if denominator <= 0:
-        return Power(readers, cases, difference, float(difference != 0) or alpha)
+    if not denominator > NO_VARIANCE:
+        raise ValueError("The pilot shows no variance, which says nothing of a next study's power.")
     # F with an infinite denominator is beyond scipy's non-central F; 1e7 gives the same digits.
     df2 = min(df2, 1e7)
     noncentrality = readers * difference**2 / 2 / denominator

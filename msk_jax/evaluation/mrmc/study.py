@@ -1,16 +1,20 @@
 """From the table of a reader study to its figures, as a dict that goes into JSON."""
 
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
 
 from msk_jax.config import check_limits
 from msk_jax.errors import UserError
+from msk_jax.evaluation import figure
 from msk_jax.evaluation.mrmc.analysis import MrmcResult, Random, obuchowski_rockette
 from msk_jax.evaluation.mrmc.covariance import Measure, Method
+from msk_jax.evaluation.mrmc.groups import difference_between_groups
 from msk_jax.evaluation.mrmc.ratings import Ratings
 from msk_jax.evaluation.mrmc.sizing import cases_needed, power
+from msk_jax.evaluation.points import mean_roc_points, roc_points
 
 _NOT_FACTORIAL = (
     "The size of a next study is known from a factorial study only: here the readers did not all "
@@ -39,6 +43,8 @@ class MrmcSettings:
     def check(self) -> None:
         """Raises UserError where a field cannot be what it is."""
         check_limits(self, confidence=(0.5, 0.9999), next_difference=(0.0001, 1))
+        if self.threshold is not None and not np.isfinite(self.threshold):
+            raise UserError(f"--threshold is {self.threshold}; give the rating that is a call.")
         if self.measure != "auc" and self.threshold is None:
             raise UserError(f"For {self.measure} give the rating that is a call: --threshold 3.")
         if self.measure != "auc" and self.covariance != "jackknife":
@@ -57,9 +63,10 @@ def analyse(study: Ratings, settings: MrmcSettings) -> dict[str, Any]:
 
     Returns:
       A dict of plain Python values: `settings`, `n` (readers, cases, positives, negatives),
-      `design`, `overall`, `groups` (by name, where the ratings have groups) and `next_study`, which
-      is empty with the reason in `next_study_why` unless the design is factorial. What has no
-      answer is None, with the reason in a `why` beside it.
+      `design`, `overall`, `groups` (by name, where the ratings have groups), `between_groups` (for
+      each pair of them, whether the modalities differ by as much) and `next_study`, which is empty
+      with the reason in `next_study_why` unless the design is factorial; `power_curves` and `roc`
+      are for pictures. What has no answer is None, with the reason in a `why` beside it.
 
     Raises:
       UserError: a study that cannot be analysed in the way asked for.
@@ -74,8 +81,10 @@ def analyse(study: Ratings, settings: MrmcSettings) -> dict[str, Any]:
         name: _group(study.of_readers(readers), settings)
         for name, readers in study.by_group().items()
     }
-    factorial = bool(np.isfinite(study.ratings).all())
-    sizes = _next_study(result, len(study.truth), settings) if factorial else []
+    sizes, why, curves = [], _NOT_FACTORIAL, []
+    if np.isfinite(study.ratings).all():
+        sizes, why = _next_study(result, len(study.truth), settings)
+        curves = _power_curves(result, len(study.truth), settings, [r["readers"] for r in sizes])
     return {
         "settings": asdict(settings),
         "n": {
@@ -87,17 +96,25 @@ def analyse(study: Ratings, settings: MrmcSettings) -> dict[str, Any]:
         "design": design(study.ratings),
         "overall": to_plain(result),
         "groups": groups,
+        "between_groups": _between(study, settings),
         "next_study": sizes,
-        "next_study_why": None if factorial else _NOT_FACTORIAL,
+        "next_study_why": why,
+        "power_curves": curves,
+        "roc": _roc(study) if settings.measure == "auc" else None,
     }
 
 
+def _calls(study: Ratings, settings: MrmcSettings) -> np.ndarray:
+    """The ratings, or for all measures but the AUC the calls [modalities, readers, cases]."""
+    if settings.measure == "auc":
+        return study.ratings
+    return np.where(np.isnan(study.ratings), np.nan, study.ratings >= settings.threshold)
+
+
 def _result(study: Ratings, settings: MrmcSettings, random: Random) -> MrmcResult:
-    ratings = study.ratings
-    if settings.measure != "auc":
-        ratings = np.where(np.isnan(ratings), np.nan, ratings >= settings.threshold)
     return obuchowski_rockette(
-        study.truth, ratings, modality_names=study.modalities, reader_names=study.readers,
+        study.truth, _calls(study, settings),
+        modality_names=study.modalities, reader_names=study.readers,
         measure=settings.measure, method=settings.covariance, random=random,
         confidence=settings.confidence,
     )  # fmt: skip
@@ -114,6 +131,26 @@ def _group(study: Ratings, settings: MrmcSettings) -> dict[str, Any]:
         return {"readers": readers, "why": why, **to_plain(_result(study, settings, random))}
     except ValueError as error:
         return {"readers": readers, "why": str(error)}
+
+
+def _between(study: Ratings, settings: MrmcSettings) -> list[dict[str, Any]]:
+    """Of each pair of groups and of modalities the first's difference minus the second's."""
+    places = {
+        name: [study.readers.index(reader) for reader in readers]
+        for name, readers in study.by_group().items()
+    }
+    calls = _calls(study, settings)
+    rows = []
+    for (a, first), (b, second) in combinations(places.items(), 2):
+        for one, two in combinations(range(len(study.modalities)), 2):
+            test = difference_between_groups(
+                study.truth, calls[[one, two]], first, second, measure=settings.measure,
+                method=settings.covariance, random=settings.random,
+                confidence=settings.confidence,
+            )  # fmt: skip
+            pair = {"first": study.modalities[one], "second": study.modalities[two]}
+            rows.append({"first_group": a, "second_group": b, **pair, **asdict(test)})
+    return rows
 
 
 def design(ratings: np.ndarray) -> str:
@@ -133,15 +170,21 @@ def design(ratings: np.ndarray) -> str:
     return "unbalanced: some readings are missing"
 
 
-def _next_study(result: MrmcResult, cases: int, settings: MrmcSettings) -> list[dict[str, Any]]:
-    """Cases for a power of 0.8 with several numbers of readers."""
+def _next_study(
+    result: MrmcResult, cases: int, settings: MrmcSettings
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Cases for a power of 0.8 with several numbers of readers, or why that is not known.
+
+    Of one reader the covariances between readers have no estimate, so no others are shown.
+    """
     found = len(result.reader_names)
-    if result.random != "cases" and found < 2:
-        return []
     rows = []
     options = {"difference": settings.next_difference, "random": result.random}
-    for readers in sorted({found, 5, 10, 16, 20}):
-        now = power(result.components, cases, readers=readers, cases=cases, **options).power
+    for readers in sorted({found, 5, 10, 16, 20}) if found > 1 else [1]:
+        try:
+            now = power(result.components, cases, readers=readers, cases=cases, **options).power
+        except ValueError as error:
+            return [], str(error)
         need = cases_needed(result.components, cases, readers=readers, **options)
         row = {"readers": readers, "power_with_these_cases": now, "cases": None, "why": None}
         if need is None:
@@ -149,22 +192,48 @@ def _next_study(result: MrmcResult, cases: int, settings: MrmcSettings) -> list[
         else:
             row["cases"] = need.cases
         rows.append(row)
-    return rows
+    return rows, None
+
+
+def _power_curves(
+    result: MrmcResult, cases: int, settings: MrmcSettings, readers: list[int]
+) -> list[dict[str, Any]]:
+    """Power over 20 to 5000 cases with these numbers of readers."""
+    grid = np.unique(np.geomspace(20, 5000, 40).astype(int)).tolist()
+    options = {"difference": settings.next_difference, "random": result.random}
+    return [
+        {
+            "readers": count,
+            "cases": grid,
+            "power": [
+                power(result.components, cases, readers=count, cases=n, **options).power
+                for n in grid
+            ],
+        }
+        for count in readers
+    ]
+
+
+def _roc(study: Ratings) -> dict[str, Any]:
+    """By modality the ROC curve of each reader, and their mean."""
+    found = {}
+    for name, rows in zip(study.modalities, study.ratings, strict=True):
+        curves = {}
+        for reader, ratings in zip(study.readers, rows, strict=True):
+            read = np.isfinite(ratings)
+            curves[reader] = roc_points(study.truth[read], ratings[read])
+        found[name] = {"readers": curves, "mean": mean_roc_points(list(curves.values()))}
+    return found
 
 
 def to_plain(result: MrmcResult) -> dict[str, Any]:
-    """Plain Python values of an analysis."""
-    plain = asdict(result)
-    plain["accuracy"] = result.accuracy.tolist()
-    if plain["df2"] is not None and not np.isfinite(plain["df2"]):
-        plain["df2"] = None
-    if not np.isfinite(plain["statistic"]):
-        # Modalities that differ without any variance are no proof.
-        plain["statistic"] = plain["p"] = None
-    plain["differences"] = [
-        {"first": a, "second": b, **asdict(test)} for a, b, test in result.differences
-    ]
-    plain["by_reader"] = [
-        {"reader": r, "first": a, "second": b, **asdict(test)} for r, a, b, test in result.by_reader
-    ]
-    return plain
+    """Plain Python values of an analysis; its tests as dicts of what they compare."""
+    return figure.to_plain(result) | {
+        "differences": [
+            {"first": a, "second": b, **asdict(test)} for a, b, test in result.differences
+        ],
+        "by_reader": [
+            {"reader": r, "first": a, "second": b, **asdict(test)}
+            for r, a, b, test in result.by_reader
+        ],
+    }

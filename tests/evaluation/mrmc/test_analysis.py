@@ -7,7 +7,10 @@ from scipy.stats import f, ncf
 from msk_jax.evaluation.mrmc.analysis import (
     Components,
     _components,
+    _difference,
     _global_test,
+    _ms_interaction,
+    _ms_modality,
     obuchowski_rockette,
 )
 from msk_jax.evaluation.mrmc.covariance import accuracies, covariance
@@ -54,6 +57,51 @@ def test_published_tests_from_published_areas(components, random, statistic, df2
     assert result[2] is df2 if df2 is None else result[2] == pytest.approx(df2, rel=2e-5)
     assert result[3] == pytest.approx(p, rel=5e-5)
     assert result[4] == pytest.approx(error, rel=2e-5)
+
+
+def _with_mean_squares(ms_modality, ms_interaction):
+    """Accuracies [2, 5] of these mean squares, the first modality below the second."""
+    half = np.sqrt(ms_modality / 5 / 2)
+    turned = np.array([1.0, -1.0, 2.0, -2.0, 0.0])
+    turned *= np.sqrt(ms_interaction * 4 / 2 / np.sum(turned**2))
+    return 0.8 + np.stack([turned - half, half - turned])
+
+
+def test_published_mean_squares():
+    assert _ms_modality(AREAS) == pytest.approx(0.004796171, rel=2e-6)
+    assert _ms_interaction(AREAS) == pytest.approx(0.0005510306, rel=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("ms_modality", "ms_interaction", "statistic", "df2", "p", "difference"),
+    [
+        # Unbiased covariance of the areas; sensitivity with the jackknife. Printed are F, df2, p
+        # and the difference; the denominator is MS(T) / F, of which df2 gives MS(TR).
+        (0.004796171, 0.0005510306, 4.489614, 15.03418, 0.0511618, -0.04380032),
+        (2.5 * 0.09777778**2, None, 6.689493, 15.71732, 0.02008822, -0.09777778),
+    ],
+)
+def test_other_published_tests(ms_modality, ms_interaction, statistic, df2, p, difference):
+    denominator = ms_modality / statistic
+    if ms_interaction is None:
+        ms_interaction = denominator / np.sqrt(df2 / 4)
+    between = (denominator - ms_interaction) / 5
+    accuracy = _with_mean_squares(ms_modality, ms_interaction)
+    components = Components(0.0, 0.0, 0.001, 0.0, between, 0.0)
+    result = _global_test(accuracy, components, "readers and cases")
+    assert result[0] == pytest.approx(statistic, rel=1e-6)
+    assert result[2] == pytest.approx(df2, rel=1e-5)
+    assert result[3] == pytest.approx(p, rel=1e-5)
+    apart = accuracy[0].mean() - accuracy[1].mean()
+    assert apart == pytest.approx(difference, rel=1e-6)
+    test = _difference(apart, result[4], result[2], 0.95)
+    assert test.p == pytest.approx(p, rel=1e-5)
+
+
+def test_published_interval_of_the_difference():
+    test = _difference(-0.04380032, 0.0206825, 15.06611, 0.95)
+    # The bounds are printed with seven digits, the standard error with six.
+    assert (test.low, test.high) == pytest.approx((-0.0878672, 0.0002666), abs=1e-6)
 
 
 def test_published_reader_variances_from_published_covariances():
