@@ -23,7 +23,7 @@ from msk_jax.evaluation.binary import binary_figures
 from msk_jax.evaluation.calibration import calibration_figures
 from msk_jax.evaluation.mrmc.analysis import obuchowski_rockette
 from msk_jax.evaluation.mrmc.simulation import RoeMetz
-from msk_jax.evaluation.roc import delong
+from msk_jax.evaluation.roc import clustered_auc, delong
 from msk_jax.evaluation.roc_comparison import roc_areas
 from msk_jax.evaluation.surface import surface_distances
 
@@ -146,7 +146,10 @@ class Coverage:
 
     def run(self) -> None:
         print("Of the intervals that there are, % that hold the truth; in brackets % without one")
-        print("size  AUC DeLong  AUC difference  bootstrap difference  clustered AUC  sensitivity")
+        print(
+            "size  AUC DeLong  AUC difference  bootstrap difference  clustered AUC, Obuchowski  "
+            "the same, bootstrap  sensitivity"
+        )
         for size in self.sizes:
             self._show(size, self._study)
         print("size  calibration slope  in the large")
@@ -177,19 +180,27 @@ class Coverage:
             _holds(delong(labels, scores[0]), true[0]),
             _holds(roc_areas(labels, scores).compare(), difference),
             _holds(drawn.difference, difference),
-            self._clustered(size, rng, true[0], separation),
+            *self._clustered(size, rng, true[0], separation),
             _holds(binary_figures(labels, called, samples=2)["sensitivity"], ndtr(separation / 2)),
         ]
 
     def _clustered(
         self, size: int, rng: np.random.Generator, true: float, separation: float
-    ) -> float:
-        """Two joints a patient, half of the spread shared, labels by joint."""
+    ) -> list[float]:
+        """Two joints a patient, half of the spread shared, labels by joint.
+
+        Obuchowski's variance, which compares areas, and the bootstrap that `evaluate` prints.
+        """
         labels = (rng.random(size) < 0.4).astype(int)
         patients = np.arange(size) // 2
         shared = rng.normal(size=size)[patients] * np.sqrt(0.5)
         scores = labels * separation + shared + rng.normal(size=size) * np.sqrt(0.5)
-        return _holds(roc_areas(labels, scores, patients).figure(0), true)
+        options = {"samples": self.bootstrap_samples, "seed": int(rng.integers(2**31))}
+        drawn = clustered_auc(labels, scores, patients, **options)
+        return [
+            _holds(roc_areas(labels, scores, patients).figure(0), true),
+            _holds(drawn, true),
+        ]
 
 
 def _calibrated(size: int, seed: int) -> list[float]:

@@ -44,7 +44,7 @@ def decision_curves_figure(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
         for number, (name, curve) in enumerate(curves.items()):
             _curve(axis, curve, ("model", "low", "high"), name, number)
         axis.set(ylim=(-0.25 * top, 1.1 * top), xlim=(0, 1), ylabel="Net benefit")
-        _finish(axis)
+        _finish(axis, "upper right")
     return figure
 
 
@@ -82,7 +82,7 @@ def _one(curve: Mapping[str, Any], key: str, name: str, label: str) -> Figure:
         reach = max(float(np.quantile(np.abs(values), 0.9)), 0.01)
         axis.set(xlim=(0, 1), ylim=(max(-1.5 * reach, 1.3 * values.min() - 0.01), 1.5 * reach))
         axis.set_ylabel(label)
-        _finish(axis)
+        _finish(axis, "best")
     return figure
 
 
@@ -97,7 +97,7 @@ def _curve(
     axis.plot(x, values, color=colour, linestyle=line, linewidth=1.6, label=name)
 
 
-def _finish(axis: Axes) -> None:
+def _finish(axis: Axes, place: str) -> None:
     axis.set_xlabel("Threshold probability")
     axis.grid()
-    axis.legend(loc="upper right", fontsize=8)
+    axis.legend(loc=place, fontsize=8)

@@ -57,7 +57,7 @@ def _forest(
                 axis.axvline(1, color=GREY, linewidth=0.9, linestyle=":")
             else:
                 axis.set_xlim(-0.02, 1.02)
-            axis.locator_params(axis="x", nbins=5)
+            axis.locator_params(axis="x", nbins=3)
             axis.grid(axis="x")
             axis.tick_params(axis="y", length=0)
         sizes = [entry["n"]["cases"] if isinstance(entry["n"], Mapping) else entry["n"]
