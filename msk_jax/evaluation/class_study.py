@@ -9,7 +9,7 @@ import pandas as pd
 from msk_jax.evaluation.calibration import calibration_figures
 from msk_jax.evaluation.figure import to_plain
 from msk_jax.evaluation.model_study import ModelSettings
-from msk_jax.evaluation.multiclass import multiclass_figures
+from msk_jax.evaluation.multiclass import multiclass_figures, ordinal_figures
 from msk_jax.evaluation.points import calibration_points, roc_points
 from msk_jax.evaluation.predictions import check_predictions, probability_columns
 from msk_jax.evaluation.proportions import clustered_proportion, proportion
@@ -151,8 +151,8 @@ def evaluate_class_model(
 
     Returns:
       `settings`, `classes`, the figures of a level of `evaluate_classes`, `calibration` of each
-      class against the rest, and `subgroups`: for each column, of each group the same figures (no
-      curves), and `gaps` and `gaps_of_class`, to all other cases.
+      class against the rest, `ordinal` where asked for, and `subgroups`: for each column, of each
+      group the same figures (no curves), and `gaps` and `gaps_of_class`, to all other cases.
 
     Raises:
       UserError: a column that is not there.
@@ -173,12 +173,31 @@ def evaluate_class_model(
     }
     figures = class_figures(cases, classes, settings, clustered)
     about = {"settings": asdict(settings), "classes": list(classes)}
+    if settings.ordinal:
+        figures["ordinal"] = _ordinal(cases, classes, settings, clustered)
     return {
         **about,
         **figures,
         "calibration": _calibration(cases, classes, settings, clustered),
         "subgroups": apart,
     }
+
+
+def _ordinal(
+    cases: pd.DataFrame, classes: Sequence[str], settings: ModelSettings, clustered: bool
+) -> dict[str, Any]:
+    """How far the calls are off, by classes in the order of their columns."""
+    called = cases[probability_columns(classes)].to_numpy().argmax(axis=1)
+    figures = ordinal_figures(
+        cases["label"].to_numpy(),
+        called,
+        len(classes),
+        cases["patient_id"].to_numpy() if clustered else None,
+        samples=settings.bootstrap_samples,
+        seed=settings.seed,
+        confidence=settings.confidence,
+    )
+    return to_plain(figures)
 
 
 def _calibration(

@@ -47,6 +47,11 @@ class ModelSettings:
     """Judge by the limits of this task: early diagnosis, or staging and prognosis."""
     gate_rule: Literal["interval", "point"] = "interval"
     """What must lie inside them: the whole interval, or the figure itself."""
+    proportions: Literal["wilson", "exact"] = "wilson"
+    """Interval of shares of independent cases; exact (Clopper and Pearson) is wider, and advised
+    below 30 cases."""
+    ordinal: bool = False
+    """Three or more classes have an order, that of their columns: add how far calls are off."""
     confidence: float = 0.95
     """Of every interval."""
     bootstrap_samples: int = 2000
@@ -179,7 +184,8 @@ def _figures(cases: pd.DataFrame, threshold: float, settings: ModelSettings) -> 
     labels, probs, patients = _arrays(cases)
     options = _options(settings)
     area = _area(labels, probs, patients, settings)
-    decided = binary_figures(labels, probs >= threshold, patients, **options)
+    called = probs >= threshold
+    decided = binary_figures(labels, called, patients, method=settings.proportions, **options)
     calibrated = calibration_figures(labels, probs, patients, **options)
     return {"auc": area, **decided, **{name: calibrated[name] for name in _CALIBRATION}}
 

@@ -37,7 +37,7 @@ def run(
                 f"{', '.join(classes)}, to hold it against the rest."
             )
         usual = ModelSettings()
-        for name in ("threshold", "criterion", "target"):
+        for name in ("threshold", "criterion", "target", "proportions"):
             if getattr(settings, name) != getattr(usual, name):
                 raise UserError(
                     f"--{name} is for two classes. Leave it out, as the class called is that of "
@@ -48,6 +48,8 @@ def run(
         _print_classes(result)
         pictures = _pictures_of_classes(result)
     else:
+        if settings.ordinal:
+            raise UserError(f"{predictions} has two classes; --ordinal is for three and more.")
         cases, second, others = (
             read_cases(path, level, one_class) if path else None
             for path in (predictions, compare, validation)
@@ -94,6 +96,9 @@ def _print_classes(result: dict[str, Any]) -> None:
     console.say(f"{result['n']} cases of {result['patients']} patients: {counts}.")
     rows = [("figure", "value", "interval")]
     console.say_columns(rows + [(name, *_words(result[name])) for name in OVERALL])
+    if "ordinal" in result:
+        rows = [("in their order", "value", "interval")]
+        console.say_columns(rows + [(k, *_words(found)) for k, found in result["ordinal"].items()])
     for key in OF_CLASS:
         rows = [(f"{key} of", "value", "interval")]
         parts = result["of_class"].items()

@@ -13,6 +13,7 @@ from msk_jax.evaluation.calibration import (
 from msk_jax.evaluation.decision_curve import decision_curve
 from msk_jax.evaluation.recalibration import recalibrate
 from msk_jax.evaluation.reclassification import reclassification
+from msk_jax.evaluation.resampling import cluster_bootstrap
 from tests.evaluation.test_roc import A, B, Y
 
 
@@ -212,3 +213,24 @@ def test_reclassification_by_hand():
     assert cut["nri"].low <= cut["nri"].value <= cut["nri"].high
     with pytest.raises(ValueError, match="must rise"):
         reclassification(Y, A, B, [0.5, 0.4])
+
+
+def test_interventions_avoided_by_counting_again():
+    rng = np.random.default_rng(3)
+    labels, probs = rng.integers(0, 2, 40), rng.random(40)
+    patients = np.arange(40) // 2
+    curve = decision_curve(labels, probs, patients, thresholds=[0.2, 0.5], samples=200)
+
+    def avoided(weights):
+        columns = []
+        for t in (0.2, 0.5):
+            spared = probs < t
+            # True negatives that are spared, less the positives missed at the threshold's odds.
+            gain = spared * (1 - labels) - spared * labels * (1 - t) / t
+            columns.append(weights @ gain / weights.sum(axis=1))
+        return np.stack(columns, axis=1)
+
+    np.testing.assert_allclose(curve.avoided, avoided(np.ones((1, 40)))[0], atol=1e-12)
+    bounds = cluster_bootstrap(patients, avoided, samples=200)
+    np.testing.assert_allclose(curve.avoided_low, bounds.low, atol=1e-12)
+    np.testing.assert_allclose(curve.avoided_high, bounds.high, atol=1e-12)

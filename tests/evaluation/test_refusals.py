@@ -10,12 +10,12 @@ from msk_jax.errors import UserError
 from msk_jax.evaluation.agreement import cohen_kappa, icc, mcnemar
 from msk_jax.evaluation.auc_bootstrap import bootstrap_areas
 from msk_jax.evaluation.binary import threshold_at_specificity, youden_threshold
-from msk_jax.evaluation.calibration import calibration_curve, calibration_figures
+from msk_jax.evaluation.calibration import calibration_bins, calibration_curve, calibration_figures
 from msk_jax.evaluation.decision_curve import decision_curve
-from msk_jax.evaluation.detection import match_boxes, match_points
-from msk_jax.evaluation.figure import bootstrap_figure, mean_figure
-from msk_jax.evaluation.gate import Limits, judge
-from msk_jax.evaluation.measurement import adjusted_r2
+from msk_jax.evaluation.detection import froc, match_boxes, match_points
+from msk_jax.evaluation.figure import bootstrap_figure, mean_figure, to_plain
+from msk_jax.evaluation.gate import Limits, judge, judge_segmentation
+from msk_jax.evaluation.measurement import adjusted_r2, bland_altman, psnr
 from msk_jax.evaluation.mrmc.analysis import Components, obuchowski_rockette
 from msk_jax.evaluation.mrmc.ratings import Ratings, ratings_from_table
 from msk_jax.evaluation.mrmc.sizing import power
@@ -29,6 +29,7 @@ from msk_jax.evaluation.roc import clustered_auc, delong, roc_band
 from msk_jax.evaluation.roc_comparison import roc_areas
 from msk_jax.evaluation.subgroups import groups_of
 from msk_jax.evaluation.surface import surface_distances
+from msk_jax.evaluation.survival import KaplanMeier
 
 Y = np.tile([0, 1], 10)
 P = np.linspace(0.1, 0.9, 20) * 0.6 + 0.3 * Y
@@ -171,6 +172,28 @@ def test_measurements_are_no_groups():
     assert groups_of(table, "site").nunique() == 3
     with pytest.raises(UserError, match="30 different values"):
         groups_of(table, "bmi")
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        lambda: obuchowski_rockette(TRUTH, RATED),
+        lambda: decision_curve(Y, P, other=P**2, samples=5),
+        lambda: calibration_curve(Y, P),
+        lambda: roc_areas(Y, [P, P**2]),
+        lambda: roc_band(Y, P, np.arange(20), samples=5),
+        lambda: froc(match_points([BOX[:, :2]], [[1.0]], [BOX[:, :2]], 1), samples=5),
+        lambda: KaplanMeier(*np.ones((6, 3))),
+        lambda: judge_segmentation([MASK], [MASK], [(1, 1)]),
+        lambda: multiclass_figures(np.arange(9) % 3, np.eye(3)[np.arange(9) % 3], samples=5),
+        lambda: {"psnr": psnr(MASK, MASK, 1.0), "bins": calibration_bins(Y, P)},
+        lambda: bland_altman(P, P**2),
+        lambda: recalibrate(Y, P),
+    ],
+)
+def test_every_result_becomes_json(result):
+    text = json.dumps(to_plain(result()), allow_nan=False)
+    assert len(json.loads(text)) > 1
 
 
 def test_threshold_at_a_specificity_by_hand():

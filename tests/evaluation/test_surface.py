@@ -96,7 +96,11 @@ def test_areas_of_all_codes_beside_surface_distance(need):
 def test_rough_surfaces_beside_monai(blobs, need):
     need("monai", "torch")
     import torch
-    from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
+    from monai.metrics import (
+        compute_average_surface_distance,
+        compute_hausdorff_distance,
+        compute_surface_dice,
+    )
 
     spacing = [3.0, 0.7, 1.3]
     a, b = (torch.from_numpy(m)[None, None].float() for m in blobs)
@@ -106,6 +110,9 @@ def test_rough_surfaces_beside_monai(blobs, need):
     assert ours.hd95_mm == pytest.approx(hd95, rel=1e-5)
     assd = compute_average_surface_distance(a, b, symmetric=True, **options).item()
     assert ours.assd_mm == pytest.approx(assd, rel=1e-5)
+    near = surface_distances(*blobs, tuple(spacing), convention="boundary", tolerance_mm=1.5)
+    nsd = compute_surface_dice(a, b, [1.5], **options).item()
+    assert near.nsd == pytest.approx(nsd, rel=1e-5)
 
 
 def test_pooled_percentile_by_hand():

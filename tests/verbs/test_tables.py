@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, cohen_kappa_score, roc_auc_score
 
 from msk_jax.evaluation.case_table import read_class_cases
 from msk_jax.evaluation.mrmc.simulation import RoeMetz
@@ -110,18 +110,23 @@ def test_a_foreign_table_whole(tables, tmp_path, capsys):
     assert "equal_opportunity_difference" in printed
 
 
-def test_a_perfect_model_has_one_interval_and_a_group_any_name(tables, tmp_path):
+def test_a_perfect_model_has_one_interval_and_a_group_any_name(tables, tmp_path, refused):
+    assert "two classes" in refused("evaluate", "--predictions", tables / "ours.csv", "--ordinal")
     table = pd.read_csv(tables / "ours.csv")
     table = table.assign(score=0.2 + 0.6 * table["truth"]).rename(columns={"site": "a/b"})
     table.to_csv(tmp_path / "perfect.csv", index=False)
     verb(
         "evaluate", "--predictions", tmp_path / "perfect.csv", "--compare", tables / "theirs.csv",
         "--by", "a/b", "--gate", "early", "--gate-rule", "point", "--bootstrap-samples", 20,
+        "--proportions", "exact",
         "--out", tmp_path / "out",
     )  # fmt: skip
     result = json.loads((tmp_path / "out" / "figures.json").read_text())
     assert result["comparison"]["auc"][0]["low"] == result["figures"]["auc"]["low"] > 0.8
     assert (tmp_path / "out" / "by_a_b.png").exists()
+    share = result["figures"]["sensitivity"]
+    # Of n of n the exact bound is 0.025^(1/n).
+    assert share["low"] == pytest.approx(0.025 ** (1 / share["n"])) and share["method"] == "exact"
     verdicts = {v["name"]: (v["verdict"], v["counted"]) for v in result["gate"]}
     assert verdicts == {"sensitivity": ("pass", "positives"), "specificity": ("pass", "negatives")}
 
@@ -161,7 +166,7 @@ def three_classes(tmp_path_factory):
 def test_three_classes_of_a_foreign_table(three_classes, tmp_path, capsys, refused):
     path, labels, probs = three_classes
     verb("evaluate", "--predictions", path, "--by", "site", "--bootstrap-samples", 50,
-         "--out", tmp_path)  # fmt: skip
+         "--ordinal", "--out", tmp_path)  # fmt: skip
     result = json.loads((tmp_path / "figures.json").read_text())
     right = probs.argmax(1) == labels
     assert result["accuracy"]["value"] == pytest.approx(right.mean())
@@ -178,6 +183,8 @@ def test_three_classes_of_a_foreign_table(three_classes, tmp_path, capsys, refus
     gaps = [group["gaps_of_class"]["burst"]["auc"]["value"] for group in (north, south)]
     areas = [group["of_class"]["burst"]["auc"]["value"] for group in (north, south)]
     assert gaps[0] == pytest.approx(areas[0] - areas[1]) and gaps[1] == pytest.approx(-gaps[0])
+    quadratic = cohen_kappa_score(labels, probs.argmax(1), weights="quadratic")
+    assert result["ordinal"]["kappa_quadratic"]["value"] == pytest.approx(quadratic)
     brier = result["calibration"]["burst"]["brier"]["value"]
     assert brier == pytest.approx(np.mean((probs[:, 0] - (labels == 0)) ** 2))
     pictures = {"confusion", "roc", "calibration", "by_site", "gaps_by_site"}

@@ -258,6 +258,25 @@ def test_simulated_areas_are_the_expected_ones():
         assert np.mean(areas) == pytest.approx(model.expected_auc(modality), abs=4 * error)
 
 
+@pytest.mark.parametrize("readers", [8, 12])
+def test_power_is_the_share_of_studies_that_reject(readers):
+    """Accuracies drawn from Obuchowski and Rockette's model itself, tested with its components."""
+    c = Components(0.0015, 0.0004, 0.0008, 0.00035, 0.00034, 0.00024)
+    apart, same = 0.06, np.eye(readers)
+    own = c.cov2 + (c.error - c.cov2) * same + c.modality_reader * same
+    between = c.cov3 + (c.cov1 - c.cov3) * same
+    spread = np.block([[own, between], [between, own]])
+    rng = np.random.default_rng(0)
+    drawn = rng.multivariate_normal(np.repeat([0.8 + apart, 0.8], readers), spread, 3000)
+    rejected = [
+        _global_test(row.reshape(2, readers), c, "readers and cases")[3] < 0.05 for row in drawn
+    ]
+    expected = power(c, 100, readers=readers, cases=100, difference=apart).power
+    assert 0.2 < expected < 0.95
+    # The standard error of 3000 is 0.007; with few readers the test itself is off its level.
+    assert np.mean(rejected) == pytest.approx(expected, abs=0.025)
+
+
 def test_power_by_the_formula_of_hillis_and_others():
     # 114 pilot cases, 251 to come, six readers; every term written out.
     scale, readers = 114 / 251, 6
