@@ -47,11 +47,8 @@ def fairness_figures(
     if len(names) < 2:
         return {key: missing(method, "There is one group only.") for key in keys}
     of_group = np.eye(len(names))[member]
-    lacking = [
-        str(name)
-        for name, own in zip(names, of_group.T.astype(bool), strict=True)
-        if labels[own].all() or not labels[own].any()
-    ]
+    one_class = np.isin(labels @ of_group / of_group.sum(axis=0), (0, 1))
+    lacking = names[one_class].tolist()
     if lacking:
         why = f"Groups have cases of one class only ({', '.join(lacking)})."
         return {key: missing(method, why) for key in keys}

@@ -142,11 +142,7 @@ def obuchowski_rockette(
     shape = ratings.shape[:2]
     rows = ratings.reshape(-1, ratings.shape[2])
     accuracy = accuracies(truth, rows, measure).reshape(shape)
-    for i, j in np.argwhere(~np.isfinite(accuracy)):
-        raise ValueError(
-            f"Reader {reader_names[j]} has read too few cases in modality {modality_names[i]} for "
-            f"{measure}."
-        )
+    _check_accuracy(accuracy, measure, modality_names, reader_names)
     spread = covariance(truth, rows, measure, method).reshape(*shape, *shape)
     if not np.isfinite(spread).all():
         raise ValueError("A reader has fewer than two cases of a kind, which leaves no covariance.")
@@ -185,6 +181,19 @@ def _checked(
     if ratings.shape[1] < 2 and random != "cases":
         raise ValueError("With one reader nothing is known of other readers; take random='cases'.")
     return truth.astype(bool), ratings
+
+
+def _check_accuracy(
+    accuracy: np.ndarray,
+    measure: Measure,
+    modality_names: tuple[str, ...],
+    reader_names: tuple[str, ...],
+) -> None:
+    for i, j in np.argwhere(~np.isfinite(accuracy)):
+        raise ValueError(
+            f"Reader {reader_names[j]} has read too few cases in modality {modality_names[i]} for "
+            f"{measure}."
+        )
 
 
 def _components(accuracy: np.ndarray, spread: np.ndarray) -> Components:

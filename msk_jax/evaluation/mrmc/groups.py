@@ -59,18 +59,7 @@ def difference_between_groups(
     spread = covariance(truth, rows, measure, method).reshape(2, readers, 2, readers)
     errors = spread[0, :, 0] + spread[1, :, 1] - spread[0, :, 1] - spread[1, :, 0]
     difference = float(gains[in_first].mean() - gains[~in_first].mean())
-    share = 1 / len(first) + 1 / len(second)
-    if random == "cases":
-        contrast = np.where(in_first, 1 / len(first), -1 / len(second))
-        variance, df = float(contrast @ errors @ contrast), np.inf
-    else:
-        means = np.where(in_first, gains[in_first].mean(), gains[~in_first].mean())
-        own = float(np.sum((gains - means) ** 2) / (readers - 2) * share)
-        within = in_first[:, None] == in_first[None]
-        between = float(errors[~within].mean())
-        shared = float(errors[within & ~np.eye(readers, dtype=bool)].mean()) - between
-        variance = own + 2 * max(shared, 0.0) * (random == "readers and cases")
-        df = (readers - 2) * (variance / own) ** 2 if own > NO_VARIANCE else np.inf
+    variance, df = _variance(gains, errors, in_first, random)
     if variance <= NO_VARIANCE + 1e-13 * float(errors.diagonal().mean()):
         why = "The gains do not vary, which proves no certainty."
         return TestResult(difference, 0.0, None, None, None, None, law, why)
@@ -81,3 +70,26 @@ def difference_between_groups(
     return TestResult(
         difference, error, difference - half, difference + half, difference / error, p, law
     )
+
+
+def _variance(
+    gains: np.ndarray, errors: np.ndarray, in_first: np.ndarray, random: Random
+) -> tuple[float, float]:
+    """Variance of the difference of the groups' mean gains, and its degrees of freedom.
+
+    Args:
+      gains: of each reader [readers].
+      errors: covariance of the gains over cases [readers, readers].
+      in_first: whether a reader is of the first group [readers].
+    """
+    readers, first, second = len(gains), int(in_first.sum()), int((~in_first).sum())
+    if random == "cases":
+        contrast = np.where(in_first, 1 / first, -1 / second)
+        return float(contrast @ errors @ contrast), np.inf
+    means = np.where(in_first, gains[in_first].mean(), gains[~in_first].mean())
+    own = float(np.sum((gains - means) ** 2) / (readers - 2) * (1 / first + 1 / second))
+    within = in_first[:, None] == in_first[None]
+    between = float(errors[~within].mean())
+    shared = float(errors[within & ~np.eye(readers, dtype=bool)].mean()) - between
+    variance = own + 2 * max(shared, 0.0) * (random == "readers and cases")
+    return variance, (readers - 2) * (variance / own) ** 2 if own > NO_VARIANCE else np.inf

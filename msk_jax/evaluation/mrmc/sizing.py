@@ -57,11 +57,7 @@ def power(
     if not np.isfinite(difference) or not 0.0 < alpha < 1.0:
         raise ValueError(f"A difference of {difference} at the level {alpha} cannot be tested.")
     scale = pilot_cases / cases
-    interaction = 0.0
-    if random != "cases":
-        if components.modality_reader is None:
-            raise ValueError("A pilot with one reader says nothing of the spread of readers.")
-        interaction = max(components.modality_reader, 0.0)
+    interaction = 0.0 if random == "cases" else _interaction(components)
     between = max(components.cov2 - components.cov3, 0.0) * scale
     noise = max(components.error - components.cov1, 0.0) * scale
     ms_interaction = max(interaction + noise - between, 0.0)
@@ -84,6 +80,12 @@ def power(
     critical = f.isf(alpha, 1, df2)
     chance = alpha if noncentrality == 0 else ncf.sf(critical, 1, df2, noncentrality)
     return Power(readers, cases, difference, float(chance))
+
+
+def _interaction(components: Components) -> float:
+    if components.modality_reader is None:
+        raise ValueError("A pilot with one reader says nothing of the spread of readers.")
+    return max(components.modality_reader, 0.0)
 
 
 def cases_needed(
