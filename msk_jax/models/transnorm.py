@@ -12,7 +12,6 @@ import jax.numpy as jnp
 from jax import lax
 
 from msk_jax.errors import UserError
-from msk_jax.models.batch_normalisation import batch_statistics
 from msk_jax.models.layers import BatchNorm, Layers, full_precision
 
 DOMAINS = ("source", "target")
@@ -48,7 +47,7 @@ class TransNorm(BatchNorm):
                 )
             moments, normalised = [], []
             for half, mean, var in zip(jnp.split(value, 2), means, variances, strict=True):
-                batch_mean, biased, count = batch_statistics(half, self.axis_name)
+                batch_mean, biased, count = self._batch_statistics(half)
                 unbiased = biased * (count / jnp.maximum(count - 1, 1))
                 keep = self.momentum
                 mean.value = keep * mean.value + (1 - keep) * batch_mean
