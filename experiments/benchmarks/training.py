@@ -197,6 +197,7 @@ class MS25DNet(torch.nn.Module):
         if (config.backbone, config.output_stride) != ("resnet34", 8):
             raise ValueError("only the full network is written here")
         self.encoder = locate("torchvision.models.resnet34")()
+        self.encoder.fc = torch.nn.Identity()
         self.encoder.conv1 = torch.nn.Conv2d(config.num_slices, 64, 7, 2, 3, bias=False)
         for name, rate in (("layer3", 2), ("layer4", 4)):
             dilate(getattr(self.encoder, name), rate)
