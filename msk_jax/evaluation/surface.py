@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.ndimage import binary_erosion
 from scipy.spatial import cKDTree
 
 from msk_jax.evaluation.checks import check_choice
@@ -107,8 +106,7 @@ def surface_distances(
         why = f"{'Both masks are' if nsd else 'One mask is'} empty."
         return SurfaceDistances(None, None, None, None, nsd, convention, why)
     # What lies further than a voxel from either mask cannot be surface.
-    both = np.nonzero(mask | reference)
-    box = tuple(slice(max(where.min() - 1, 0), where.max() + 2) for where in both)
+    box = _box(mask | reference)
     mask, reference = np.pad(mask[box], 1), np.pad(reference[box], 1)
     find = _surfels if convention == "surfel" else _boundary
     (points, weight), (others, other_weight) = (find(m, spacing) for m in (mask, reference))
@@ -149,9 +147,29 @@ def _checked(
     return mask.astype(bool), reference.astype(bool)
 
 
+def _box(mask: np.ndarray) -> tuple[slice, ...]:
+    """The smallest box that holds a mask."""
+    box = []
+    for axis in range(mask.ndim):
+        others = tuple(other for other in range(mask.ndim) if other != axis)
+        places = np.flatnonzero(mask.any(axis=others))
+        box.append(slice(places[0], places[-1] + 1))
+    return tuple(box)
+
+
 def _boundary(mask: np.ndarray, spacing: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Voxels of the mask with a face neighbour outside [points, axes] in mm, each of weight 1."""
-    points = np.argwhere(mask & ~binary_erosion(mask)) * np.array(spacing)
+    """Voxels of the mask with a face neighbour outside [points, axes] in mm, each of weight 1.
+
+    The outermost voxels are background.
+    """
+    inner = mask.copy()
+    for axis in range(mask.ndim):
+        here, before, behind = (
+            tuple(part if a == axis else slice(None) for a in range(mask.ndim))
+            for part in (slice(1, -1), slice(None, -2), slice(2, None))
+        )
+        inner[here] &= mask[before] & mask[behind]
+    points = np.argwhere(mask & ~inner) * np.array(spacing)
     return points, np.ones(len(points))
 
 

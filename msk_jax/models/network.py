@@ -44,12 +44,7 @@ class Network(nn.Module):
         """
         name, rank = type(self).__name__, self.spatial_rank
         smallest = self.smallest if smallest is None else smallest
-        for field in ("num_classes", "in_channels"):
-            value = getattr(self, field)
-            if not isinstance(value, int) or value < 1:
-                raise UserError(
-                    f"{field} of {name} is {value!r}; it must be a whole number from 1."
-                )
+        check_counts(name, num_classes=self.num_classes, in_channels=self.in_channels)
         axes = ", ".join(("depth", "height", "width")[-rank:])
         if x.ndim != rank + 2:
             raise UserError(
@@ -100,6 +95,13 @@ class Network(nn.Module):
         """`x`, kept as an endpoint of this name that Grad-CAM can ask about."""
         endpoints[name] = endpoint(self, name, x)
         return endpoints[name]
+
+
+def check_counts(network: str, **counts: Any) -> None:
+    """Raises UserError where one of these fields of a network is no whole number from 1."""
+    for name, count in counts.items():
+        if not isinstance(count, int) or count < 1:
+            raise UserError(f"{network} needs {name} of at least 1; {count!r} was given.")
 
 
 def variable_shapes(model: nn.Module, *inputs: Any) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from msk_jax.models import (
     vgg,
     vit,
 )
-from msk_jax.models.network import Architecture, Network
+from msk_jax.models.network import Architecture, Network, check_counts
 
 MODELS: dict[str, Architecture] = {
     **resnet.MODELS,
@@ -88,7 +88,6 @@ def create(name: str, **settings: Any) -> Network:
         near = get_close_matches(unknown[0], fields, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise UserError(f"{name} has no setting {unknown[0]!r}.{hint} It has: {', '.join(fields)}.")
-    for key in ("num_classes", "in_channels"):
-        if settings.get(key, 1) < 1:
-            raise UserError(f"{name} needs {key} of at least 1; {settings[key]} was given.")
+    counts = {key: settings[key] for key in ("num_classes", "in_channels") if key in settings}
+    check_counts(name, **counts)
     return entry.network(**{**entry.settings, **settings})

@@ -148,17 +148,23 @@ def test_bad_input_is_refused_in_a_sentence(name, nothing_is_drawn):
         ),
         ("resnet18", {"output_stride": 7}, "output_stride is 7; it must be 8, 16 or 32"),
         ("resnet18_3d", {"backbone": "r"}, "backbone is 'r'; it must be one of resnet10"),
-        ("vgg16", {"num_classes": 0}, "num_classes of VGG is 0; it must be a whole number from 1"),
-        ("swin_t", {"num_classes": "3"}, "num_classes of Swin is '3'; it must be a"),
+        ("vgg16", {"num_classes": 0}, "vgg16 needs num_classes of at least 1; 0 was given"),
+        ("swin_t", {"num_classes": "3"}, "needs num_classes of at least 1; '3' was given"),
         ("swin_t", {"depths": (2, 2)}, "per stage: depths has 2, num_heads has 4"),
         ("vgg16", {"widths": (8, 8)}, "per stage: block_sizes has 5, widths has 2"),
     ],
 )
 def test_settings_that_no_network_has(name, settings, sentence, nothing_is_drawn):
     entry = MODELS[name]
-    model = create(name, **settings)
     with pytest.raises(UserError, match=re.escape(sentence)):
+        model = create(name, **settings)
         _shapes(model, _input(entry, entry.small, 1, model.in_channels))
+
+
+def test_a_class_refuses_them_too(nothing_is_drawn):
+    model = MODELS["swin_t"].network(in_channels=0)
+    with pytest.raises(UserError, match="Swin needs in_channels of at least 1; 0 was given"):
+        _shapes(model, _input(MODELS["swin_t"], (64, 64)))
 
 
 def test_an_empty_batch_is_refused(nothing_is_drawn):

@@ -40,7 +40,7 @@ def _ours(entry, settings):
 
     model = entry.network(**{**entry.settings, **settings})
     with nn.intercept_methods(spy):
-        jax.eval_shape(run, jax.random.key(0), jnp.zeros((1, *entry.small, 3)))
+        jax.eval_shape(run, jax.random.key(0), jnp.zeros((2, *entry.small, 3)))
     return seen
 
 

@@ -42,7 +42,7 @@ def test_forward_and_training_pass(need, entry):
     size = (75, 61) if entry is FLAT else (30, 61, 37)
     pair = compare.make_pair(entry, size)
     errors = compare.forward_errors(pair, size)
-    assert set(errors) == {"logits", "stage1", "stage2", "stage3", "stage4"}
+    assert set(errors) == {"logits", "features", "stage1", "stage2", "stage3", "stage4"}
     assert max(errors.values()) < 1e-5, errors
     errors = compare.training_errors(pair, size)
     assert errors["loss"] < 1e-12
