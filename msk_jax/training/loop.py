@@ -22,6 +22,7 @@ from msk_jax.models.encoder_weights import load_encoder
 from msk_jax.models.weight_files import read_state_dict
 from msk_jax.training import parallel
 from msk_jax.training.checkpoints import Checkpoints
+from msk_jax.training.course import COURSE, Course
 from msk_jax.training.parts import make_parts, part_at
 from msk_jax.training.recipe import Phase, Recipe
 from msk_jax.training.records import Board, History, NoRecords
@@ -46,29 +47,6 @@ _AGREE_EVERY = 10
 # Compiled once for all trainings with equal settings.
 _UNTRAINED = jax.jit(untrained_variables, static_argnums=(0, 1))
 _FIRST = jax.jit(first_state, static_argnums=0)
-
-# What a checkpoint says of its `Course`.
-_COURSE = {
-    "course": {
-        "epoch_losses": [float],
-        "best": (float, None),
-        "best_step": int,
-        "stale_epochs": int,
-        "unvalidated": bool,
-    }
-}
-
-
-@dataclasses.dataclass
-class Course:
-    """Where a run stands, beside its arrays; saved with every checkpoint."""
-
-    epoch_losses: list[float] = dataclasses.field(default_factory=list)
-    best: float | None = None
-    best_step: int = 0
-    stale_epochs: int = 0
-    unvalidated: bool = False
-    """Whether the epoch is trained whose validation was left to the next call."""
 
 
 class Trainer:
@@ -214,8 +192,8 @@ class _Run:
             if self._part:
                 state = self._trainer.parts[self._part].enter(state)
             self._state = self._last.restore(step, state)
-            course = self._last.settings(step, _COURSE)["course"]
-            self._course = Course(**{name: course[name] for name in _COURSE["course"]})
+            course = self._last.settings(step, COURSE)["course"]
+            self._course = Course(**{name: course[name] for name in COURSE["course"]})
         self._done = step or 0
         self._history = self._board = NoRecords()
         if jax.process_index() == 0:
