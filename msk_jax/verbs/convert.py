@@ -47,6 +47,8 @@ class Converted:
     """`params` and `batch_stats`; shapes where the file has no values."""
     extras: dict[str, np.ndarray]
     """Counters and index tables by our names."""
+    resampled: bool = False
+    """Whether weights that depend on the input's size were made for another one."""
 
 
 def to_flax(source: Path, out: Path, model: str, **wishes) -> None:
@@ -62,7 +64,7 @@ def to_flax(source: Path, out: Path, model: str, **wishes) -> None:
     _refuse_used(out)
     state = read_state_dict(source)
     found = convert(model, state, **wishes)
-    said = _said(entry, found, state)
+    said = _said(entry, found)
     content = {key: getattr(found, key) for key in _CONTENT}
     with Checkpoints(out) as checkpoints:
         checkpoints.save(0, _complete(found), {**content, "size": list(found.size)})
@@ -98,8 +100,9 @@ def convert(
     empty = _shapes(usual, size)
     naming = naming or recognise(entry, state, empty)
     pairs = _pairs(entry, naming)
-    state = entry.fit(state, size) if entry.fit else state
-    given = in_our_names(state, pairs, entry.aliases)
+    fitted = entry.fit(state, size) if entry.fit else state
+    resampled = any(np.shape(fitted[name]) != np.shape(state[name]) for name in state)
+    given = in_our_names(fitted, pairs, entry.aliases)
     settings = {"num_classes": num_classes, "in_channels": in_channels}
     if num_classes is None:
         # Of the bias: a kernel has its classes first or, transposed, second.
@@ -110,25 +113,23 @@ def convert(
     if entry.auxiliary:
         settings["auxiliary"] = any(name.startswith(f"{entry.auxiliary}.") for name in given)
     empty = _shapes(create(model, **settings), size)
-    variables = load_torch(empty, state, pairs, entry.head, entry.stem, rule, entry.aliases)
-    return Converted(model, settings, size, naming, variables, buffers(empty, given))
+    variables = load_torch(empty, fitted, pairs, entry.head, entry.stem, rule, entry.aliases)
+    extras = buffers(empty, given)
+    return Converted(model, settings, size, naming, variables, extras, resampled)
 
 
-def _said(entry: Architecture, found: Converted, state: Mapping[str, np.ndarray]) -> str:
+def _said(entry: Architecture, found: Converted) -> str:
     """What is not as it was in the file, in sentences."""
     said = ""
     if _is_headless(found):
         said += " The file has no head for so many classes: it starts afresh."
     if entry.auxiliary and not found.settings["auxiliary"]:
         said += " The file has no auxiliary head, and so has the network none (auxiliary=False)."
-    if entry.fit:
-        state = unwrapped(state)
-        fitted = entry.fit(state, found.size)
-        if any(np.shape(fitted[name]) != np.shape(state[name]) for name in state):
-            said += (
-                f" What depends on the input's size was resampled for "
-                f"{' x '.join(map(str, found.size))} pixels; --size chooses another."
-            )
+    if found.resampled:
+        said += (
+            f" What depends on the input's size was resampled for "
+            f"{' x '.join(map(str, found.size))} pixels; --size chooses another."
+        )
     return said
 
 
