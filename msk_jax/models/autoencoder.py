@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 
 from msk_jax.models.blocks import CBAM
-from msk_jax.models.layers import InstanceNorm, Layers, full_precision, global_mean
+from msk_jax.models.layers import InstanceNorm, Layers, full_precision
 from msk_jax.models.network import Architecture, Network
+from msk_jax.models.pooling import global_mean
 from msk_jax.models.unet import ConvNorm
 
 

@@ -11,8 +11,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from msk_jax.models.layers import Layers, avg_pool, global_mean, max_pool
+from msk_jax.models.layers import Layers
 from msk_jax.models.network import Architecture, Network
+from msk_jax.models.pooling import avg_pool, global_mean, max_pool
 
 
 class DenseLayer(nn.Module):

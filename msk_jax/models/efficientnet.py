@@ -11,8 +11,9 @@ import flax.linen as nn
 import jax
 
 from msk_jax.models.blocks import SqueezeExcitation
-from msk_jax.models.layers import Layers, global_mean
+from msk_jax.models.layers import Layers
 from msk_jax.models.network import Architecture, Network
+from msk_jax.models.pooling import global_mean
 
 # expansion, kernel, stride, output channels and blocks of every stage of B0
 STAGES = (

@@ -6,7 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from msk_jax.models.layers import Layers, avg_pool, max_pool, per_axis
+from msk_jax.models.layers import Layers, per_axis
+from msk_jax.models.pooling import avg_pool, max_pool
 
 
 class ConvNormReLU(nn.Module):

@@ -12,8 +12,9 @@ import flax.linen as nn
 import jax
 
 from msk_jax.models.inception_blocks import ConvNormReLU, Mixed, Step, inception_stem
-from msk_jax.models.layers import Layers, global_mean
+from msk_jax.models.layers import Layers
 from msk_jax.models.network import Architecture, Network
+from msk_jax.models.pooling import global_mean
 
 
 def row(name: str, *steps: tuple, first: int = 0) -> tuple[Step, ...]:

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 
 from msk_jax.errors import UserError
 from msk_jax.models.inception_blocks import ConvNormReLU, Mixed, inception_stem
-from msk_jax.models.layers import Layers, avg_pool, global_mean
+from msk_jax.models.layers import Layers
 from msk_jax.models.network import Architecture, Network
+from msk_jax.models.pooling import avg_pool, global_mean
 
 
 def inception_a(pool_features: int) -> tuple:

@@ -13,12 +13,12 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
 from msk_jax.errors import UserError
-from msk_jax.models.convolution import conv_transpose, convolve, depthwise, pointwise
+from msk_jax.models.convolution import convolve, depthwise, pointwise
+from msk_jax.models.transposed import conv_transpose
 
 ENDPOINT = "endpoint"
 """What rematerialisation knows the outputs of stages by."""
@@ -290,48 +290,6 @@ class Layers:
     def drop_path(self, rate: float, **settings) -> Dropout:
         """Stochastic depth by example."""
         return Dropout(rate, self.train, self.axis_name, whole=True, **settings)
-
-
-def max_pool(x: jax.Array, window: int, stride: int, padding: int = 0) -> jax.Array:
-    """Max-pool over all spatial axes; padded with -inf, as PyTorch does."""
-    rank = x.ndim - 2
-    return nn.max_pool(x, (window,) * rank, (stride,) * rank, ((padding, padding),) * rank)
-
-
-def avg_pool(
-    x: jax.Array, window: int, stride: int, padding: int = 0, count_padding: bool = True
-) -> jax.Array:
-    """Mean over windows of all spatial axes; `count_padding` as PyTorch's `count_include_pad`."""
-    rank = x.ndim - 2
-    pads = ((padding, padding),) * rank
-    shape, strides = (window,) * rank, (stride,) * rank
-    total = nn.pool(x, 0.0, lax.add, shape, strides, pads)
-    if count_padding or not padding:
-        return total / math.prod(shape)
-    ones = jnp.ones((1, *x.shape[1:-1], 1), x.dtype)
-    return total / nn.pool(ones, 0.0, lax.add, shape, strides, pads)
-
-
-def adaptive_avg_pool(x: jax.Array, size: Sequence[int]) -> jax.Array:
-    """Mean over windows that cover `[batch, *spatial, channels]`, to the spatial `size`.
-
-    As `torch.nn.AdaptiveAvgPool2d` and `3d`: window i of n along an axis goes from pixel
-    floor(i * in / n) to before ceil((i + 1) * in / n), for more windows than pixels too.
-    """
-    for axis, out in enumerate(size, start=1):
-        pixels = x.shape[axis]
-        if pixels == out:
-            continue
-        pixel, window = np.arange(pixels)[:, None], np.arange(out)
-        inside = (pixel >= window * pixels // out) & (pixel < -(-(window + 1) * pixels // out))
-        matrix = jnp.asarray(inside / inside.sum(0), x.dtype)
-        x = jnp.moveaxis(jnp.tensordot(x, matrix, ((axis,), (0,))), -1, axis)
-    return x
-
-
-def global_mean(x: jax.Array) -> jax.Array:
-    """Mean over space: `[batch, *spatial, channels]` -> `[batch, channels]`, float32 or better."""
-    return jnp.mean(full_precision(x), tuple(range(1, x.ndim - 1)))
 
 
 def channels_first_flat(x: jax.Array) -> jax.Array:

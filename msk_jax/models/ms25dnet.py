@@ -15,7 +15,8 @@ import jax.numpy as jnp
 
 from msk_jax.models.aspp import ASPP
 from msk_jax.models.encoder_weights import load_encoder
-from msk_jax.models.layers import Layers, endpoint, global_mean
+from msk_jax.models.layers import Layers, endpoint
+from msk_jax.models.pooling import global_mean
 from msk_jax.models.resnet import ResNetEncoder
 from msk_jax.models.rfpn import ResidualFPN
 

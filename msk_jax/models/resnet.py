@@ -12,8 +12,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from msk_jax.errors import UserError
-from msk_jax.models.layers import Layers, endpoint, global_mean
+from msk_jax.models.layers import Layers, endpoint
 from msk_jax.models.network import Architecture, Network
+from msk_jax.models.pooling import global_mean, max_pool
 
 # block, blocks per stage
 VARIANTS = {
@@ -111,8 +112,7 @@ class ResNetEncoder(nn.Module):
         x = self.layers.conv(self.width, kernel, plane(2), name="conv1")(x)
         x = nn.relu(self.layers.norm(name="bn1")(x))
         window, padding = ((1, 3, 3), (0, 1, 1)) if self.volumetric else ((3, 3), (1, 1))
-        # flax pads a max-pool with -inf, as PyTorch does.
-        x = nn.max_pool(x, window, plane(2), tuple((p, p) for p in padding))
+        x = max_pool(x, window, plane(2), padding)
         endpoints, stride, dilation = {}, 4, 1
         for stage, blocks in enumerate(stage_sizes):
             step, first_dilation = (1 if stage == 0 else 2), dilation

@@ -11,8 +11,9 @@ import flax.linen as nn
 import jax
 
 from msk_jax.errors import UserError
-from msk_jax.models.layers import global_mean, max_pool, per_axis
+from msk_jax.models.layers import per_axis
 from msk_jax.models.network import Architecture, Network
+from msk_jax.models.pooling import global_mean, max_pool
 from msk_jax.models.resnet import ResidualBlock, variant
 
 

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from msk_jax.models.attention import MLP, TIMM, MultiHeadAttention, narrow_normal
-from msk_jax.models.layers import LayerNorm, Layers, full_precision, global_mean
+from msk_jax.models.layers import LayerNorm, Layers, full_precision
 from msk_jax.models.network import Architecture, Network
+from msk_jax.models.pooling import global_mean
 
 # What two tokens of a window get that are no neighbours in the image.
 APART = -100.0

@@ -12,7 +12,8 @@ import flax.linen as nn
 import jax
 
 from msk_jax.models.encoder_weights import load_encoder
-from msk_jax.models.layers import Layers, global_mean
+from msk_jax.models.layers import Layers
+from msk_jax.models.pooling import global_mean
 from msk_jax.models.resnet import ResNetEncoder
 
 

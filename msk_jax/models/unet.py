@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 
 from msk_jax.errors import UserError
-from msk_jax.models.layers import InstanceNorm, Layers, full_precision, max_pool
+from msk_jax.models.layers import InstanceNorm, Layers, full_precision
 from msk_jax.models.network import Architecture, Network
+from msk_jax.models.pooling import max_pool
 
 
 def norm_layer(kind: str, layers: Layers, **settings) -> nn.Module:

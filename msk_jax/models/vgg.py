@@ -10,13 +10,9 @@ from typing import Any, ClassVar
 import flax.linen as nn
 import jax
 
-from msk_jax.models.layers import (
-    adaptive_avg_pool,
-    channels_first_flat,
-    full_precision,
-    max_pool,
-)
+from msk_jax.models.layers import channels_first_flat, full_precision
 from msk_jax.models.network import Architecture, Network
+from msk_jax.models.pooling import adaptive_avg_pool, max_pool
 
 _narrow = nn.initializers.normal(0.01)
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from msk_jax.models.layers import adaptive_avg_pool
 from msk_jax.models.network import variable_shapes
+from msk_jax.models.pooling import adaptive_avg_pool
 from msk_jax.models.registry import architecture
 from msk_jax.models.torch_weights import dump_torch, load_torch, recognise
 

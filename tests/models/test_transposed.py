@@ -1,10 +1,10 @@
-"""Transposed convolutions against PyTorch's, the way of every processor."""
+"""Transposed convolutions against PyTorch's, computed in every way."""
 
 import jax
 import numpy as np
 import pytest
 
-from msk_jax.models import convolution
+from msk_jax.models import transposed
 
 CASES = [
     # spatial, kernel, strides, padding, output_padding
@@ -18,16 +18,19 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("processor", ["cpu", "other"])
+@pytest.mark.parametrize("way", ["_by_phases", "_by_product", "other"])
 @pytest.mark.parametrize(("spatial", "kernel", "strides", "padding", "extra"), CASES)
 def test_transposed_convolution_and_its_gradients(
-    monkeypatch, processor, spatial, kernel, strides, padding, extra
+    monkeypatch, way, spatial, kernel, strides, padding, extra
 ):
     torch = pytest.importorskip("torch", reason="PyTorch is the reference and is not installed")
-    if processor == "other":
+    if way == "other":
         monkeypatch.setattr(
-            convolution.lax, "platform_dependent", lambda *args, cpu, default: default(*args)
+            transposed.lax, "platform_dependent", lambda *args, cpu, default: default(*args)
         )
+    else:
+        for name in ("_by_phases", "_by_product"):
+            monkeypatch.setattr(transposed, name, getattr(transposed, way))
     rng, rank = np.random.default_rng(0), len(spatial)
     x, w = rng.normal(size=(2, *spatial, 3)), rng.normal(size=(*kernel, 3, 2))
     to_torch = (rank, rank + 1, *range(rank))
@@ -41,7 +44,7 @@ def test_transposed_convolution_and_its_gradients(
     with jax.enable_x64(True):
         ours, vjp = jax.jit(
             lambda x, w: jax.vjp(
-                lambda x, w: convolution.conv_transpose(x, w, strides, padding, extra), x, w
+                lambda x, w: transposed.conv_transpose(x, w, strides, padding, extra), x, w
             )
         )(x, w)
         dx, dw = vjp(np.moveaxis(target, 1, -1).astype(np.float64))
