@@ -1,6 +1,7 @@
 """`msk-jax evaluate --predictions`: figures of a model, whoever wrote it, from its table."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -75,19 +76,20 @@ def _pictures_of_classes(result: dict[str, Any]) -> dict[str, Any]:
     }
     if any(part["roc"] for part in result["of_class"].values()):
         drawn["roc"] = model_plots.class_curves_figure(result["of_class"])
-    for column, rows in result["subgroups"].items():
-        shown = [{**row, "figures": row} for row in rows]
-        drawn |= _of_groups(shown, column, group_plots.OF_CLASSES)
-    return drawn
-
-
-def _of_groups(rows: list[dict[str, Any]], column: str, keys: tuple[str, ...]) -> dict[str, Any]:
-    """Pictures of the groups of a column and of their gaps."""
-    name = _file_name(column)
-    return {
-        f"by_{name}": group_plots.subgroup_figure(rows, column, keys),
-        f"gaps_by_{name}": group_plots.gap_figure(rows, column, keys),
+    shown = {
+        column: [{**row, "figures": row} for row in rows]
+        for column, rows in result["subgroups"].items()
     }
+    return drawn | _of_groups(shown, group_plots.OF_CLASSES)
+
+
+def _of_groups(subgroups: dict[str, list[dict[str, Any]]], keys: tuple[str, ...]) -> dict[str, Any]:
+    """Pictures of the groups of each column and of their gaps."""
+    drawn = {}
+    for name, (column, rows) in zip(_file_names(subgroups), subgroups.items(), strict=True):
+        drawn[f"by_{name}"] = group_plots.subgroup_figure(rows, column, keys)
+        drawn[f"gaps_by_{name}"] = group_plots.gap_figure(rows, column, keys)
+    return drawn
 
 
 def _print_classes(result: dict[str, Any]) -> None:
@@ -138,16 +140,25 @@ def _pictures(result: dict[str, Any], names: tuple[str, str]) -> dict[str, Any]:
         drawn["interventions_avoided"] = decision_plots.avoided_figure(curve, names[0])
         if curve["difference"]:
             drawn["benefit_difference"] = decision_plots.benefit_difference_figure(curve, both)
-    for column, rows in result.get("subgroups", {}).items():
-        drawn |= _of_groups(rows, column, group_plots.OF_TWO_CLASSES)
+    drawn |= _of_groups(result.get("subgroups", {}), group_plots.OF_TWO_CLASSES)
     if "gate" in result:
         drawn["gate"] = group_plots.gate_figure(result["gate"])
     return drawn
 
 
-def _file_name(text: str) -> str:
-    """Text as a name that every file system takes."""
-    return re.sub(r"[^\w.-]+", "_", text)
+def _file_names(columns: Iterable[str]) -> list[str]:
+    """The columns as names that every file system takes and tells apart, also one that does not
+    distinguish capitals."""
+    names, taken = [], set()
+    for column in columns:
+        plain = name = re.sub(r"[^\w.-]+", "_", column)
+        number = 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{plain}_{number}"
+        taken.add(name.casefold())
+        names.append(name)
+    return names
 
 
 def _print(result: dict[str, Any]) -> None:

@@ -114,16 +114,19 @@ def test_a_perfect_model_has_one_interval_and_a_group_any_name(tables, tmp_path,
     assert "two classes" in refused("evaluate", "--predictions", tables / "ours.csv", "--ordinal")
     table = pd.read_csv(tables / "ours.csv")
     table = table.assign(score=0.2 + 0.6 * table["truth"]).rename(columns={"site": "a/b"})
+    # Names that are one and the same as names of files.
+    table = table.assign(**{"A b": table["a/b"]})
     table.to_csv(tmp_path / "perfect.csv", index=False)
     verb(
         "evaluate", "--predictions", tmp_path / "perfect.csv", "--compare", tables / "theirs.csv",
-        "--by", "a/b", "--gate", "early", "--gate-rule", "point", "--bootstrap-samples", 20,
+        "--by", "a/b", "A b", "--gate", "early", "--gate-rule", "point", "--bootstrap-samples", 20,
         "--proportions", "exact",
         "--out", tmp_path / "out",
     )  # fmt: skip
     result = json.loads((tmp_path / "out" / "figures.json").read_text())
     assert result["comparison"]["auc"][0]["low"] == result["figures"]["auc"]["low"] > 0.8
-    assert (tmp_path / "out" / "by_a_b.png").exists()
+    found = {path.stem for path in (tmp_path / "out").glob("*by_*.png")}
+    assert found == {"by_a_b", "gaps_by_a_b", "by_A_b_2", "gaps_by_A_b_2"}
     share = result["figures"]["sensitivity"]
     # Of n of n the exact bound is 0.025^(1/n).
     assert share["low"] == pytest.approx(0.025 ** (1 / share["n"])) and share["method"] == "exact"
