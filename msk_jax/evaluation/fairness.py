@@ -47,9 +47,8 @@ def fairness_figures(
     if len(names) < 2:
         return {key: missing(method, "There is one group only.") for key in keys}
     of_group = np.eye(len(names))[member]
-    one_class = np.isin(labels @ of_group / of_group.sum(axis=0), (0, 1))
-    lacking = names[one_class].tolist()
-    if lacking:
+    prevalence = labels @ of_group / of_group.sum(axis=0)
+    if lacking := names[np.isin(prevalence, (0, 1))].tolist():
         why = f"Groups have cases of one class only ({', '.join(lacking)})."
         return {key: missing(method, why) for key in keys}
 

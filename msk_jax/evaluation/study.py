@@ -103,19 +103,13 @@ def evaluate_study(
     figures = {}
     for level in levels:
         clustered = level != levels[-1]
-        figures[level] = _level(
-            level,
-            predictions[predictions["level"] == level].reset_index(drop=True),
-            validation[validation["level"] == level] if len(validation) else validation,
-            folds,
-            settings,
-            clustered,
-        )
-        point = figures[level]["thresholds"]["predict"]
-        figures[level]["test_sets"] = {
+        of_level = _level(level, predictions, validation, folds, settings, clustered)
+        point = of_level["thresholds"]["predict"]
+        of_level["test_sets"] = {
             name: _test_set(table[table["level"] == level], point, settings, clustered)
             for name, table in tested.items()
         }
+        figures[level] = of_level
     return {
         "settings": asdict(settings),
         "folds": sorted({int(fold) for fold in folds}),
@@ -152,13 +146,16 @@ def check_study(
 
 def _level(
     level: str,
-    rows: pd.DataFrame,
+    predictions: pd.DataFrame,
     validation: pd.DataFrame,
     folds: pd.Series,
     settings: EvaluationSettings,
     clustered: bool,
 ) -> dict[str, Any]:
     """All figures of one level; `clustered`: a patient may have several cases."""
+    rows = predictions[predictions["level"] == level].reset_index(drop=True)
+    if len(validation):
+        validation = validation[validation["level"] == level]
     labels, result = rows["label"].to_numpy(int), _counts(rows)
     thresholds = _thresholds(validation, folds, settings)
     if not len(rows):
