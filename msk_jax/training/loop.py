@@ -143,13 +143,10 @@ class Trainer:
         run.finish()
         return spent.seconds()
 
-    def predict(self, variables: Any, batches) -> np.ndarray:
-        """Probabilities `[n, classes]` for batches of stored volumes, on this host's devices."""
-        return parallel.predict_all(self._predict, variables, batches, self.batch_size)[0]
-
-    def features(self, variables: Any, batches) -> np.ndarray:
-        """What the head is given `[n, k]`, as `predict`."""
-        return parallel.predict_all(self._predict, variables, batches, self.batch_size)[1]
+    def predict(self, variables: Any, batches) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities `[n, classes]` and what the head is given `[n, k]`, for batches of stored
+        volumes, on this host's devices."""
+        return parallel.predict_all(self._predict, variables, batches, self.batch_size)
 
 
 @dataclasses.dataclass
@@ -350,7 +347,7 @@ class _Run:
     def _validate(self, variables: dict, asked_to_stop: Callable) -> dict[str, float]:
         here = parallel.on_this_host(variables)
         batches = until_asked(self._validation_batches, asked_to_stop)
-        mine = self._trainer.predict(here, batches)
+        mine, _ = self._trainer.predict(here, batches)
         probabilities = parallel.gather_rows(mine)
         if not np.isfinite(probabilities).all():
             self._give_up(

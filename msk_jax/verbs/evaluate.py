@@ -25,7 +25,7 @@ from msk_jax.training.loop import Trainer
 from msk_jax.training.tabular import fit_folds
 from msk_jax.verbs import console
 from msk_jax.verbs.explained import judge_maps
-from msk_jax.verbs.features import map_features
+from msk_jax.verbs.features import OWN_TEST_FOLD, map_features, patient_features
 from msk_jax.verbs.heatmaps import choose, choose_of_classes, write_heat_maps
 from msk_jax.verbs.readers import read_or_simulate
 from msk_jax.verbs.train import (
@@ -79,9 +79,8 @@ def run(
         about = (marked, experiment, stage, found.ensemble, data, folds)
         metrics["explained"] = judge_maps(*about, found.test)
     metrics["features"] = map_features(
-        make_trainer(data, folds, stage), found.ensemble[0], data, folds, test_sets,
-        experiment.evaluation.seed,
-    )  # fmt: skip
+        found.features, data.patient_labels, experiment.evaluation.seed
+    )
     write_json(workdir / "metrics.json", metrics)
     if len(classes) == 2:
         chosen = choose(found.test, unit_limits(metrics, levels[1]), classes, levels)
@@ -116,6 +115,9 @@ class Found:
     """Patients by the networks that were trained on them; empty where nobody asked."""
     test_sets: dict[str, pd.DataFrame]
     """By name, patients of no fold by the mean of all networks."""
+    features: dict[str, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
+    """By set, the first fold's test patients and the test sets, and by patient: what the first
+    fold's network gives its head [k]."""
 
 
 def predict_folds(
@@ -130,7 +132,7 @@ def predict_folds(
     """What the trained networks of a workdir say, of those that they never saw and of others."""
     trainer = make_trainer(data, folds, stage)
     like = trainer.trained_like()
-    ensemble = []
+    ensemble, features, tested = [], {}, {}
     tables: dict[str, list] = {"test": [], "validation": [], "train": []}
     num_folds = max(folds.values()) + 1
     with console.progress_bar("Predicting folds") as update:
@@ -139,14 +141,17 @@ def predict_folds(
             for role, rows in tables.items():
                 if role != "train" or training:
                     patients = members(folds, k, role)
-                    rows.append(_predict(experiment, trainer, ensemble[-1:], data, patients, k))
+                    table, seen = _predict(experiment, trainer, ensemble[-1:], data, patients, k)
+                    rows.append(table)
+                    if role == "test" and k == 0:
+                        features[OWN_TEST_FOLD] = seen
             update(k + 1, num_folds, "")
-    tested = {
-        name: _predict(experiment, trainer, ensemble, data, patients, ENSEMBLE)
-        for name, patients in (test_sets or {}).items()
-    }
+    for name, patients in (test_sets or {}).items():
+        tested[name], features[name] = _predict(
+            experiment, trainer, ensemble, data, patients, ENSEMBLE
+        )
     joined = {role: pd.concat(rows) if rows else pd.DataFrame() for role, rows in tables.items()}
-    return Found(ensemble, joined["test"], joined["validation"], joined["train"], tested)
+    return Found(ensemble, joined["test"], joined["validation"], joined["train"], tested, features)
 
 
 def judge(found: Found, experiment: Experiment, **changes) -> dict:
@@ -245,11 +250,12 @@ def _predict(
     data: ShardedCohort,
     patients: set[str],
     fold: int,
-) -> pd.DataFrame:
-    """Rows of all levels for these patients by the mean of some networks."""
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Rows of all levels for these patients by the mean of some networks, and each patient's
+    features by the first of them."""
     table = data.table(patients)
     batches = data.evaluation_batches(patients, trainer.recipe.batch_size)
-    each = [trainer.predict(variables, batches) for variables in ensemble]
+    each, features = zip(*(trainer.predict(one, batches) for one in ensemble), strict=True)
     probabilities = np.mean(each, axis=0) if len(each) > 1 else each[0]
     owners = [data.records[k] for k in table.record]
     classes, levels = experiment.cohort.classes, experiment.cohort.levels
@@ -272,7 +278,7 @@ def _predict(
             },
         }
     )
-    return pool(
+    pooled = pool(
         rows,
         {owner["unit_id"]: int(owner["label"]) for owner in owners},
         {owner["patient_id"]: int(owner["patient_label"]) for owner in owners},
@@ -280,6 +286,7 @@ def _predict(
         patient=experiment.evaluation.patient_pool,
         levels=levels,
     )
+    return pooled, patient_features(table.patient_id, features[0])
 
 
 def _export(

@@ -4,51 +4,55 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from msk_jax.data.pipeline import ShardedCohort
 from msk_jax.errors import UserError
 from msk_jax.explain.feature_map import feature_map
-from msk_jax.training.loop import Trainer
-from msk_jax.verbs.train import members
 
-OUT_OF_FOLD = "test fold"
+OWN_TEST_FOLD = "test fold"
+"""The set of the patients that the mapped network was tested on."""
+
+
+def patient_features(patients: np.ndarray, features: np.ndarray) -> dict[str, np.ndarray]:
+    """Each patient's features `[k]`, the mean over their images.
+
+    Args:
+        patients: of each image `[n]`.
+        features: of each image `[n, k]`.
+    """
+    means = pd.DataFrame(features).groupby(patients).mean()
+    return dict(zip(means.index, means.to_numpy(), strict=True))
 
 
 def map_features(
-    trainer: Trainer,
-    variables: Any,
-    data: ShardedCohort,
-    folds: Mapping[str, int],
-    test_sets: Mapping[str, set[str]],
-    seed: int,
+    features: Mapping[str, Mapping[str, np.ndarray]], labels: Mapping[str, int], seed: int
 ) -> dict[str, Any]:
-    """One network's features of the patients of its test fold and of all test sets, as a map.
+    """One network's features of patients that it never saw, as a map.
 
-    One network alone, for the features of two have nothing to do with each other. A patient's
-    features are the mean over their images.
+    One network alone, for the features of two have nothing to do with each other.
+
+    Args:
+        features: by set of patients, by patient `[k]`.
+        labels: by patient.
+        seed: of the map.
 
     Returns:
         `n`, and where there is a map `silhouette`, `silhouette_of_map`, and `x`, `y`, `label` and
         `set` of each patient; else `why` there is none.
     """
-    sets = {OUT_OF_FOLD: members(folds, 0, "test"), **test_sets}
-    places = {patient: name for name, patients in sets.items() for patient in patients}
-    table = data.table(set(places))
-    batches = data.evaluation_batches(set(places), trainer.recipe.batch_size)
-    images = trainer.features(variables, batches)
-    patients = [patient for name in sets for patient in sorted(sets[name])]
-    means = np.array([images[table.patient_id == patient].mean(axis=0) for patient in patients])
-    labels = [data.patient_labels[patient] for patient in patients]
+    sets = [name for name, patients in features.items() for _ in patients]
+    means = [found for patients in features.values() for found in patients.values()]
+    of_patients = [labels[patient] for patients in features.values() for patient in patients]
     try:
-        found = feature_map(means, np.array(labels), seed)
+        found = feature_map(np.array(means), np.array(of_patients), seed)
     except UserError as reason:
-        return {"n": len(patients), "why": str(reason)}
+        return {"n": len(sets), "why": str(reason)}
     return {
-        "n": len(patients),
+        "n": len(sets),
         "silhouette": found.silhouette,
         "silhouette_of_map": found.silhouette_of_map,
         "x": found.places[:, 0].tolist(),
         "y": found.places[:, 1].tolist(),
-        "label": labels,
-        "set": [places[patient] for patient in patients],
+        "label": of_patients,
+        "set": sets,
     }

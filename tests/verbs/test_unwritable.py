@@ -89,6 +89,7 @@ def trained(run, tmp_path, monkeypatch):
     metrics = json.loads((run / "metrics.json").read_text())
     monkeypatch.setattr("msk_jax.verbs.evaluate.predict_folds", lambda *args: predicted)
     monkeypatch.setattr("msk_jax.verbs.evaluate.evaluate_study", lambda *args: metrics)
+    monkeypatch.setattr("msk_jax.verbs.evaluate.map_features", lambda *args: metrics["features"])
     return folder
 
 
