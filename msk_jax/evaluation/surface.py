@@ -1,6 +1,8 @@
 """Segmentations against each other: overlap, distances of the surfaces in mm, volumes."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -107,11 +109,13 @@ def surface_distances(
         return SurfaceDistances(None, None, None, None, nsd, convention, why)
     # What lies further than a voxel from either mask cannot be surface.
     box = _box(mask | reference)
-    mask, reference = np.pad(mask[box], 1), np.pad(reference[box], 1)
-    find = _surfels if convention == "surfel" else _boundary
-    (points, weight), (others, other_weight) = (find(m, spacing) for m in (mask, reference))
-    there = cKDTree(others).query(points, workers=-1)[0]
-    back = cKDTree(points).query(others, workers=-1)[0]
+    find = partial(_surfels if convention == "surfel" else _boundary, spacing=spacing)
+    # NumPy and the tree let other threads run while they work.
+    with ThreadPoolExecutor(2) as threads:
+        cut = threads.map(lambda whole: np.pad(whole[box], 1), (mask, reference))
+        (points, weight), (others, other_weight) = threads.map(find, cut)
+        tree, other_tree = threads.map(_tree, (points, others))
+    there, back = (t.query(p, workers=-1)[0] for t, p in ((other_tree, points), (tree, others)))
     if convention == "pooled":
         hd95 = float(np.percentile(np.r_[there, back], 95))
     elif convention == "boundary":
@@ -150,11 +154,22 @@ def _checked(
 def _box(mask: np.ndarray) -> tuple[slice, ...]:
     """The smallest box that holds a mask."""
     box = []
-    for axis in range(mask.ndim):
-        others = tuple(other for other in range(mask.ndim) if other != axis)
-        places = np.flatnonzero(mask.any(axis=others))
+    for _ in range(mask.ndim):
+        # Whole slices first: they are contiguous, and what is left has an axis less.
+        places = np.flatnonzero(mask.reshape(len(mask), -1).any(axis=1))
         box.append(slice(places[0], places[-1] + 1))
+        mask = mask[box[-1]].any(axis=0)
     return tuple(box)
+
+
+def _tree(points: np.ndarray) -> cKDTree:
+    """Distances are the same with any shape of the tree; this one is built in half the time."""
+    return cKDTree(points, leafsize=32, balanced_tree=False)
+
+
+def _points(mask: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
+    """Where a mask is true [points, axes] in mm; as np.argwhere, but faster in 3-D."""
+    return np.stack(np.unravel_index(np.flatnonzero(mask), mask.shape), axis=1) * np.array(spacing)
 
 
 def _boundary(mask: np.ndarray, spacing: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -169,7 +184,7 @@ def _boundary(mask: np.ndarray, spacing: tuple[float, ...]) -> tuple[np.ndarray,
             for part in (slice(1, -1), slice(None, -2), slice(2, None))
         )
         inner[here] &= mask[before] & mask[behind]
-    points = np.argwhere(mask & ~inner) * np.array(spacing)
+    points = _points(mask & ~inner, spacing)
     return points, np.ones(len(points))
 
 
@@ -194,4 +209,4 @@ def _surfels(mask: np.ndarray, spacing: tuple[float, ...]) -> tuple[np.ndarray, 
         window = tuple(slice(c, c + n - 1) for c, n in zip(corner, mask.shape, strict=True))
         code |= mask[window].astype(np.uint8) << bit
     on = (code != 0) & (code != 2 ** (2**d) - 1)
-    return np.argwhere(on) * np.array(spacing), surfel_areas(tuple(map(float, spacing)))[code[on]]
+    return _points(on, spacing), surfel_areas(tuple(map(float, spacing)))[code[on]]
