@@ -29,9 +29,11 @@ def reader_figure(result: Mapping[str, Any]) -> Figure:
         figure, axes = panels(1, width=5.0, height=1.4 + 0.3 * (len(readers) + len(modalities)))
         axis = axes[0]
         for row, _ in enumerate(readers):
-            values = [of_modality[row] for of_modality in result["accuracy"]]
-            axis.plot([min(values), max(values)], [row, row], color=GREY, linewidth=0.9)
-            for number, value in enumerate(values):
+            found = enumerate(of_modality[row] for of_modality in result["accuracy"])
+            values = {number: value for number, value in found if value is not None}
+            ends = [min(values.values()), max(values.values())]
+            axis.plot(ends, [row, row], color=GREY, linewidth=0.9)
+            for number, value in values.items():
                 colour, marker = marker_style(number)
                 axis.plot(value, row, marker=marker, color=colour, markersize=6)
         for i, modality in enumerate(result["modalities"]):

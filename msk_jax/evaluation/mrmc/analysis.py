@@ -16,7 +16,7 @@ Random = Literal["readers and cases", "readers", "cases"]
 NO_VARIANCE = 1e-24
 """A variance of accuracies up to this is rounding."""
 
-_NOTHING_VARIES = (
+NOTHING_VARIES = (
     "The accuracies vary neither over readers nor over cases as far as this study counts them, "
     "which proves no certainty; there is neither interval nor test."
 )
@@ -29,11 +29,12 @@ class Components:
     reader: float | None
     """Variance of readers; None with one reader. An estimate, which may be negative."""
     modality_reader: float | None
-    """Variance of the modality's effect over readers; may be negative."""
+    """Variance of the modality's effect over readers; where these are nested in modalities, of
+    readers and that effect together. May be negative."""
     error: float
     """Variance of one accuracy over samples of cases."""
-    cov1: float
-    """Covariance of two modalities of one reader."""
+    cov1: float | None
+    """Covariance of two modalities of one reader; None where no reader read in two."""
     cov2: float
     """Covariance of two readers in one modality."""
     cov3: float
@@ -81,7 +82,7 @@ class MrmcResult:
     ms_modality: float
     """Mean square of modalities."""
     ms_modality_reader: float | None
-    """Mean square of the interaction; None with one reader."""
+    """Mean square of the interaction, or of readers nested in modalities; None with one reader."""
     statistic: float | None
     """F, or chi-square where readers are fixed; None where nothing varies."""
     df1: float
@@ -132,11 +133,7 @@ def obuchowski_rockette(
     S. L. Hillis, Stat Med 2007;26:596; unbalanced and split-plot designs S. L. Hillis, Stat Med
     2014;33:330.
     """
-    check_choice("random", random, ("readers and cases", "readers", "cases"))
-    check_choice("measure", measure, ("auc", "sensitivity", "specificity", "accuracy"))
-    truth, ratings = _checked(truth, ratings, random)
-    if measure != "auc" and not np.isin(ratings[~np.isnan(ratings)], (0, 1)).all():
-        raise ValueError(f"For {measure} the ratings must be calls, 0 or 1.")
+    truth, ratings = check_study(truth, ratings, measure, random)
     modality_names = modality_names or tuple(str(i + 1) for i in range(ratings.shape[0]))
     reader_names = reader_names or tuple(str(i + 1) for i in range(ratings.shape[1]))
     shape = ratings.shape[:2]
@@ -148,24 +145,30 @@ def obuchowski_rockette(
         raise ValueError("A reader has fewer than two cases of a kind, which leaves no covariance.")
     components = _components(accuracy, spread)
     statistic, df1, df2, p, error = _global_test(accuracy, components, random)
-    df = df2 if random != "cases" else None
+    means = accuracy.mean(axis=1)
     differences = tuple(
-        (modality_names[a], modality_names[b], _difference(
-            accuracy[a].mean() - accuracy[b].mean(), error, df, confidence))
+        (modality_names[a], modality_names[b],
+         difference_test(means[a] - means[b], error, df2, confidence))
         for a, b in combinations(range(shape[0]), 2)
     )  # fmt: skip
     return MrmcResult(
         measure, random, method, accuracy, modality_names, reader_names, components,
         _ms_modality(accuracy), _ms_interaction(accuracy), statistic, df1, df2, p,
-        _modalities(accuracy, spread, random, confidence, modality_names), differences,
+        tuple(
+            modality_alone(name, accuracy[i], spread[i, :, i], random, confidence)
+            for i, name in enumerate(modality_names)
+        ), differences,
         _by_reader(accuracy, spread, confidence, modality_names, reader_names),
-        _NOTHING_VARIES if statistic is None else None,
+        NOTHING_VARIES if statistic is None else None,
     )  # fmt: skip
 
 
-def _checked(
-    truth: np.ndarray, ratings: np.ndarray, random: Random
+def check_study(
+    truth: np.ndarray, ratings: np.ndarray, measure: Measure, random: Random
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Truth as bool [cases] and ratings as numbers, or ValueError; see `obuchowski_rockette`."""
+    check_choice("random", random, ("readers and cases", "readers", "cases"))
+    check_choice("measure", measure, ("auc", "sensitivity", "specificity", "accuracy"))
     truth, ratings = np.asarray(truth), np.asarray(ratings, float)
     if ratings.ndim != 3 or truth.shape != ratings.shape[2:]:
         raise ValueError(
@@ -180,6 +183,8 @@ def _checked(
         raise ValueError("A comparison needs two modalities.")
     if ratings.shape[1] < 2 and random != "cases":
         raise ValueError("With one reader nothing is known of other readers; take random='cases'.")
+    if measure != "auc" and not np.isin(ratings[~np.isnan(ratings)], (0, 1)).all():
+        raise ValueError(f"For {measure} the ratings must be calls, 0 or 1.")
     return truth.astype(bool), ratings
 
 
@@ -241,7 +246,7 @@ def _global_test(
     c = components
     if random == "cases":
         noise = c.error - c.cov1 + (num_readers - 1) * max(c.cov2 - c.cov3, 0.0)
-        if _is_rounding(noise, c.error):
+        if is_rounding(noise, c.error):
             return None, df1, None, None, 0.0
         statistic = df1 * ms / noise
         error = float(np.sqrt(2 / num_readers * noise))
@@ -250,27 +255,27 @@ def _global_test(
     noise, df2 = interaction, float(df1 * (num_readers - 1))
     if random == "readers and cases":
         noise = interaction + num_readers * max(c.cov2 - c.cov3, 0.0)
-        rounding = _is_rounding(interaction, c.error)
+        rounding = is_rounding(interaction, c.error)
         df2 = np.inf if rounding else noise**2 / interaction**2 * df2
-    if _is_rounding(noise, c.error):
+    if is_rounding(noise, c.error):
         return None, df1, None, None, 0.0
     statistic = ms / noise
     p = float(f.sf(statistic, df1, df2) if np.isfinite(df2) else chi2.sf(df1 * statistic, df1))
     return float(statistic), df1, float(df2), p, float(np.sqrt(2 / num_readers * noise))
 
 
-def _is_rounding(variance: float, error: float) -> bool:
+def is_rounding(variance: float, error: float) -> bool:
     """Whether a variance is what rounding leaves of 0, beside the readers' error variance."""
     return variance <= NO_VARIANCE + 1e-13 * error
 
 
-def _difference(value: float, error: float, df: float | None, confidence: float) -> TestResult:
+def difference_test(value: float, error: float, df: float | None, confidence: float) -> TestResult:
     """Test of one difference, by t with these degrees of freedom, or by the normal."""
     value, error = float(value), float(error)
     method = "normal" if df is None else "t, Hillis degrees of freedom"
     if error <= 1e-12:
         value = 0.0 if abs(value) < 1e-12 else value
-        return TestResult(value, 0.0, None, None, None, None, method, _NOTHING_VARIES)
+        return TestResult(value, 0.0, None, None, None, None, method, NOTHING_VARIES)
     law = norm if df is None or not np.isfinite(df) else t(df)
     half = float(law.ppf(upper_tail(confidence))) * error
     statistic = value / error
@@ -278,38 +283,28 @@ def _difference(value: float, error: float, df: float | None, confidence: float)
     return TestResult(value, error, value - half, value + half, statistic, p, method)
 
 
-def _modalities(
-    accuracy: np.ndarray,
-    spread: np.ndarray,
-    random: Random,
-    confidence: float,
-    names: tuple[str, ...],
-) -> tuple[Modality, ...]:
-    """Mean accuracy of each modality from its own data."""
-    readers = accuracy.shape[1]
-    result = []
-    for i, name in enumerate(names):
-        own = spread[i, :, i, :]
-        apart = ~np.eye(readers, dtype=bool)
-        cov2 = max(float(own[apart].mean()), 0.0) if readers > 1 else 0.0
-        df = None
-        if random == "cases":
-            error = np.sqrt((own.diagonal().mean() + (readers - 1) * cov2) / readers)
-        else:
-            ms, cov2 = accuracy[i].var(ddof=1), cov2 * (random == "readers and cases")
-            error = np.sqrt(ms / readers + cov2)
-            if not _is_rounding(ms, own.diagonal().mean()):
-                df = (ms + readers * cov2) ** 2 / ms**2 * (readers - 1)
-        mean = float(accuracy[i].mean())
-        if _is_rounding(error**2, own.diagonal().mean()):
-            result.append(Modality(name, mean, 0.0, None, None, None, _NOTHING_VARIES))
-            continue
-        law = norm if df is None else t(df)
-        half = law.ppf(upper_tail(confidence)) * error
-        low, high = max(mean - half, 0.0), min(mean + half, 1.0)
-        df = None if df is None else float(df)
-        result.append(Modality(name, mean, float(error), df, float(low), float(high)))
-    return tuple(result)
+def modality_alone(
+    name: str, accuracy: np.ndarray, spread: np.ndarray, random: Random, confidence: float
+) -> Modality:
+    """Mean accuracy of one modality from its own readers [readers] and their covariance."""
+    readers = len(accuracy)
+    apart = ~np.eye(readers, dtype=bool)
+    cov2 = max(float(spread[apart].mean()), 0.0) if readers > 1 else 0.0
+    df = None
+    if random == "cases":
+        error = np.sqrt((spread.diagonal().mean() + (readers - 1) * cov2) / readers)
+    else:
+        ms, cov2 = accuracy.var(ddof=1), cov2 * (random == "readers and cases")
+        error = np.sqrt(ms / readers + cov2)
+        if not is_rounding(ms, spread.diagonal().mean()):
+            df = float((ms + readers * cov2) ** 2 / ms**2 * (readers - 1))
+    mean = float(accuracy.mean())
+    if is_rounding(error**2, spread.diagonal().mean()):
+        return Modality(name, mean, 0.0, None, None, None, NOTHING_VARIES)
+    law = norm if df is None else t(df)
+    half = law.ppf(upper_tail(confidence)) * error
+    low, high = max(mean - half, 0.0), min(mean + half, 1.0)
+    return Modality(name, mean, float(error), df, float(low), float(high))
 
 
 def _by_reader(
@@ -328,8 +323,8 @@ def _by_reader(
     for j, reader in enumerate(reader_names):
         own = spread[:, j, :, j]
         variance = 2 * float(own.diagonal().mean() - own[apart].mean())
-        error = 0.0 if _is_rounding(variance, own.diagonal().mean()) else np.sqrt(variance)
+        error = 0.0 if is_rounding(variance, own.diagonal().mean()) else np.sqrt(variance)
         for a, b in combinations(range(len(accuracy)), 2):
-            test = _difference(accuracy[a, j] - accuracy[b, j], error, None, confidence)
+            test = difference_test(accuracy[a, j] - accuracy[b, j], error, None, confidence)
             rows.append((reader, modality_names[a], modality_names[b], test))
     return tuple(rows)

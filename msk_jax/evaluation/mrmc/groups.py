@@ -54,7 +54,7 @@ def difference_between_groups(
         return TestResult(None, None, None, None, None, None, law, why)
     gains = np.subtract(*accuracies(truth, rows, measure).reshape(2, readers))
     if not np.isfinite(gains).all():
-        why = "A reader has read too few cases."
+        why = "A reader has read too few cases in one of the modalities."
         return TestResult(None, None, None, None, None, None, law, why)
     spread = covariance(truth, rows, measure, method).reshape(2, readers, 2, readers)
     errors = spread[0, :, 0] + spread[1, :, 1] - spread[0, :, 1] - spread[1, :, 0]

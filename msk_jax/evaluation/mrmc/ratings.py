@@ -117,12 +117,12 @@ def _faults(frame: pd.DataFrame) -> list[str]:
         faults.append("There is one modality only; a comparison needs two.")
     pairs = frame[["reader", "modality"]].drop_duplicates()
     every = frame["reader"].nunique() * frame["modality"].nunique()
-    if len(pairs) < every:
+    if len(frame["reader"].unique()) < len(pairs) < every:
         counts = pairs.groupby("reader", sort=False).size()
         named = list(counts[counts < frame["modality"].nunique()].index)
         faults.append(
-            f"Readers lack a modality ({some(named)}). Every reader must read in every one; to "
-            "set a model beside readers give it the same ratings in each."
+            f"Readers lack a modality ({some(named)}). Every reader must read in every one, or "
+            "each in one alone; to set a model beside readers give it the same ratings in each."
         )
     if "group" in frame:
         groups = frame.groupby("reader", sort=False)["group"].nunique()

@@ -12,6 +12,7 @@ from msk_jax.evaluation import figure
 from msk_jax.evaluation.mrmc.analysis import MrmcResult, Random, obuchowski_rockette
 from msk_jax.evaluation.mrmc.covariance import Measure, Method
 from msk_jax.evaluation.mrmc.groups import difference_between_groups
+from msk_jax.evaluation.mrmc.nested_readers import nested_readers, readers_are_nested
 from msk_jax.evaluation.mrmc.ratings import Ratings
 from msk_jax.evaluation.mrmc.sizing import cases_needed, power
 from msk_jax.evaluation.points import mean_roc_points, roc_points
@@ -112,7 +113,8 @@ def _calls(study: Ratings, settings: MrmcSettings) -> np.ndarray:
 
 
 def _result(study: Ratings, settings: MrmcSettings, random: Random) -> MrmcResult:
-    return obuchowski_rockette(
+    analysed = nested_readers if readers_are_nested(study.ratings) else obuchowski_rockette
+    return analysed(
         study.truth, _calls(study, settings),
         modality_names=study.modalities, reader_names=study.readers,
         measure=settings.measure, method=settings.covariance, random=random,
@@ -159,6 +161,9 @@ def design(ratings: np.ndarray) -> str:
     if read.all():
         return "factorial: every reader read every case in every modality"
     by_reader, by_modality = read.any(axis=0), read.any(axis=1)
+    if readers_are_nested(ratings):
+        own = "" if (by_modality.sum(axis=0) > 1).any() else " and cases"
+        return f"readers{own} nested in modalities"
     if (read == by_reader[None]).all():
         sets = {row.tobytes(): row for row in by_reader}
         if (np.sum(list(sets.values()), axis=0) <= 1).all():
@@ -221,7 +226,8 @@ def _roc(study: Ratings) -> dict[str, Any]:
         curves = {}
         for reader, ratings in zip(study.readers, rows, strict=True):
             read = np.isfinite(ratings)
-            curves[reader] = roc_points(study.truth[read], ratings[read])
+            if read.any():
+                curves[reader] = roc_points(study.truth[read], ratings[read])
         found[name] = {"readers": curves, "mean": mean_roc_points(list(curves.values()))}
     return found
 

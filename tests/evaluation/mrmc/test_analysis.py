@@ -7,10 +7,10 @@ from scipy.stats import f, ncf
 from msk_jax.evaluation.mrmc.analysis import (
     Components,
     _components,
-    _difference,
     _global_test,
     _ms_interaction,
     _ms_modality,
+    difference_test,
     obuchowski_rockette,
 )
 from msk_jax.evaluation.mrmc.covariance import accuracies, covariance
@@ -94,12 +94,12 @@ def test_other_published_tests(ms_modality, ms_interaction, statistic, df2, p, d
     assert result[3] == pytest.approx(p, rel=1e-5)
     apart = accuracy[0].mean() - accuracy[1].mean()
     assert apart == pytest.approx(difference, rel=1e-6)
-    test = _difference(apart, result[4], result[2], 0.95)
+    test = difference_test(apart, result[4], result[2], 0.95)
     assert test.p == pytest.approx(p, rel=1e-5)
 
 
 def test_published_interval_of_the_difference():
-    test = _difference(-0.04380032, 0.0206825, 15.06611, 0.95)
+    test = difference_test(-0.04380032, 0.0206825, 15.06611, 0.95)
     # The bounds are printed with seven digits, the standard error with six.
     assert (test.low, test.high) == pytest.approx((-0.0878672, 0.0002666), abs=1e-6)
 
