@@ -12,6 +12,7 @@ import dataclasses
 import statistics
 import time
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import tyro
@@ -135,6 +136,10 @@ def _in_turn(runs: list[Callable[[], object]], repeats: int) -> list[float]:
 class Coverage:
     """How often the 95 % intervals hold the truth, at the sizes of the published studies."""
 
+    parts: tuple[Literal["areas", "clustered", "calibration"], ...] = (
+        "areas", "clustered", "calibration",
+    )  # fmt: skip
+    """Of independent cases; of two joints a patient; of probabilities."""
     sizes: tuple[int, ...] = (29, 100, 700, 4500)
     """Cases."""
     repeats: int = 2000
@@ -146,47 +151,38 @@ class Coverage:
 
     def run(self) -> None:
         print("Of the intervals that there are, % that hold the truth; in brackets % without one")
-        print(
-            "size  AUC DeLong  AUC difference  bootstrap difference  clustered AUC, Obuchowski  "
-            "the same, bootstrap  sensitivity"
-        )
-        for size in self.sizes:
-            self._show(size, self._study)
-        print("size  calibration slope  in the large")
-        for size in self.sizes:
-            self._show(size, _calibrated)
+        for part in self.parts:
+            study = {
+                "areas": self._areas, "clustered": self._clustered, "calibration": self._calibrated,
+            }[part]  # fmt: skip
+            for size in self.sizes:
+                found = [study(size, np.random.default_rng(seed)) for seed in range(self.repeats)]
+                print(f"{size} cases, {self.repeats} studies: " + _shares(found), flush=True)
 
-    def _show(self, size: int, study: Callable[[int, int], list[float]]) -> None:
-        hits = np.array([study(size, seed) for seed in range(self.repeats)], float)
-        cells = [
-            f"{100 * np.nanmean(column):5.1f} ({100 * np.isnan(column).mean():.1f})"
-            for column in hits.T
-        ]
-        print(f"{size:5d}  " + "  ".join(cells), flush=True)
+    @property
+    def _separation(self) -> float:
+        return float(np.sqrt(2) * norm.ppf(self.area))
 
-    def _study(self, size: int, seed: int) -> list[float]:
+    def _areas(self, size: int, rng: np.random.Generator) -> dict[str, float]:
         """Whether each interval holds the truth; NaN where there is none."""
-        rng = np.random.default_rng(seed)
-        separation = np.sqrt(2) * norm.ppf(self.area)
+        separation = self._separation
         labels = (np.arange(size) < 0.4 * size).astype(int)
         shared = rng.normal(size=size) * np.sqrt(0.5)
         apart = rng.normal(size=(2, size)) * np.sqrt(0.5)
         scores = labels * separation * np.array([[1.0], [0.8]]) + shared + apart
         true = [float(ndtr(separation * share / np.sqrt(2))) for share in (1.0, 0.8)]
         difference = true[0] - true[1]
+        seed = int(rng.integers(2**31))
         drawn = bootstrap_areas(labels, scores, samples=self.bootstrap_samples, seed=seed)
-        called = scores[0] >= separation / 2
-        return [
-            _holds(delong(labels, scores[0]), true[0]),
-            _holds(roc_areas(labels, scores).compare(), difference),
-            _holds(drawn.difference, difference),
-            *self._clustered(size, rng, true[0], separation),
-            _holds(binary_figures(labels, called, samples=2)["sensitivity"], ndtr(separation / 2)),
-        ]
+        called = binary_figures(labels, scores[0] >= separation / 2, samples=2)
+        return {
+            "area": _holds(delong(labels, scores[0]), true[0]),
+            "difference of areas": _holds(roc_areas(labels, scores).compare(), difference),
+            "the same, bootstrap": _holds(drawn.difference, difference),
+            "sensitivity": _holds(called["sensitivity"], ndtr(separation / 2)),
+        }
 
-    def _clustered(
-        self, size: int, rng: np.random.Generator, true: float, separation: float
-    ) -> list[float]:
+    def _clustered(self, size: int, rng: np.random.Generator) -> dict[str, float]:
         """Two joints a patient, half of the spread shared, labels by joint.
 
         Obuchowski's variance, which compares areas, and the bootstrap that `evaluate` prints.
@@ -194,22 +190,31 @@ class Coverage:
         labels = (rng.random(size) < 0.4).astype(int)
         patients = np.arange(size) // 2
         shared = rng.normal(size=size)[patients] * np.sqrt(0.5)
-        scores = labels * separation + shared + rng.normal(size=size) * np.sqrt(0.5)
+        scores = labels * self._separation + shared + rng.normal(size=size) * np.sqrt(0.5)
         options = {"samples": self.bootstrap_samples, "seed": int(rng.integers(2**31))}
         drawn = clustered_auc(labels, scores, patients, **options)
-        return [
-            _holds(roc_areas(labels, scores, patients).figure(0), true),
-            _holds(drawn, true),
-        ]
+        return {
+            "clustered area, Obuchowski": _holds(
+                roc_areas(labels, scores, patients).figure(0), self.area
+            ),
+            "the same, bootstrap": _holds(drawn, self.area),
+        }
+
+    def _calibrated(self, size: int, rng: np.random.Generator) -> dict[str, float]:
+        """A model whose logit is right: slope 1, intercept and in the large 0."""
+        predictor = rng.normal(-0.4, 1.3, size)
+        labels = (rng.random(size) < expit(predictor)).astype(int)
+        figures = calibration_figures(labels, expit(predictor), samples=2)
+        true = {"slope": 1.0, "intercept": 0.0, "in_the_large": 0.0}
+        return {name: _holds(figures[name], value) for name, value in true.items()}
 
 
-def _calibrated(size: int, seed: int) -> list[float]:
-    """A model whose logit is right: slope 1, in the large 0."""
-    rng = np.random.default_rng(seed)
-    predictor = rng.normal(-0.4, 1.3, size)
-    labels = (rng.random(size) < expit(predictor)).astype(int)
-    figures = calibration_figures(labels, expit(predictor), samples=2)
-    return [_holds(figures["slope"], 1.0), _holds(figures["in_the_large"], 0.0)]
+def _shares(found: list[dict[str, float]]) -> str:
+    columns = {name: np.array([study[name] for study in found]) for name in found[0]}
+    return ", ".join(
+        f"{name} {100 * np.nanmean(hits):.1f} ({100 * np.isnan(hits).mean():.1f})"
+        for name, hits in columns.items()
+    )
 
 
 def _holds(figure, truth: float) -> float:

@@ -4,14 +4,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy.special import expit, logit
 from scipy.stats import norm, rankdata
 from sklearn import metrics
 
 from msk_jax.evaluation.checks import check_choice, units_of, upper_tail
 from msk_jax.evaluation.resampling import cluster_bootstrap
-
-# From here to 0 or 1 the plain interval is badly centred, and the logit interval is used.
-_NEAR_ONE = 0.9
 
 
 @dataclass(frozen=True)
@@ -40,20 +38,23 @@ def delong(
     labels: np.ndarray,
     scores: np.ndarray,
     confidence: float = 0.95,
-    interval: Literal["auto", "plain", "logit"] = "auto",
+    interval: Literal["logit", "plain"] = "logit",
 ) -> Auc:
     """Area under the ROC curve of independent cases with DeLong's variance and interval.
 
     Mid-ranks in O(n log n): E. R. DeLong et al., Biometrics 1988;44:837; X. Sun and W. Xu, IEEE
-    Signal Process Lett 2014;21:1389.
+    Signal Process Lett 2014;21:1389. Logit interval: M. S. Pepe, The
+    Statistical Evaluation of Medical Tests (2003), 5.2; it did best for continuous scores in G. Qin
+    and L. Hotilovac, Stat Methods Med Res 2008;17:207.
 
     Args:
       labels: 0 or 1 [cases].
       scores: higher means more likely 1 [cases].
       confidence: of the two-sided interval.
-      interval: "plain": A ± z s, cut to 0..1. "logit": logit A ± z s / (A (1 - A)), back to 0..1.
-        "auto": logit where A is at least 0.9 or at most 0.1, or where the plain interval would
-        leave 0..1; else plain.
+      interval: "logit": logit A ± z s / (A (1 - A)), back to 0..1. "plain": A ± z s, cut to 0..1,
+        as DeLong and most programs have it. With few cases or an area near 1 the plain one lies
+        too high: of 29 cases and a true area of 0.85 it holds the truth in 89 % of studies, the
+        logit one in 95 %. With many cases they agree.
 
     Where all positives lie above all negatives (A = 1) the DeLong variance is 0 and the logit
     infinite, but a finite sample does not prove perfection. Then the lower bound is
@@ -64,7 +65,7 @@ def delong(
     Raises:
       ValueError: labels other than 0 and 1, scores that are not finite, unequal lengths.
     """
-    check_choice("interval", interval, ("auto", "plain", "logit"))
+    check_choice("interval", interval, ("logit", "plain"))
     labels, scores = check_scores(labels, scores)
     m, n = int(labels.sum()), int((~labels).sum())
     if not m or not n:
@@ -273,14 +274,11 @@ def auc_interval(
     area: float, error: float, confidence: float, kind: str
 ) -> tuple[float, float, str]:
     """Bounds and the name of the interval; see `delong`."""
-    z = norm.ppf(upper_tail(confidence))
-    low, high = area - z * error, area + z * error
-    near = max(area, 1 - area) >= _NEAR_ONE or low < 0 or high > 1
-    if kind == "logit" or (kind == "auto" and near):
-        centre, spread = np.log(area / (1 - area)), z * error / (area * (1 - area))
-        low, high = (1 / (1 + np.exp(-(centre + sign * spread))) for sign in (-1, 1))
-        return float(low), float(high), "DeLong, logit"
-    return float(max(low, 0.0)), float(min(high, 1.0)), "DeLong"
+    half = norm.ppf(upper_tail(confidence)) * error
+    if kind == "plain":
+        return float(max(area - half, 0.0)), float(min(area + half, 1.0)), "DeLong"
+    low, high = expit(logit(area) + np.array([-1, 1]) * half / (area * (1 - area)))
+    return float(low), float(high), "DeLong, logit"
 
 
 def perfect_bounds(area: float, pairs: int, confidence: float) -> tuple[float, float]:

@@ -39,7 +39,7 @@ class RocAreas:
         value, variance = float(self.values[score]), float(self.covariance[score, score])
         if not variance > 0.0:
             return missing("normal", "The variance of the area is 0 or has no estimate.", value)
-        return Figure(value, *auc_interval(value, np.sqrt(variance), confidence, "auto"))
+        return Figure(value, *auc_interval(value, np.sqrt(variance), confidence, "logit"))
 
     def compare(self, first: int = 0, second: int = 1, confidence: float = 0.95) -> TestResult:
         """Paired test of two of the areas."""

@@ -27,7 +27,7 @@ def cases():
 
 def test_lines_as_r_fits_them():
     # R 4.2.2: glm(y ~ qlogis(p), binomial) and glm(y ~ offset(qlogis(p)), binomial).
-    result = calibration_figures(Y, A, samples=50)
+    result = calibration_figures(Y, A, interval="wald", samples=50)
     z = 1.959963984540054
     for name, value, error in (
         ("intercept", 0.0683727120422, 0.717977385915),
@@ -37,6 +37,31 @@ def test_lines_as_r_fits_them():
         assert result[name].value == pytest.approx(value, abs=1e-8)
         # R stops where the deviance is still, which leaves 1e-5 in the standard errors.
         assert result[name].high == pytest.approx(value + z * error, abs=5e-5)
+
+
+def test_score_bounds_beside_statsmodels(cases, need):
+    need("statsmodels")
+    import statsmodels.api as sm
+
+    labels, probs = cases[0][:60], cases[1][:60]
+    x, ones = logit(probs), np.ones(60)
+    result = calibration_figures(labels, probs, samples=2)
+    family = sm.families.Binomial()
+    for name, tested, others in (("slope", x, ones), ("intercept", ones, x)):
+        figure = result[name]
+        assert figure.low < figure.value < figure.high and figure.method == "score"
+        for bound in (figure.low, figure.high):
+            model = sm.GLM(labels, others, family=family, offset=bound * tested)
+            fit = model.fit(tol=1e-14)
+            # The statistic of a value that is just not rejected; fitted to 1e-8.
+            p = model.score_test(fit.params, exog_extra=tested[:, None])[1]
+            assert p == pytest.approx(0.05, abs=1e-7)
+    # One coefficient alone: Rao's statistic is that of the sum of the cases.
+    large = result["in_the_large"]
+    for bound in (large.low, large.high):
+        p = expit(x + bound)
+        statistic = (labels - p).sum() / np.sqrt(np.sum(p * (1 - p)))
+        assert abs(statistic) == pytest.approx(1.959963984540054, abs=1e-8)
 
 
 def test_lines_beside_statsmodels_with_clusters(cases, need):
