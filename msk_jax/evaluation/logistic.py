@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit, xlogy
-from scipy.stats import chi2
+from scipy.stats import norm
+
+from msk_jax.evaluation.checks import upper_tail
 
 _STEPS = 50
 
@@ -21,7 +23,10 @@ class LogisticFit:
 
 
 def fit_logistic(
-    labels: np.ndarray, design: np.ndarray, offset: np.ndarray | float = 0.0
+    labels: np.ndarray,
+    design: np.ndarray,
+    offset: np.ndarray | float = 0.0,
+    start: np.ndarray | None = None,
 ) -> LogisticFit | None:
     """Newton's method with halved steps; None where the likelihood has no maximum.
 
@@ -29,12 +34,13 @@ def fit_logistic(
       labels: 0 or 1, or shares between [cases].
       design: [cases, columns], the intercept included.
       offset: added to the linear predictor [cases].
+      start: coefficients to begin with [columns]; by default 0.
 
     There is no maximum where a column is a combination of others or the classes do not overlap.
     """
     labels, design = np.asarray(labels, float), np.asarray(design, float)
-    beta = np.zeros(design.shape[1])
-    last = -np.inf
+    beta = np.zeros(design.shape[1]) if start is None else start
+    last = _likelihood(labels, design @ beta + offset)
     for _ in range(_STEPS):
         probs = expit(design @ beta + offset)
         information = (design * (probs * (1 - probs))[:, None]).T @ design
@@ -60,10 +66,10 @@ def score_bounds(
 ) -> tuple[float, float] | None:
     """Score interval of one coefficient b: the values that Rao's test does not reject.
 
-    The test fits the other coefficients with b held, and compares U² with the chi-square of one
-    degree of freedom times V: U = Σ x (y - p) for b's column x, and V the sum of p (1 - p) r² for
-    the rest r that the other columns leave of x by least squares with weights p (1 - p). Wilson's
-    interval is this one for a single proportion.
+    The test fits the other coefficients with b held, and compares U / √V with the normal law:
+    U = Σ x (y - p) for b's column x, and V the sum of p (1 - p) r² for the rest r that the other
+    columns leave of x by least squares with weights p (1 - p). Wilson's interval is this one for a
+    single proportion.
 
     Args:
       labels: as `fit_logistic`, as are design and offset.
@@ -77,35 +83,43 @@ def score_bounds(
     """
     labels, design = np.asarray(labels, float), np.asarray(design, float)
     x, others = design[:, column], np.delete(design, column, axis=1)
-    limit = chi2.ppf(confidence, 1)
+    limit = norm.ppf(upper_tail(confidence))
+    start = np.delete(fit.coefficients, column)
 
-    def beyond(value: float) -> float:
-        """By how much the test of this value exceeds its limit; NaN where it has no answer."""
+    def statistic(value: float) -> float:
+        """U / √V, which falls with the value."""
+        nonlocal start
         fixed, left = offset + value * x, x
         if others.shape[1]:
-            rest = fit_logistic(labels, others, fixed)
+            rest = fit_logistic(labels, others, fixed, start)
             if rest is None:
-                return np.nan
-            fixed = fixed + others @ rest.coefficients
-            root = np.sqrt(_spread(fixed))
-            slopes = np.linalg.lstsq(root[:, None] * others, root * x)[0]
-            left = x - others @ slopes
+                raise _NoFit
+            start = rest.coefficients
+            fixed = fixed + others @ start
+            weighed = others * _spread(fixed)[:, None]
+            left = x - others @ np.linalg.solve(weighed.T @ others, weighed.T @ x)
         variance = _spread(fixed) @ left**2
-        return float((x @ (labels - expit(fixed))) ** 2 / variance - limit if variance else np.nan)
+        if not variance > 0:
+            raise _NoFit
+        return float(x @ (labels - expit(fixed)) / np.sqrt(variance))
 
     centre, step = fit.coefficients[column], np.sqrt(fit.covariance[column, column])
-    bounds = []
-    for side in (-1.0, 1.0):
-        end = centre + side * 2 * step
-        for _ in range(_STEPS):
-            # False for NaN too.
-            if not beyond(end) < 0:
-                break
-            end += side * step
-        if not beyond(end) >= 0:
-            return None
-        bounds.append(float(brentq(beyond, *sorted((centre, end)), xtol=1e-10 * step, rtol=1e-12)))
-    return bounds[0], bounds[1]
+
+    def bound(side: float) -> float:
+        reach = 2 * step
+        while -side * statistic(centre + side * reach) < limit:
+            reach *= 1.5
+        ends = sorted((centre, centre + side * reach))
+        return float(brentq(lambda b: -side * statistic(b) - limit, *ends, xtol=1e-9 * step))
+
+    try:
+        return bound(-1.0), bound(1.0)
+    except _NoFit:
+        return None
+
+
+class _NoFit(Exception):
+    """The other coefficients have no best values beside the one that is held."""
 
 
 def _spread(predictor: np.ndarray) -> np.ndarray:

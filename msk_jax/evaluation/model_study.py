@@ -195,7 +195,7 @@ def _area(
 ) -> Auc:
     if patients is None:
         return delong(labels, probs, settings.confidence)
-    return clustered_auc(labels, probs, patients, **_options(settings))
+    return clustered_auc(labels, probs, patients, settings.confidence)
 
 
 def _recalibrated(

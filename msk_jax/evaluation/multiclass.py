@@ -72,7 +72,7 @@ def multiclass_figures(
 def _auc(labels: np.ndarray, scores: np.ndarray, clusters: np.ndarray | None, options: dict) -> Auc:
     if clusters is None:
         return delong(labels, scores, options["confidence"])
-    return clustered_auc(labels, scores, clusters, **options)
+    return clustered_auc(labels, scores, clusters, options["confidence"])
 
 
 def _share(hits: np.ndarray, clusters: np.ndarray | None, confidence: float) -> Proportion:

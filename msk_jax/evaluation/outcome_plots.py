@@ -1,14 +1,24 @@
-"""Pictures of survival, detection and measurement, in the house style."""
+"""Pictures of survival, detection, segmentation and measurement, in the house style."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from msk_jax.evaluation.detection import FROC_RATES, Froc
 from msk_jax.evaluation.figure import Figure as Result
+from msk_jax.evaluation.group_plots import interval_row
 from msk_jax.evaluation.measurement import BlandAltman
-from msk_jax.evaluation.plots import BLACK, BLUE, GREY, house_style, line_style, panels
+from msk_jax.evaluation.plots import (
+    BLACK,
+    BLUE,
+    GREY,
+    house_style,
+    line_style,
+    marker_style,
+    panels,
+)  # fmt: skip
 from msk_jax.evaluation.survival import KaplanMeier
 
 
@@ -102,6 +112,30 @@ def over_time_figure(
         axis.set(xlabel=f"Time ({time_unit})", ylabel=name)
         axis.grid()
         axis.legend(loc="best", fontsize=8)
+    return figure
+
+
+def segmentation_figure(results: Mapping[str, Mapping[str, Result]]) -> Figure:
+    """Means over cases with their intervals, a panel a figure and a row a structure or model.
+
+    Args:
+      results: by name, what `segmentation_figures` gives.
+    """
+    shown = {
+        "dice": "Dice", "nsd": "NSD", "hd95_mm": "HD95 (mm)", "assd_mm": "ASSD (mm)",
+        "volume_error": "Volume error (share)",
+    }  # fmt: skip
+    with house_style():
+        figure, axes = panels(len(shown), width=2.6, height=1.0 + 0.35 * len(results), columns=3)
+        for axis, (key, label) in zip(axes, shown.items(), strict=True):
+            for row, result in enumerate(results.values()):
+                colour, marker = marker_style(row)
+                interval_row(axis, row, asdict(result[key]), colour, marker)
+            axis.set_yticks(range(len(results)), list(results))
+            axis.set_ylim(len(results) - 0.5, -0.5)
+            axis.set_xlabel(label)
+            axis.locator_params(axis="x", nbins=5)
+            axis.grid(axis="x")
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Area under the ROC curve: DeLong variance and interval; clustered bootstrap."""
+"""Area under the ROC curve with its interval, of independent and of clustered cases."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -19,7 +19,7 @@ class Auc:
     value: float | None
     """P(score of a positive > score of a negative) + P(equal) / 2."""
     variance: float | None
-    """DeLong variance of `value`; None where it cannot be estimated or was not asked for."""
+    """DeLong's or Obuchowski's, of `value`; None where it cannot be estimated."""
     low: float | None
     """Lower bound of the two-sided interval."""
     high: float | None
@@ -87,7 +87,8 @@ def delong(
     if variance <= 0.0:
         why = "All cases of a class rank alike, so the DeLong variance is 0 and gives no interval."
         return Auc(area, 0.0, None, None, m, n, "DeLong", why)
-    low, high, method = auc_interval(area, np.sqrt(variance), confidence, interval)
+    low, high = auc_interval(area, np.sqrt(variance), confidence, interval)
+    method = "DeLong, logit" if interval == "logit" else "DeLong"
     return Auc(area, variance, low, high, m, n, method)
 
 
@@ -104,29 +105,31 @@ def roc_curve(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def clustered_auc(
-    labels: np.ndarray,
-    scores: np.ndarray,
-    clusters: np.ndarray,
-    *,
-    samples: int = 2000,
-    seed: int = 0,
-    confidence: float = 0.95,
+    labels: np.ndarray, scores: np.ndarray, clusters: np.ndarray, confidence: float = 0.95
 ) -> Auc:
-    """Area under the ROC curve of units whose patients are resampled (percentile interval).
+    """Area under the ROC curve of units whose patients are independent, with Obuchowski's variance
+    and the logit interval of `delong`.
 
-    Patients with and without a positive unit are drawn separately. For areas of exactly 1 or 0,
-    where resampling shows no spread, the exact bound of `delong` is given with k the number of
-    pairs (positive unit, negative unit) that have no patient in common.
+    Why no percentile bootstrap (`auc_bootstrap` has it): of 29 and 100 units, two a patient, and a
+    true area of 0.85 it holds the truth in 88 and 93 % of studies, this one in 95 %.
+
+    For areas of exactly 1 or 0 the exact bound of `delong` is given with k the number of pairs
+    (positive unit, negative unit) that have no patient in common.
 
     Args:
       labels: 0 or 1 [units].
       scores: [units].
       clusters: patient of each unit [units].
+
+    Raises:
+      ValueError: as `delong`, or not a cluster for each unit.
+
+    Source: N. A. Obuchowski, Biometrics 1997;53:567.
     """
     labels, scores = check_scores(labels, scores)
     clusters = units_of(clusters, len(labels))
     m, n = int(labels.sum()), int((~labels).sum())
-    method = "patient-clustered bootstrap"
+    method = "Obuchowski, logit"
     if not m or not n:
         why = f"An ROC curve needs both classes; there are {m} positive and {n} negative cases."
         return Auc(None, None, None, None, m, n, method, why)
@@ -140,20 +143,20 @@ def clustered_auc(
         pairs = min(len(with_positive), len(with_negative), patients // 2)
         low, high = perfect_bounds(area, pairs, confidence)
         why = (
-            f"The classes do not overlap, so resampling shows no spread; the bound is the exact "
-            f"one of {pairs} pairs of patients."
+            f"The classes do not overlap, so there is no variance; the bound is the exact one of "
+            f"{pairs} pairs of patients."
         )
         return Auc(area, None, low, high, m, n, "exact pairs", why)
-
-    bounds = cluster_bootstrap(
-        clusters,
-        lambda weights: weighted_areas(labels, scores, weights),
-        samples=samples,
-        seed=seed,
-        confidence=confidence,
-        strata=np.isin(clusters, list(with_positive)),
-    )
-    return Auc(area, None, float(bounds.low[0]), float(bounds.high[0]), m, n, method)
+    if min(len(with_positive), len(with_negative)) < 2:
+        why = "A variance over patients needs two patients with cases of each class."
+        return Auc(area, None, None, None, m, n, method, why)
+    variance = float(obuchowski_components(labels, scores[None], clusters)[1][0, 0])
+    # What rounding leaves of 0.
+    if variance <= 1e-16:
+        why = "The patients of a class rank alike, so the variance is 0 and gives no interval."
+        return Auc(area, 0.0, None, None, m, n, method, why)
+    low, high = auc_interval(area, np.sqrt(variance), confidence, "logit")
+    return Auc(area, variance, low, high, m, n, method)
 
 
 @dataclass(frozen=True)
@@ -270,15 +273,37 @@ def delong_components(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarra
     return areas, np.atleast_2d(np.cov(v10)) / m + np.atleast_2d(np.cov(v01)) / n
 
 
-def auc_interval(
-    area: float, error: float, confidence: float, kind: str
-) -> tuple[float, float, str]:
-    """Bounds and the name of the interval; see `delong`."""
+def obuchowski_components(
+    labels: np.ndarray, scores: np.ndarray, clusters: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Areas [k] and covariance [k, k] of units whose patients are independent.
+
+    Raises:
+      ValueError: fewer than two patients with units of a class.
+    """
+    _, member = np.unique(clusters, return_inverse=True)
+    total = member.max() + 1
+    sick, well = np.unique(member[labels]).size, np.unique(member[~labels]).size
+    if min(sick, well) < 2:
+        raise ValueError("Comparing clustered areas needs two patients with units of each class.")
+    m, n = int(labels.sum()), int((~labels).sum())
+    v10, v01 = placements(labels, scores)
+    areas = v10.mean(axis=1)
+    # Sums per patient of the components' distance from the area.
+    a = np.stack([np.bincount(member[labels], row, total) for row in v10 - areas[:, None]])
+    b = np.stack([np.bincount(member[~labels], row, total) for row in v01 - areas[:, None]])
+    cross = total / (total - 1) * (a @ b.T) / (m * n)
+    covariance = sick / (sick - 1) * (a @ a.T) / m**2 + well / (well - 1) * (b @ b.T) / n**2
+    return areas, covariance + cross + cross.T
+
+
+def auc_interval(area: float, error: float, confidence: float, kind: str) -> tuple[float, float]:
+    """Bounds; see `delong`."""
     half = norm.ppf(upper_tail(confidence)) * error
     if kind == "plain":
-        return float(max(area - half, 0.0)), float(min(area + half, 1.0)), "DeLong"
+        return float(max(area - half, 0.0)), float(min(area + half, 1.0))
     low, high = expit(logit(area) + np.array([-1, 1]) * half / (area * (1 - area)))
-    return float(low), float(high), "DeLong, logit"
+    return float(low), float(high)
 
 
 def perfect_bounds(area: float, pairs: int, confidence: float) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from msk_jax.evaluation.roc import (
     check_score_rows,
     check_scores,
     delong_components,
-    placements,
+    obuchowski_components,
 )
 
 _MOST_EXACT = 14
@@ -33,13 +33,17 @@ class RocAreas:
     """Degrees of freedom of `chi2`."""
     p: float | None
     """p-value of `chi2`."""
+    method: str
+    """Whose covariance it is."""
 
     def figure(self, score: int, confidence: float = 0.95) -> Figure:
         """One area with its interval; where its variance is 0 there is none."""
         value, variance = float(self.values[score]), float(self.covariance[score, score])
-        if not variance > 0.0:
-            return missing("normal", "The variance of the area is 0 or has no estimate.", value)
-        return Figure(value, *auc_interval(value, np.sqrt(variance), confidence, "logit"))
+        method = f"{self.method}, logit"
+        if not variance > 1e-16 or value in (0.0, 1.0):
+            return missing(method, "The variance of the area is 0 or has no estimate.", value)
+        bounds = auc_interval(value, np.sqrt(variance), confidence, "logit")
+        return Figure(value, *bounds, method)
 
     def compare(self, first: int = 0, second: int = 1, confidence: float = 0.95) -> TestResult:
         """Paired test of two of the areas."""
@@ -72,7 +76,7 @@ def roc_areas(
             raise ValueError("Comparing areas needs at least two cases of each class.")
         values, covariance = delong_components(labels, scores)
     else:
-        values, covariance = _obuchowski(labels, scores, units_of(clusters, len(labels)))
+        values, covariance = obuchowski_components(labels, scores, units_of(clusters, len(labels)))
     k = len(values)
     statistic = p = None
     contrast = np.eye(k)[:-1] - np.eye(k)[1:]
@@ -81,27 +85,8 @@ def roc_areas(
         apart = contrast @ values
         statistic = float(apart @ np.linalg.solve(spread, apart))
         p = float(chi2.sf(statistic, k - 1))
-    return RocAreas(values, covariance, statistic, k - 1, p)
-
-
-def _obuchowski(
-    labels: np.ndarray, scores: np.ndarray, clusters: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Areas [k] and covariance [k, k] of units whose patients are independent."""
-    _, member = np.unique(clusters, return_inverse=True)
-    total = member.max() + 1
-    sick, well = np.unique(member[labels]).size, np.unique(member[~labels]).size
-    if min(sick, well) < 2:
-        raise ValueError("Comparing clustered areas needs two patients with units of each class.")
-    m, n = int(labels.sum()), int((~labels).sum())
-    v10, v01 = placements(labels, scores)
-    areas = v10.mean(axis=1)
-    # Sums per patient of the components' distance from the area.
-    a = np.stack([np.bincount(member[labels], row, total) for row in v10 - areas[:, None]])
-    b = np.stack([np.bincount(member[~labels], row, total) for row in v01 - areas[:, None]])
-    cross = total / (total - 1) * (a @ b.T) / (m * n)
-    covariance = sick / (sick - 1) * (a @ a.T) / m**2 + well / (well - 1) * (b @ b.T) / n**2
-    return areas, covariance + cross + cross.T
+    method = "DeLong" if clusters is None else "Obuchowski"
+    return RocAreas(values, covariance, statistic, k - 1, p, method)
 
 
 def delong_unpaired_test(

@@ -209,7 +209,7 @@ def _auc(
     clustered: bool,
 ) -> Auc:  # fmt: skip
     if clustered:
-        return clustered_auc(labels, probs, patients, **settings.bootstrap)
+        return clustered_auc(labels, probs, patients, settings.confidence)
     return delong(labels, probs, settings.confidence)
 
 

@@ -2,7 +2,13 @@ import numpy as np
 
 from msk_jax.evaluation.detection import froc, match_points
 from msk_jax.evaluation.measurement import bland_altman
-from msk_jax.evaluation.outcome_plots import agreement_figure, froc_figure, survival_figure
+from msk_jax.evaluation.outcome_plots import (
+    agreement_figure,
+    froc_figure,
+    segmentation_figure,
+    survival_figure,
+)
+from msk_jax.evaluation.segmentation import segmentation_figures
 from msk_jax.evaluation.survival import KaplanMeier
 
 
@@ -27,6 +33,18 @@ def test_froc_ends_where_nothing_more_is_found():
     assert line.get_xdata()[-1] == 8 and line.get_ydata()[-1] == 1.0
     none = froc(match_points(found, [[0.9], [0.4]], [np.zeros((0, 3))] * 2, 2.0))
     assert froc_figure({"model": none}).axes[0].get_legend_handles_labels()[1] == ["model"]
+
+
+def test_segmentation_draws_means_with_intervals():
+    whole, shifted = np.ones((2, 6, 6), bool), np.arange(72).reshape(2, 6, 6) % 6 < 4
+    spacings = [(1, 1, 1)] * 2
+    good = segmentation_figures([shifted, whole], [whole, whole], spacings)
+    # One mask is empty: there is no distance, which the picture says.
+    lost = segmentation_figures([whole & False, whole], [whole, whole], spacings)
+    axes = segmentation_figure({"head": good, "lesion": lost}).axes
+    assert axes[0].lines[1].get_xdata()[0] == good["dice"].value == np.mean([0.8, 1.0])
+    assert [text.get_text() for text in axes[2].texts] == ["no answer"]
+    assert axes[2].get_xlabel() == "HD95 (mm)"
 
 
 def test_agreement_draws_bias_and_limits():

@@ -75,7 +75,7 @@ def _results(rows):
         *_values({"partial": partial_auc(labels, a, 0.5, samples=2)}),
         youden_threshold(labels, a), threshold_at_sensitivity(labels, a, 0.9),
         threshold_at_specificity(labels, a, 0.9), mcnemar(called == labels, b < 0.5).p_exact,
-        clustered_auc(labels, a, np.arange(len(labels)), samples=2).value,
+        clustered_auc(labels, a, np.arange(len(labels))).value,
     ]  # fmt: skip
 
 
@@ -176,7 +176,7 @@ def test_cases_twice_leave_values_as_they_are(rows, counts):
         lambda y, p, q, c: calibration_figures(y, p, c, samples=2),
         lambda y, p, q, c: reclassification(y, p, q, None, c, samples=2),
         lambda y, p, q, c: {"auc": clustered_auc(
-            y, p, np.arange(len(y)) if c is None else c, samples=20)},
+            y, p, np.arange(len(y)) if c is None else c)},
     ):  # fmt: skip
         once, twice = of(labels, a, b, None), of(*copied, patients)
         for name, figure in once.items():

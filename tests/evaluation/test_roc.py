@@ -109,7 +109,10 @@ def test_clustered_interval_does_not_shrink_with_repeats():
     single = delong(*list(_clustered(1))[:2])
     assert clustered.value == pytest.approx(roc_auc_score(labels, scores))
     assert clustered.high - clustered.low > 2.5 * (naive.high - naive.low)
-    assert clustered.high - clustered.low == pytest.approx(single.high - single.low, rel=0.15)
+    # Copies of a patient tell nothing new; patients / (patients - 1) is what is left.
+    assert clustered.high - clustered.low == pytest.approx(single.high - single.low, rel=0.02)
+    alone = clustered_auc(*_clustered(1))
+    assert (alone.low, alone.high) == pytest.approx((single.low, single.high), rel=1e-9)
 
 
 def test_clustered_perfection_counts_patient_pairs():
@@ -124,6 +127,8 @@ def test_clustered_without_answer_says_why():
     assert clustered_auc([1, 1], [0.1, 0.2], ["a", "b"]).value is None
     single = clustered_auc([1, 0], [0.1, 0.2], ["a", "a"])
     assert single.low is None and "one patient" in single.why
+    lonely = clustered_auc([1, 0, 0], [0.3, 0.2, 0.4], ["a", "b", "c"])
+    assert lonely.value == 0.5 and lonely.low is None and "two patients" in lonely.why
 
 
 def test_curve_by_hand():

@@ -64,7 +64,7 @@ def test_units_of_a_patient_do_not_count_as_patients():
     for name in ("sensitivity", "specificity"):
         naive, clustered = slices[name], slices[name]["clustered"]
         assert clustered["high"] - clustered["low"] > 1.3 * (naive["high"] - naive["low"])
-    assert slices["auc"]["method"] == "patient-clustered bootstrap"
+    assert slices["auc"]["method"] == "Obuchowski, logit"
 
 
 def test_patients_have_no_clustered_interval_and_delong():
