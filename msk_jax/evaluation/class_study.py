@@ -17,7 +17,7 @@ from msk_jax.evaluation.study import EvaluationSettings, check_study
 from msk_jax.evaluation.subgroups import groups_apart
 
 OVERALL = ("accuracy", "macro_auc", "hand_till", "balanced_accuracy", "macro_f1", "kappa")
-CALIBRATION = ("slope", "in_the_large", "brier", "ece")
+CALIBRATION = ("slope", "in_the_large", "brier", "ece", "ece_by_chance")
 OF_CLASS = ("sensitivity", "ppv", "f1", "specificity", "auc")
 
 

@@ -30,7 +30,7 @@ from msk_jax.evaluation.roc import Auc, clustered_auc, delong
 from msk_jax.evaluation.roc_comparison import permutation_test, roc_areas
 from msk_jax.evaluation.subgroups import groups_apart, groups_of
 
-_CALIBRATION = ("slope", "intercept", "in_the_large", "brier", "ece")
+_CALIBRATION = ("slope", "intercept", "in_the_large", "brier", "ece", "ece_by_chance")
 
 
 @dataclass(frozen=True)

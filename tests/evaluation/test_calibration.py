@@ -96,6 +96,21 @@ def test_scores_beside_scikit_learn(cases):
     )
 
 
+def test_expected_error_beside_that_of_chance(cases):
+    labels, probs = cases
+    one = calibration_figures(labels, probs, num_bins=1, samples=4000)
+    # In one group it is the distance of two means: half-normal under a perfect model.
+    error = np.sqrt(np.sum(probs * (1 - probs))) / 500
+    assert one["ece_by_chance"].value == pytest.approx(np.sqrt(2 / np.pi) * error, rel=0.05)
+    assert one["ece_by_chance"].high == pytest.approx(2.2414 * error, rel=0.05)
+    # These are too extreme, which 15 groups show; a model that is right lies within chance.
+    wrong = calibration_figures(labels, probs, samples=400)
+    assert wrong["ece"].value > wrong["ece_by_chance"].high and wrong["ece"].low is None
+    drawn = (np.random.default_rng(3).random(500) < probs).astype(int)
+    right = calibration_figures(drawn, probs, samples=400)
+    assert right["ece_by_chance"].low < right["ece"].value < right["ece_by_chance"].high
+
+
 def test_brier_parts_add_up():
     labels = np.array([0, 1, 1, 0, 1, 1])
     probs = np.array([0.2, 0.2, 0.6, 0.6, 0.6, 0.9])

@@ -180,7 +180,7 @@ def test_cases_twice_leave_values_as_they_are(rows, counts):
     ):  # fmt: skip
         once, twice = of(labels, a, b, None), of(*copied, patients)
         for name, figure in once.items():
-            if name == "ece":
+            if name.startswith("ece"):
                 continue  # Its groups of equal size may cut elsewhere.
             expected = None if figure.value is None else pytest.approx(figure.value, abs=1e-6)
             assert twice[name].value == expected

@@ -143,6 +143,8 @@ def test_names_are_the_same_with_and_without_blanks():
 def test_one_patient_has_no_intervals():
     one = np.zeros(20)
     figures = calibration_figures(Y, P, one, samples=10)
+    # Not the range of what chance gives, which no patient has a part in.
+    del figures["ece_by_chance"]
     for figure in figures.values():
         assert figure.value is not None and figure.low is None and figure.why
     # A variance over two patients of two coefficients is singular.

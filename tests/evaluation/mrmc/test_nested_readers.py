@@ -8,6 +8,7 @@ from msk_jax.evaluation.mrmc.nested_readers import nested_readers, readers_are_n
 from msk_jax.evaluation.mrmc.ratings import Ratings
 from msk_jax.evaluation.mrmc.simulation import RoeMetz
 from msk_jax.evaluation.mrmc.study import MrmcSettings, analyse, design
+from msk_jax.evaluation.reader_plots import reader_figure
 
 
 def drawn(readers, cases, seed, effect=0.0):
@@ -88,6 +89,10 @@ def test_the_study_as_a_whole():
     assert result["overall"]["accuracy"][1][0] is None and result["overall"]["p"] > 0
     assert [len(part["readers"]) for part in result["roc"].values()] == [3, 4]
     assert result["next_study"] == [] and "factorial" in result["next_study_why"]
+    axis = reader_figure(result["overall"]).axes[0]
+    # A reader's one dot, among lines of two points.
+    dots = [line.get_ydata()[0] for line in axis.lines if line.get_marker() != "None"]
+    assert [dots.count(row) for row in range(7)] == [1] * 7
     own = ratings.copy()
     own[0, :, 15:] = own[1, :, :15] = np.nan
     assert design(own) == "readers and cases nested in modalities"
