@@ -91,7 +91,8 @@ def test_the_study_as_a_whole():
     assert result["next_study"] == [] and "factorial" in result["next_study_why"]
     axis = reader_figure(result["overall"]).axes[0]
     # A reader's one dot, among lines of two points.
-    dots = [line.get_ydata()[0] for line in axis.lines if line.get_marker() != "None"]
+    marked = [line.get_ydata() for line in axis.lines if line.get_marker() != "None"]
+    dots = [rows[0] for rows in marked if len(rows)]
     assert [dots.count(row) for row in range(7)] == [1] * 7
     own = ratings.copy()
     own[0, :, 15:] = own[1, :, :15] = np.nan
