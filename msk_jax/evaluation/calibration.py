@@ -96,11 +96,10 @@ def calibration_figures(
 
     Returns:
       slope b and intercept a of logit P(y = 1) = a + b logit(p), in_the_large (a with b = 1),
-      brier, brier_scaled (1 - brier / that of the prevalence), log_loss, ece and ece_by_chance. The
-      expected error is never below 0 and grows by chance alone, and resampling adds to that: a
-      bootstrap interval missed the true one in 98 of 100 simulated studies of 100 cases. So ece
-      has none; beside it stands what a perfectly calibrated model of these probabilities shows by
-      chance, its mean and range, with cases taken as independent.
+      brier, brier_scaled (1 - brier / that of the prevalence), log_loss, ece and ece_by_chance.
+      The expected error grows by chance alone, and resampling adds to that: a bootstrap interval
+      missed the true one in 98 % of simulated studies of 100 cases. So ece has none; beside it
+      stands the mean and range of a perfect model with these probabilities, cases independent.
     Raises:
       ValueError: labels other than 0 and 1, probabilities outside 0..1, unequal lengths.
 

@@ -90,9 +90,7 @@ def surface_distances(
         percentile per direction, as in surface-distance. "boundary": voxels of the mask with a
         neighbour outside, equal weights, percentile per direction, as in MONAI. "pooled":
         boundary voxels, the percentile of both directions together. The three differ by up to a
-        voxel; say which.
-
-    Outside the image is background.
+        voxel; say which. Outside the image is background.
 
     Raises:
       ValueError: as `overlap`, or a negative tolerance.

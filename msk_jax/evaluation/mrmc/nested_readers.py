@@ -32,9 +32,11 @@ from itertools import combinations
 import numpy as np
 from scipy.stats import chi2, f
 
+from msk_jax.evaluation.figure import TestResult
 from msk_jax.evaluation.mrmc.analysis import (
     NOTHING_VARIES,
     Components,
+    Modality,
     MrmcResult,
     Random,
     check_study,
@@ -66,9 +68,7 @@ def nested_readers(
     random: Random = "readers and cases",
     confidence: float = 0.95,
 ) -> MrmcResult:
-    """Compares modalities of which each has its own readers.
-
-    The form of the test and its derivation stand at the head of this file.
+    """Compares modalities of which each has its own readers, as the head of this file derives it.
 
     Args:
       truth: 0 or 1 [cases].
@@ -77,7 +77,7 @@ def nested_readers(
       modality_names: [modalities].
       reader_names: [readers].
       measure: of accuracy.
-      method: of the covariance; see `covariance`.
+      method: of the `covariance`.
       random: which of readers and cases are samples of those one wants to speak of.
 
     Returns:
@@ -88,7 +88,7 @@ def nested_readers(
     Raises:
       ValueError: as `obuchowski_rockette`; a modality with one reader where readers are random.
 
-    Source: the marginal means of S. L. Hillis, Stat Med 2014;33:330; derived here.
+    Source: the marginal means of S. L. Hillis, Stat Med 2014;33:330.
     """
     truth, ratings = check_study(truth, ratings, measure, random)
     modality, reader = np.nonzero(np.isfinite(ratings).any(axis=2))
@@ -108,41 +108,35 @@ def nested_readers(
     if not np.isfinite(spread).all():
         raise ValueError("A reader has fewer than two cases of a kind, which leaves no covariance.")
     within = _Within.of(values, spread, modality, counts, random)
-    means = np.bincount(modality, values) / counts
-    typical = len(counts) / np.sum(1 / counts)
-    ms_modality, df1 = float(typical * means.var(ddof=1)), len(counts) - 1
-    noise, df2 = within.noise(typical)
-    statistic, p = _test(ms_modality, df1, noise, df2)
-    differences = []
-    for a, b in combinations(range(len(counts)), 2):
-        typical = 2 / (1 / counts[a] + 1 / counts[b])
-        noise, df = within.noise(typical)
-        test = difference_test(means[a] - means[b], np.sqrt(2 / typical * noise), df, confidence)
-        differences.append((modality_names[a], modality_names[b], test))
     accuracy = np.full(ratings.shape[:2], np.nan)
     accuracy[modality, reader] = values
-    alone = [
-        modality_alone(name, values[own], spread[np.ix_(own, own)], random, confidence)
-        for name, own in zip(
-            modality_names, modality == np.arange(len(counts))[:, None], strict=True
-        )
-    ]
+    ms_modality, df1, df2, statistic, p = within.test()
     return MrmcResult(
         measure, random, method, accuracy, modality_names, reader_names, within.components,
-        ms_modality, within.ms_readers, statistic, df1, df2, p, tuple(alone), tuple(differences),
+        ms_modality, within.ms_readers, statistic, df1, df2, p,
+        within.modalities(modality_names, confidence),
+        within.differences(modality_names, confidence),
         (), NOTHING_VARIES if statistic is None else None,
     )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class _Within:
-    """What the accuracies vary by within a modality."""
+    """Accuracies of readers, each of one modality, and what they vary by."""
 
+    values: np.ndarray
+    """[rows]."""
+    spread: np.ndarray
+    """Covariance over cases [rows, rows]."""
+    modality: np.ndarray
+    """Of each row [rows]."""
+    counts: np.ndarray
+    """Readers [modalities]."""
+    means: np.ndarray
+    """[modalities]."""
     components: Components
     ms_readers: float | None
-    """MS(R) of `nested_readers`; None where each modality has one reader."""
-    df: int
-    """Its degrees of freedom."""
+    """MS(R) of the head of this file; None where each modality has one reader."""
     random: Random
 
     @classmethod
@@ -150,7 +144,7 @@ class _Within:
         cls, values: np.ndarray, spread: np.ndarray, modality: np.ndarray, counts: np.ndarray,
         random: Random,
     ) -> "_Within":  # fmt: skip
-        """From accuracies [rows], their covariance [rows, rows] and the modality of each row."""
+        """From all but what is computed of it."""
         same, own = modality[:, None] == modality, np.eye(len(values), dtype=bool)
         error, cov2, cov3 = (
             float(spread[where].mean()) if where.any() else 0.0
@@ -162,12 +156,12 @@ class _Within:
             ms_readers = float(np.sum((values - means[modality]) ** 2) / df)
             variance = ms_readers - error + cov2
         components = Components(None, variance, error, None, cov2, cov3)
-        return cls(components, ms_readers, df, random)
+        return cls(values, spread, modality, counts, means, components, ms_readers, random)
 
     def noise(self, readers: float) -> tuple[float, float | None]:
         """The denominator for so many readers a modality, 0 where it is rounding, and its degrees
         of freedom, None where readers are fixed."""
-        c = self.components
+        c, df = self.components, len(self.values) - len(self.counts)
         between = 0.0 if self.random == "readers" else max(c.cov2 - c.cov3, 0.0)
         own = c.error - c.cov2 if self.random == "cases" else self.ms_readers
         noise = own + readers * between
@@ -175,16 +169,40 @@ class _Within:
             return 0.0, None
         if self.random == "cases":
             return noise, None
-        return noise, np.inf if is_rounding(own, c.error) else self.df * (noise / own) ** 2
+        return noise, np.inf if is_rounding(own, c.error) else df * (noise / own) ** 2
 
+    def test(self) -> tuple[float, int, float | None, float | None, float | None]:
+        """MS(T), both degrees of freedom, F or with fixed readers chi-square, and the p-value."""
+        readers, df1 = len(self.counts) / np.sum(1 / self.counts), len(self.counts) - 1
+        ms_modality = float(readers * self.means.var(ddof=1))
+        noise, df2 = self.noise(readers)
+        if not noise:
+            return ms_modality, df1, df2, None, None
+        ratio = ms_modality / noise
+        if df2 is None:
+            return ms_modality, df1, df2, df1 * ratio, float(chi2.sf(df1 * ratio, df1))
+        p = f.sf(ratio, df1, df2) if np.isfinite(df2) else chi2.sf(df1 * ratio, df1)
+        return ms_modality, df1, float(df2), ratio, float(p)
 
-def _test(
-    ms_modality: float, df1: int, noise: float, df2: float | None
-) -> tuple[float | None, float | None]:
-    """Statistic, F or with fixed readers chi-square, and p-value; None where nothing varies."""
-    if not noise:
-        return None, None
-    ratio = ms_modality / noise
-    if df2 is None:
-        return df1 * ratio, float(chi2.sf(df1 * ratio, df1))
-    return ratio, float(f.sf(ratio, df1, df2) if np.isfinite(df2) else chi2.sf(df1 * ratio, df1))
+    def modalities(self, names: tuple[str, ...], confidence: float) -> tuple[Modality, ...]:
+        """Each by itself."""
+        rows = [np.flatnonzero(self.modality == i) for i in range(len(names))]
+        return tuple(
+            modality_alone(
+                name, self.values[own], self.spread[np.ix_(own, own)], self.random, confidence
+            )
+            for name, own in zip(names, rows, strict=True)
+        )
+
+    def differences(
+        self, names: tuple[str, ...], confidence: float
+    ) -> tuple[tuple[str, str, TestResult], ...]:
+        """The tests of each pair."""
+        tests = []
+        for a, b in combinations(range(len(names)), 2):
+            readers = 2 / (1 / self.counts[a] + 1 / self.counts[b])
+            noise, df = self.noise(readers)
+            error = np.sqrt(2 / readers * noise)
+            test = difference_test(self.means[a] - self.means[b], error, df, confidence)
+            tests.append((names[a], names[b], test))
+        return tuple(tests)
