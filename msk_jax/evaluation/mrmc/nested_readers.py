@@ -76,8 +76,7 @@ def nested_readers(
         have the same cases or cases of their own. For measures other than the area: calls, 0 or 1.
       modality_names: [modalities].
       reader_names: [readers].
-      measure: of accuracy.
-      method: of the `covariance`.
+      measure: of accuracy; `method`, of its `covariance`.
       random: which of readers and cases are samples of those one wants to speak of.
 
     Returns:
