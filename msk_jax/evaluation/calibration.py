@@ -114,23 +114,23 @@ def calibration_figures(
     if not len(labels):
         gone = missing(method, "There is no case.")
         return figures | dict.fromkeys((*keys, "ece", "ece_by_chance"), gone)
-    squared = (probs - labels) ** 2
     clipped = np.clip(probs, EDGE, 1 - EDGE)
     losses = -np.where(labels, np.log(clipped), np.log1p(-clipped))
 
     def statistic(weights: np.ndarray) -> np.ndarray:
         total = weights.sum(axis=1)
-        brier, prevalence = weights @ squared / total, weights @ labels / total
+        brier, prevalence = weights @ (probs - labels) ** 2 / total, weights @ labels / total
         with np.errstate(divide="ignore", invalid="ignore"):
             scaled = 1 - brier / (prevalence * (1 - prevalence))
         return np.stack([brier, scaled, weights @ losses / total], axis=1)
 
-    units = units_of(clusters, len(labels))
     values = statistic(np.ones((1, len(labels))))[0]
     options = {"samples": samples, "seed": seed, "confidence": confidence}
-    bounds = cluster_bootstrap(units, statistic, **options)
-    for i, key in enumerate(keys):
-        figures[key] = bootstrap_figure(values[i], bounds.low[i], bounds.high[i], method)
+    # With few cases plain percentiles lie too low; with many both agree, and BCa takes n² numbers.
+    kind = "bca" if len(labels) <= 1000 else "percentile"
+    bounds = cluster_bootstrap(units_of(clusters, len(labels)), statistic, interval=kind, **options)
+    for figure in zip(keys, values, bounds.low, bounds.high, strict=True):
+        figures[figure[0]] = bootstrap_figure(*figure[1:], f"{method}, {kind}")
     return figures | _expected_error(labels, probs, num_bins, **options)
 
 

@@ -76,7 +76,8 @@ def cluster_bootstrap(
             counts[:, group] = rng.multinomial(len(group), share, size=size)
         values.append(np.asarray(statistic(counts[:, member]), float).reshape(size, -1))
     drawn = np.concatenate(values)
-    if interval == "percentile":
+    # One cluster leaves nothing when it is left out; its samples are all alike anyway.
+    if interval == "percentile" or len(names) < 2:
         return percentile_bounds(drawn, confidence)
     observed = np.asarray(statistic(np.ones((1, len(member)))), float).reshape(-1)
     left_out = _left_out(member, len(names), block, statistic)
@@ -137,7 +138,8 @@ def bca_bounds(
             continue
         bias = norm.ppf(below)
         kept = left_out[np.isfinite(left_out[:, column]), column]
-        apart = kept.mean() - kept
+        # Of two patients the rest, one, may have no answer: no acceleration then.
+        apart = kept.mean() - kept if len(kept) else kept
         scale = np.sum(apart**2) ** 1.5
         acceleration = np.sum(apart**3) / (6 * scale) if scale > 0 else 0.0
         shares = norm.cdf(bias + (bias + z) / (1 - acceleration * (bias + z)))

@@ -96,6 +96,12 @@ def test_scores_beside_scikit_learn(cases):
     )
 
 
+def test_two_cases_have_scores_without_warnings():
+    found = calibration_figures([0, 1], [0.4, 0.7], samples=50)
+    assert found["brier"].value == pytest.approx((0.16 + 0.09) / 2)
+    assert found["brier"].low < found["brier"].value < found["brier"].high
+
+
 def test_expected_error_beside_that_of_chance(cases):
     labels, probs = cases
     one = calibration_figures(labels, probs, num_bins=1, samples=4000)
