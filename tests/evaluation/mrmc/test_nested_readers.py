@@ -1,11 +1,13 @@
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import f_oneway, ttest_ind
 
+from msk_jax.errors import UserError
 from msk_jax.evaluation.mrmc.analysis import obuchowski_rockette
 from msk_jax.evaluation.mrmc.covariance import covariance
 from msk_jax.evaluation.mrmc.nested_readers import nested_readers, readers_are_nested
-from msk_jax.evaluation.mrmc.ratings import Ratings
+from msk_jax.evaluation.mrmc.ratings import Ratings, ratings_from_table
 from msk_jax.evaluation.mrmc.simulation import RoeMetz
 from msk_jax.evaluation.mrmc.study import MrmcSettings, analyse, design
 from msk_jax.evaluation.reader_plots import reader_figure
@@ -97,6 +99,19 @@ def test_the_study_as_a_whole():
     own = ratings.copy()
     own[0, :, 15:] = own[1, :, :15] = np.nan
     assert design(own) == "readers and cases nested in modalities"
+
+
+def test_a_table_may_give_each_reader_one_modality():
+    rows = [
+        (f"{modality}{reader}", case, modality, case % 2, case)
+        for modality in "xy" for reader in range(2) for case in range(6)
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["reader", "case", "modality", "truth", "rating"])
+    assert readers_are_nested(ratings_from_table(table.astype(str), "t").ratings)
+    # One reader in both and the others in one is neither design.
+    table.loc[table["reader"] == "y0", "reader"] = "x0"
+    with pytest.raises(UserError, match="or each in one alone"):
+        ratings_from_table(table.astype(str), "t")
 
 
 def test_what_cannot_be_analysed():
