@@ -29,6 +29,7 @@ import pandas as pd
 import torch
 import tyro
 
+from msk_jax.errors import UserError
 from msk_jax.models.registry import architecture
 from msk_jax.parity.compare import Pair, make_pair
 from msk_jax.parity.references import outputs_of
@@ -241,6 +242,12 @@ def main(settings: Benchmark) -> None:
         + (" with torch.compile" if settings.compile else ", eager")
     )
     rows = []
+    for name in settings.models:
+        if architecture(name).returns != "logits":
+            raise UserError(
+                f"{name} gives {architecture(name).returns}, and what is timed here is networks "
+                "that give logits. Leave it out of --models."
+            )
     for name in settings.models:
         for mode in settings.modes:
             rows.append(measure(name, mode, settings))

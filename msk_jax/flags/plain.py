@@ -196,8 +196,8 @@ class Convert:
     model: str = ""
     """Name of the network (torch-to-flax); `msk-jax models` lists them."""
     num_classes: int | None = None
-    """Classes of the new head; by default as many as the file has. Where they differ the head
-    starts afresh."""
+    """Classes of the new head, a detector's with the background; by default as many as the file
+    has. Where they differ the head starts afresh."""
     in_channels: int | None = None
     """Channels of the input; by default as many as the file has. Where they differ the first
     convolution is fitted by --inflation."""
@@ -227,9 +227,9 @@ class Convert:
 class Parity:
     """Compare networks with their PyTorch references on this machine and print the table.
 
-    Forward pass at the native size in float32; loss, gradients and running statistics in training
-    mode and ten steps of SGD and AdamW in float64, at a small size. A network that is further from
-    its reference than its limits is an error.
+    Forward pass at the native size in float32 (what a detector chooses, in float64); loss,
+    gradients and running statistics in training mode and ten steps of SGD and AdamW in float64, at
+    a small size. A network that is further from its reference than its limits is an error.
     """
 
     models: tyro.conf.Positional[tuple[str, ...]] = ()

@@ -1,9 +1,11 @@
-"""Flax networks. Each returns `(logits, endpoints)`; `create` makes one by its name."""
+"""Flax networks. Each returns `(logits, endpoints)`, a detector `(detections, endpoints)`; `create`
+makes one by its name."""
 
 from msk_jax.models.attention_unet import AttentionUNet, AttentionUNet3D
 from msk_jax.models.autoencoder import AttentionAutoencoder, Autoencoder, Autoencoder3D
 from msk_jax.models.deeplab import DeepLabV3
 from msk_jax.models.densenet import DenseNet, DenseNet3d
+from msk_jax.models.detection import FasterRCNN
 from msk_jax.models.dynunet import DynUNet, DynUNet3D
 from msk_jax.models.efficientnet import EfficientNet
 from msk_jax.models.grid_net import GridNet, GridNetConfig
@@ -28,8 +30,8 @@ NetworkConfig = MS25DNetConfig | TransferNetConfig | GridNetConfig | ZooNetConfi
 
 __all__ = [
     "MODELS", "UNETR", "VGG", "AttentionAutoencoder", "AttentionUNet", "AttentionUNet3D",
-    "Autoencoder", "Autoencoder3D", "DeepLabV3", "DenseNet", "DenseNet3d", "DynUNet",
-    "DynUNet3D", "EfficientNet", "GridNet", "GridNetConfig", "InceptionResNetV2", "InceptionV3",
+    "Autoencoder", "Autoencoder3D", "DeepLabV3", "DenseNet", "DenseNet3d", "DynUNet", "DynUNet3D",
+    "EfficientNet", "FasterRCNN", "GridNet", "GridNetConfig", "InceptionResNetV2", "InceptionV3",
     "MS25DNet", "MS25DNetConfig", "NetworkConfig", "PatchDiscriminator", "Pix2PixGenerator",
     "ResNet", "ResNet3D", "ResNetEncoder", "Swin", "TransferNet", "TransferNetConfig", "UNet",
     "UNet3D", "ViT", "ZooNetConfig", "create", "names",

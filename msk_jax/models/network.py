@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import flax.linen as nn
 import jax
@@ -131,6 +131,14 @@ class Architecture:
     """Dotted name of the class or function that makes the reference, `torchvision.models.vgg16`."""
     reference_settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Its keyword arguments."""
+    reference_parts: Mapping[str, tuple[str, Mapping[str, Any]]] = dataclasses.field(
+        default_factory=dict
+    )
+    """Its keyword arguments that are modules themselves: dotted name and keyword arguments of
+    what makes each."""
+    returns: Literal["logits", "detections"] = "logits"
+    """What it gives beside its endpoints, and so how it is compared: `logits`, an array; or
+    `detections`, boxes with scores and labels, and losses where it is given targets."""
     size_setting: str = ""
     """Its keyword for the input's size, where its weights depend on that."""
     endpoints: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -154,6 +162,8 @@ class Architecture:
     """Other people's names: naming -> pairs (their pattern, ours), see `torch_weights.Naming`."""
     auxiliary: str = ""
     """Module of the auxiliary head, which a network has if its field `auxiliary` is set."""
+    told: Callable[[Mapping[str, np.ndarray]], dict[str, Any]] | None = None
+    """Fields that a state dict, by our names, tells beside classes and channels."""
     index_tables: Callable[[Mapping[str, np.ndarray]], dict] | None = None
     """Where the reference's state dict has tables beside the weights: makes them of its weights."""
     aliases: Sequence[tuple[str, str]] = ()

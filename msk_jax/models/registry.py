@@ -23,6 +23,7 @@ from msk_jax.models import (
     vgg,
     vit,
 )
+from msk_jax.models.detection import faster_rcnn
 from msk_jax.models.network import Architecture, Network, check_counts
 
 MODELS: dict[str, Architecture] = {
@@ -42,6 +43,7 @@ MODELS: dict[str, Architecture] = {
     **pix2pix.MODELS,
     **autoencoder.MODELS,
     **efficientnet.MODELS,
+    **faster_rcnn.MODELS,
 }
 
 
@@ -71,11 +73,13 @@ def create(name: str, **settings: Any) -> Network:
     Args:
         name: one of `names()`.
         **settings: its fields; every network has `num_classes`, `in_channels`, `axis_name` (over
-            which batch norm is synchronised) and `dtype` (`jnp.bfloat16` for mixed precision).
+            which batch norm is synchronised) and `dtype` (`jnp.bfloat16` for mixed precision). The
+            `num_classes` of a detector count the background.
 
     Returns:
         A Flax module: `model.init(key, x)`, then `model.apply(variables, x, train=False)` gives
-        `(logits, endpoints)` for `x` of shape `[batch, *spatial, in_channels]`.
+        `(logits, endpoints)` for `x` of shape `[batch, *spatial, in_channels]`; a detector gives
+        detections in place of logits (`Architecture.returns`).
 
     Raises:
         UserError: no such name, or no such field; the nearest are suggested. Classes or channels

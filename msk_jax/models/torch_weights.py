@@ -106,7 +106,7 @@ def buffers(variables: Mapping, given: Mapping[str, np.ndarray]) -> dict[str, np
         given: a state dict `in_our_names`.
     """
     names = _names(variables)
-    counters = {_counter(key) for key in names if key[-1] in _COUNTED}
+    counters = set(_counters(names).values())
     modules = {".".join(key[1:end]) for key in names for end in range(2, len(key))}
 
     def belongs(name: str) -> bool:
@@ -116,9 +116,16 @@ def buffers(variables: Mapping, given: Mapping[str, np.ndarray]) -> dict[str, np
     return {name: tensor for name, tensor in given.items() if belongs(name)}
 
 
-def _counter(key: Sequence[str]) -> str:
-    """The counter beside a running variance."""
-    return ".".join([*key[1:-1], COUNTER])
+def _counters(names: Mapping[tuple[str, ...], str]) -> dict[tuple[str, ...], str]:
+    """Running variance -> the counter beside it, where the norm learns.
+
+    Of a frozen norm the scale is a statistic too, and nothing counts its batches.
+    """
+    return {
+        key: ".".join([*key[1:-1], COUNTER])
+        for key in names
+        if key[-1] in _COUNTED and (*key[:-1], "scale") not in names
+    }
 
 
 def load_torch(
@@ -217,13 +224,15 @@ def dump_torch(
         own_buffers: counters and tables by our names, see `buffers`.
     """
     flat, kernel_sizes, state = flatten_dict(dict(variables)), _kernel_sizes(naming), {}
-    for key, name in _names(variables).items():
+    names = _names(variables)
+    counters = _counters(names)
+    for key, name in names.items():
         tensor = to_torch(key[-1], np.asarray(flat[key]))
         if name in kernel_sizes:
             tensor = tensor.reshape(len(tensor), -1, *kernel_sizes[name])
         state[name] = np.ascontiguousarray(tensor)
-        if key[-1] in _COUNTED:
-            state[_counter(key)] = np.zeros((), np.int64)
+        if key in counters:
+            state[counters[key]] = np.zeros((), np.int64)
     state |= own_buffers or {}
     state = {rename(name, naming, backwards=True): tensor for name, tensor in state.items()}
     again = {rename(name, aliases, backwards=True): tensor for name, tensor in state.items()}

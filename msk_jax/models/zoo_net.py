@@ -39,9 +39,15 @@ class ZooNetConfig:
         """The network; `axis_name` synchronises batch norm over devices.
 
         Raises:
-            UserError: no such network, one of volumes, or no such field.
+            UserError: no such network, one of volumes, a detector, or no such field.
         """
-        if (rank := architecture(self.network).network.spatial_rank) != 2:
+        entry = architecture(self.network)
+        if entry.returns != "logits":
+            raise UserError(
+                f"{self.network} gives {entry.returns}, not logits: it does not classify pictures. "
+                "Give another --network; `msk-jax models` lists them."
+            )
+        if (rank := entry.network.spatial_rank) != 2:
             raise UserError(
                 f"{self.network} takes volumes ({rank} axes), and pictures have two. Give another "
                 "--network; `msk-jax models` lists them."

@@ -1,10 +1,9 @@
 """How far a network of ours is from its reference: forward, backward, and over ten steps."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,14 +12,9 @@ from flax.traverse_util import flatten_dict
 
 from msk_jax.models.network import Architecture, variable_shapes
 from msk_jax.models.torch_weights import Naming, load_torch, rename, to_flax, torch_name
-from msk_jax.parity.references import (
-    build_reference,
-    channels_last,
-    outputs_of,
-    randomise,
-    state_of,
-    without_chance,
-)
+from msk_jax.parity.detection import DetectorPair
+from msk_jax.parity.pair import Pair, relative_error
+from msk_jax.parity.references import build_reference, randomise, state_of, without_chance
 
 STEPS = 10
 # Of the loss that the first step would take away, were the loss a straight line.
@@ -29,19 +23,7 @@ SHARE = 0.25
 # share of the largest gradient of the network.
 GRADIENT_FLOOR = 1e-6
 
-
-@dataclasses.dataclass(frozen=True)
-class Pair:
-    """A network with its reference's weights, and the reference."""
-
-    architecture: Architecture
-    model: nn.Module
-    variables: dict
-    reference: object  # torch.nn.Module
-
-    def arrays(self, dtype) -> dict:
-        """The variables in another precision."""
-        return jax.tree.map(lambda a: jnp.asarray(a, dtype), self.variables)
+_KINDS = {"logits": Pair, "detections": DetectorPair}
 
 
 def make_pair(architecture: Architecture, size: tuple[int, ...], seed: int = 0, **settings) -> Pair:
@@ -59,7 +41,9 @@ def make_pair(architecture: Architecture, size: tuple[int, ...], seed: int = 0, 
     if architecture.size_setting:
         settings.setdefault(architecture.size_setting, size)
     reference = build_reference(architecture, **settings).eval()
+    kind = _KINDS[architecture.returns]
     randomise(reference, seed)
+    kind.prepare(reference)
     without_chance(reference)
     fields = {f.name for f in dataclasses.fields(architecture.network)}
     quiet = {name: 0.0 for name in fields if "drop" in name}
@@ -67,112 +51,23 @@ def make_pair(architecture: Architecture, size: tuple[int, ...], seed: int = 0, 
     shape = jax.ShapeDtypeStruct((1, *size, model.in_channels), jnp.float32)
     empty = variable_shapes(model, shape)
     variables = load_torch(empty, state_of(reference), aliases=architecture.aliases)
-    return Pair(architecture, model, variables, reference)
-
-
-def relative_error(ours, theirs, floor: float = 0.0) -> float:
-    """Largest difference over the largest value of the reference (at least `floor`)."""
-    ours, theirs = np.asarray(ours), np.asarray(theirs)
-    if ours.shape != theirs.shape:
-        raise ValueError(f"shapes differ: {ours.shape} here, {theirs.shape} there")
-    scale = max(float(np.abs(theirs).max()), floor)
-    return float(np.abs(ours - theirs).max()) / scale if scale else float(np.abs(ours).max())
+    return kind(architecture, model, variables, reference)
 
 
 def forward_errors(pair: Pair, size: tuple[int, ...], batch: int = 2, seed: int = 1) -> dict:
-    """Relative error of the logits and of every endpoint, evaluation mode, float32."""
-    import torch
-
-    x = _images(pair, size, batch, seed)
-    pair.reference.eval().float()
-    with torch.no_grad():
-        outputs = _reference_outputs(pair, x, pair.architecture.endpoints)
-    logits, endpoints = jax.jit(pair.model.apply)(pair.arrays(jnp.float32), x)
-    ours = {**endpoints, "logits": logits}
-    as_is = pair.architecture.channels_last
-    theirs = {
-        name: value.numpy() if name in as_is else channels_last(value)
-        for name, value in outputs.items()
-    }
-    return {name: relative_error(ours[name], theirs[name]) for name in theirs}
+    """Relative error of the logits or detections and of every endpoint, evaluation mode."""
+    return pair.forward_errors(pair.images(size, batch, seed))
 
 
-def _reference_outputs(pair: Pair, x: np.ndarray, endpoints: Sequence[str]) -> dict:
-    """What the reference returns, and what its modules for these endpoints of ours give."""
-    seen = {}
-    hooks = [_watch(pair, name, seen) for name in endpoints]
-    raw = pair.reference(_tensor(x))
-    for hook in hooks:
-        hook.remove()
-    if getattr(raw, "ndim", 0) > x.ndim:  # MONAI stacks supervised outputs behind the logits
-        raw = raw[:, 0]
-    return {**seen, **outputs_of(raw)}
-
-
-def _watch(pair: Pair, name: str, seen: dict):
-    """A hook on the reference that puts an endpoint of ours into `seen`."""
-    path, _, which = pair.architecture.endpoints[name].partition(":")
-    module = pair.reference.get_submodule(path)
-
-    # Cloned: a rectifier that works in place would change it afterwards.
-    def keep_output(module, inputs, output):
-        seen[name] = output.clone()
-
-    def keep_input(module, inputs):
-        seen[name] = inputs[0].clone()
-
-    if which == "input":
-        return module.register_forward_pre_hook(keep_input)
-    return module.register_forward_hook(keep_output)
-
-
-def _images(pair: Pair, size, batch: int, seed: int, dtype=np.float32) -> np.ndarray:
-    shape = (batch, *size, pair.model.in_channels)
-    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
-
-
-def _tensor(x: np.ndarray):
-    import torch
-
-    return torch.tensor(np.moveaxis(x, -1, 1).copy())
-
-
-def _targets(outputs: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng([seed, 5])
-    return {
-        name: rng.normal(size=outputs[name].shape).astype(outputs[name].dtype)
-        for name in sorted(outputs)
-    }
-
-
-def _gradients_of(model):
-    """`(params, stats, x, targets) -> ((loss, new stats), gradients)` in training, compiled."""
+def _gradients_of(pair: Pair):
+    """`(params, stats, x, targets) -> ((loss, (parts, new stats)), gradients)` in training,
+    compiled."""
 
     def loss_of(params, stats, x, targets):
-        variables = {"params": params, "batch_stats": stats}
-        (logits, endpoints), updated = model.apply(
-            variables, x, train=True, mutable=["batch_stats"]
-        )
-        outputs = {**endpoints, "logits": logits}
-        loss = sum(jnp.mean(jnp.square(outputs[name] - targets[name])) for name in targets)
-        return loss, updated.get("batch_stats", {})
+        parts, stats = pair.losses(params, stats, x, targets)
+        return sum(parts.values()), (parts, stats)
 
     return jax.jit(jax.value_and_grad(loss_of, has_aux=True))
-
-
-def _reference_loss(pair: Pair, x, targets=None, seed: int = 0):
-    """Mean squared distance of every output from a random target; also the targets."""
-    import torch
-
-    outputs = _reference_outputs(pair, x, pair.architecture.supervised)
-    if targets is None:
-        targets = _targets({name: channels_last(v) for name, v in outputs.items()}, seed)
-    loss = 0
-    for name, value in outputs.items():
-        target = targets[name]
-        target = torch.tensor(np.moveaxis(target, -1, 1).copy() if target.ndim > 3 else target)
-        loss = loss + torch.mean((value - target) ** 2)
-    return loss, targets
 
 
 def training_errors(pair: Pair, size: tuple[int, ...], batch: int = 2, seed: int = 2) -> dict:
@@ -182,14 +77,16 @@ def training_errors(pair: Pair, size: tuple[int, ...], batch: int = 2, seed: int
     the network counts as much as the largest. The reference is left as it was.
 
     Returns:
-        `loss`, `gradients` and `statistics`: the largest relative error of any tensor.
+        `loss`, `gradients` and `statistics`: the largest relative error of any tensor; `parts`, the
+        errors of the losses that the loss is the sum of, by name.
     """
     before = {name: tensor.clone() for name, tensor in pair.reference.state_dict().items()}
     reference = pair.reference.double().train()
-    x = _images(pair, size, batch, seed, np.float64)
-    expected, targets = _reference_loss(pair, x, seed=seed)
+    x = pair.images(size, batch, seed, np.float64)
+    expected, targets = pair.reference_losses(x, seed)
     reference.zero_grad()
-    expected.backward()
+    sum(expected.values()).backward()
+    expected = {name: float(value.detach()) for name, value in expected.items()}
     gradients = {
         name: np.zeros(p.shape) if p.grad is None else p.grad.numpy()
         for name, p in reference.named_parameters()
@@ -199,13 +96,16 @@ def training_errors(pair: Pair, size: tuple[int, ...], batch: int = 2, seed: int
     with jax.enable_x64(True):
         variables = pair.arrays(jnp.float64)
         stats = variables.get("batch_stats", {})
-        (loss, updated), grads = _gradients_of(pair.model)(variables["params"], stats, x, targets)
+        (loss, (parts, updated)), grads = _gradients_of(pair)(
+            variables["params"], stats, x, targets
+        )
     floor = GRADIENT_FLOOR * max(np.abs(g).max() for g in gradients.values())
     found = {
         "gradients": worst(grads, gradients, floor),
         "statistics": worst(updated, statistics),
     }
-    return {"loss": abs(float(loss) / float(expected.detach()) - 1), **found}
+    parts = {name: relative_error(parts[name], expected[name]) for name in expected}
+    return {"loss": abs(float(loss) / sum(expected.values()) - 1), "parts": parts, **found}
 
 
 def worst(
@@ -240,7 +140,7 @@ def trajectory_errors(
     """
     import torch
 
-    gradients = _gradients_of(pair.model)
+    gradients = _gradients_of(pair)
     # Name, both makers, settings, and the power of the gradient that a first step's gain goes with:
     # a first step of Adam has the size of the learning rate along every axis.
     optimisers = (
@@ -249,7 +149,7 @@ def trajectory_errors(
     )
     errors = {}
     for name, theirs, ours, settings, power in optimisers:
-        xs = [_images(pair, size, batch, seed + step, np.float64) for step in range(STEPS)]
+        xs = [pair.images(size, batch, seed + step, np.float64) for step in range(STEPS)]
         optimiser = partial(theirs, **settings)
         rate, targets, expected = _reference_steps(pair, optimiser, power, xs, seed)
         with jax.enable_x64(True):
@@ -264,7 +164,8 @@ def _reference_steps(pair: Pair, make_optimiser, power: int, xs, seed: int) -> t
     reference = pair.reference.double().train()
     optimiser, targets, losses = None, [], []
     for step, x in enumerate(xs):
-        loss, target = _reference_loss(pair, x, seed=seed + step)
+        parts, target = pair.reference_losses(x, seed + step)
+        loss = sum(parts.values())
         reference.zero_grad()
         loss.backward()
         targets.append(target)
@@ -290,7 +191,7 @@ def _steps(pair: Pair, gradients, optimiser, xs: list, targets: list) -> list[fl
     params, stats = variables["params"], variables.get("batch_stats", {})
     state, losses = optimiser.init(params), []
     for x, target in zip(xs, targets, strict=True):
-        (loss, stats), grads = gradients(params, stats, x, target)
+        (loss, (_, stats)), grads = gradients(params, stats, x, target)
         params, state = update(grads, state, params)
         losses.append(float(loss))
     return losses

@@ -22,8 +22,12 @@ def build_reference(architecture: Architecture, **settings):
     Raises:
         UserError: a package is missing.
     """
+    parts = {
+        name: locate(maker)(**fixed)
+        for name, (maker, fixed) in architecture.reference_parts.items()
+    }
     make = locate(architecture.reference)
-    return make(**{**architecture.reference_settings, **settings})
+    return make(**{**parts, **architecture.reference_settings, **settings})
 
 
 def locate(name: str):
@@ -129,6 +133,13 @@ def without_chance(model) -> None:
 def state_of(model) -> dict[str, np.ndarray]:
     """The state dict as arrays, copied."""
     return {name: tensor.detach().numpy().copy() for name, tensor in model.state_dict().items()}
+
+
+def as_tensor(x: np.ndarray):
+    """`[batch, *spatial, channels]` as a tensor `[batch, channels, *spatial]`."""
+    import torch
+
+    return torch.tensor(np.moveaxis(x, -1, 1).copy())
 
 
 def channels_last(value) -> np.ndarray:

@@ -112,6 +112,8 @@ def convert(
         settings["in_channels"] = _length(given, [f"{entry.stem}.weight"], 1, usual.in_channels)
     if entry.auxiliary:
         settings["auxiliary"] = any(name.startswith(f"{entry.auxiliary}.") for name in given)
+    if entry.told:
+        settings |= entry.told(given)
     empty = _shapes(create(model, **settings), size)
     variables = load_torch(empty, fitted, pairs, entry.head, entry.stem, rule, entry.aliases)
     extras = buffers(empty, given)

@@ -25,9 +25,9 @@ def run(models: tuple[str, ...], everything: bool, small: bool, out: Path) -> pd
 
     Returns:
         One row per network: `model`, `reference`, `size`, `forward` (worst relative error of the
-        logits and every endpoint, float32) and the `endpoint` that it was, `loss`, `gradients`,
-        `statistics` (worst relative error of any, float64), `sgd`, `adamw` (worst relative
-        difference of ten losses, float64), `packages` (versions).
+        logits and every endpoint, float32; of what a detector chooses, float64) and the `endpoint`
+        that it was, `loss`, `gradients`, `statistics` (worst relative error of any, float64),
+        `sgd`, `adamw` (worst relative difference of ten losses, float64), `packages` (versions).
 
     Raises:
         UserError: no or unknown networks, another kind of file at `out`, or a network that is not
@@ -136,14 +136,14 @@ def compare_one(name: str, small: bool) -> dict:
     forward = compare.forward_errors(
         pair if size == trained else compare.make_pair(entry, size), size, batch=1
     )
-    worst = max(forward, key=forward.get)
+    worst, training = max(forward, key=forward.get), compare.training_errors(pair, trained)
     return {
         "model": name,
         "reference": entry.reference,
         "size": _words(size),
         "forward": forward[worst],
         "endpoint": worst,
-        **compare.training_errors(pair, trained),
+        **{name: training[name] for name in ("loss", "gradients", "statistics")},
         **compare.trajectory_errors(pair, trained),
         "packages": packages(),
     }

@@ -39,6 +39,11 @@ def _only(made):
     return value
 
 
+def test_a_detector_is_not_timed(benchmark):
+    with pytest.raises(benchmark.UserError, match="fasterrcnn_resnet50_fpn gives detections, and"):
+        benchmark.main(benchmark.Benchmark(models=("fasterrcnn_resnet50_fpn",)))
+
+
 def test_turns_are_taken_and_the_first_ones_do_not_count(benchmark):
     calls = []
     first, second = benchmark.take_turns(lambda: calls.append(1), lambda: calls.append(2), 3)

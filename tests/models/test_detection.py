@@ -77,7 +77,7 @@ def test_shapes_are_the_same_whatever_is_found(detector):
 
 
 def test_it_learns_from_an_image_without_objects_too(detector):
-    """Finite losses and gradients; none for the frozen norms."""
+    """Finite losses and gradients; the frozen norms are no parameters."""
     model, variables, x = detector
     targets = {
         "boxes": jnp.array([[[10.0, 12, 40, 50], [0, 0, 0, 0]], [[0.0] * 4] * 2]),
@@ -95,8 +95,19 @@ def test_it_learns_from_an_image_without_objects_too(detector):
 
     found = gradients(variables["params"])
     assert all(bool(jnp.isfinite(g).all()) for g in jax.tree.leaves(found))
-    assert not found["backbone.body"]["bn1"]["scale"].any()
+    assert "bn1" not in found["backbone.body"]
     assert found["backbone.body"]["conv1"]["kernel"].any()
+
+
+def test_regions_in_place_of_proposals(detector):
+    model, variables, x = detector
+    regions = np.zeros((2, 3, 4), np.float32)
+    regions[0, :2] = [[4, 4, 40, 30], [0, 10, 90, 60]]
+    found, endpoints = jax.eval_shape(
+        lambda r: model.apply(variables, x, regions=r), jnp.asarray(regions)
+    )
+    assert endpoints["class_logits"].shape == (2, 3, 3)
+    assert endpoints["proposals"].shape == (2, 3, 4) and found["boxes"].shape == (2, 7, 4)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,26 @@ _NO_MODULES = {
     "inception_v3": {"aux_logits"},
     "autoencoder": {"features"},
     "autoencoder_3d": {"features"},
+    # Of all levels together, and the last map, which is a part of the one before.
+    "fasterrcnn_resnet50_fpn": {
+        "pyramid4",
+        "objectness",
+        "deltas",
+        "proposals",
+        "proposals_there",
+    },
 }
+
+
+def _logits(entry, output, endpoints):
+    """`[batch, ..., classes]`; a detector's are those of its regions."""
+    return output if entry.returns == "logits" else endpoints["class_logits"]
+
+
+def _kinds(tree):
+    """Types of all fractions."""
+    kinds = {leaf.dtype for leaf in jax.tree.leaves(tree)}
+    return {kind for kind in kinds if jnp.issubdtype(kind, jnp.floating)}
 
 
 @pytest.fixture
@@ -65,7 +84,8 @@ def test_parameters_outputs_odd_sizes_and_half_precision(name, nothing_is_drawn)
     entry = MODELS[name]
     model = create(name, dtype=jnp.bfloat16)
     x = _input(entry, entry.odd or entry.size, 1, model.in_channels)
-    variables, (logits, endpoints) = _shapes(model, x)
+    variables, (output, endpoints) = _shapes(model, x)
+    logits = _logits(entry, output, endpoints)
     count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"]))
     assert count == entry.parameters
     assert logits.shape[0] == 1 and logits.shape[-1] == model.num_classes
@@ -93,18 +113,23 @@ def test_gradients_of_one_picture_are_finite_and_compiled_once(name):
     shape = (2 if name in _POOLS_TO_ONE else 1, *entry.training_size, model.in_channels)
     variables = filled(model, *shape)
     stats = variables.get("batch_stats", {})
+    objects = {"boxes": jnp.array([[[8.0, 12, 40, 50]]]), "labels": jnp.array([[2]])}
+    given = {"targets": objects} if entry.returns == "detections" else {}
 
     @jax.jit
     def gradients(params, x, key):
         def loss(params):
-            (logits, _), _ = model.apply(
+            (output, _), _ = model.apply(
                 {"params": params, "batch_stats": stats},
                 x,
                 train=True,
                 mutable=["batch_stats"],
-                rngs={"dropout": key},
+                rngs={"dropout": key, "sample": key},
+                **given,
             )
-            return jnp.mean(jnp.square(logits))
+            if entry.returns == "detections":
+                return sum(output.values())
+            return jnp.mean(jnp.square(output))
 
         return jax.grad(loss)(params)
 
@@ -120,9 +145,10 @@ def test_gradients_of_one_picture_are_finite_and_compiled_once(name):
 def test_other_channels_and_classes(name, nothing_is_drawn):
     entry = MODELS[name]
     model = create(name, num_classes=3, in_channels=1)
-    _, (logits, endpoints) = _shapes(model, _input(entry, entry.small, 2, 1))
+    _, (output, endpoints) = _shapes(model, _input(entry, entry.small, 2, 1))
+    logits = _logits(entry, output, endpoints)
     assert logits.shape[0] == 2 and logits.shape[-1] == 3
-    assert {leaf.dtype for leaf in jax.tree.leaves((logits, endpoints))} == {jnp.dtype("float32")}
+    assert _kinds((output, endpoints)) == {jnp.dtype("float32")}
 
 
 @pytest.mark.parametrize("name", names())

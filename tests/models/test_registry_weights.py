@@ -30,6 +30,7 @@ _SMALL = {
     "densenet121_3d": {"block_sizes": (2, 1)},
     "dynunet_3d": {"widest": 32},
     "efficientnet_b0": {"width_factor": 0.25, "depth_factor": 0.5},
+    "fasterrcnn_resnet50_fpn": {"backbone": "resnet10", "box_features": 16},
     "pix2pix_discriminator": {"width": 8},
     "pix2pix_generator": {"width": 8},
     "resnet10_3d": {"width": 8},
@@ -143,6 +144,39 @@ def test_a_head_that_is_a_transposed_convolution(small):
     _assert_equal(state_dict(found), state)
     other = convert("autoencoder", state, num_classes=4).variables["params"][head]["up_kernel"]
     assert isinstance(other, jax.ShapeDtypeStruct) and other.shape == (3, 3, 16, 4)
+
+
+def test_a_detector_for_other_classes(small):
+    """Both layers of its head start afresh."""
+    name = "fasterrcnn_resnet50_fpn"
+    small(name)
+    state = _state(name, "torchvision")
+    assert not any(key.endswith(COUNTER) for key in state)
+    found = convert(name, state, num_classes=5)
+    assert found.settings == {"num_classes": 5, "in_channels": 3, "frozen_norm": True}
+    heads = {module: found.variables["params"]["roi_heads"][f"box_predictor.{module}"]
+             for module in ("cls_score", "bbox_pred")}  # fmt: skip
+    assert {k: v["kernel"].shape for k, v in heads.items()} == {
+        "cls_score": (16, 5), "bbox_pred": (16, 20),
+    }  # fmt: skip
+    fresh = [leaf for leaf in jax.tree.leaves(found.variables) if not isinstance(leaf, np.ndarray)]
+    assert len(fresh) == 4 == len(jax.tree.leaves(heads))
+
+
+def test_norms_of_a_detector_that_learned(small):
+    """Their batches were counted; frozen ones, of which no optimiser knows, have no counter."""
+    name = "fasterrcnn_resnet50_fpn"
+    small(name)
+    learned = _drawn(name, frozen_norm=False)
+    state = dump_torch(learned)
+    assert state["backbone.body.bn1.num_batches_tracked"] == 0
+    found = convert(name, state)
+    assert not found.settings["frozen_norm"]
+    _assert_equal(state_dict(found), state)
+    frozen = _drawn(name)
+    assert "bn1" not in frozen["params"]["backbone.body"]
+    assert frozen["batch_stats"]["backbone.body"]["bn1"].keys() == {"mean", "var", "scale", "bias"}
+    assert dump_torch(frozen).keys() == {key for key in state if not key.endswith(COUNTER)}
 
 
 def test_without_an_auxiliary_head(small):

@@ -65,3 +65,5 @@ def test_what_does_not_classify_pictures_is_refused():
     )
     with pytest.raises(UserError, match="does not classify pictures"):
         jax.eval_shape(lambda k: untrained_variables(settings, (32, 32, 1), k), jax.random.key(0))
+    with pytest.raises(UserError, match="gives detections, not logits: it does not classify"):
+        ZooNetConfig("fasterrcnn_resnet50_fpn").build()

@@ -1,20 +1,26 @@
 """The detector's parts and the whole of it against torchvision's, in double precision."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from msk_jax.models.detection import ProposalRule
 from msk_jax.models.detection import boxes as ops
 from msk_jax.models.detection.anchors import anchors_of
 from msk_jax.models.detection.matching import match
 from msk_jax.models.detection.roi_align import level_of, roi_align
+from msk_jax.models.network import variable_shapes
+from msk_jax.models.registry import architecture, create
+from msk_jax.models.torch_weights import dump_torch
 
 torch = pytest.importorskip("torch", reason="PyTorch is the reference and is not installed")
 compare = pytest.importorskip("msk_jax.parity.compare")
 references = pytest.importorskip("msk_jax.parity.references")
 
-SIDE = 64
+NAME, SIDE = "fasterrcnn_resnet50_fpn", 64
 
 
 @pytest.fixture(scope="module")
@@ -135,35 +141,87 @@ def test_roi_align_and_its_gradient(torchvision):
 
 
 @pytest.fixture(scope="module")
-def pair(need):
-    need("torchvision")
-    detection = pytest.importorskip("msk_jax.parity.detection")
-    return detection.make_detector_pair("resnet18", features=32)
+def entry():
+    """The registry's detector with a smaller body and head."""
+    whole, faster_rcnn = architecture(NAME), "torchvision.models.detection.faster_rcnn"
+    maker, backbone = whole.reference_parts["backbone"]
+    rule = ProposalRule(before_nms=100, after_nms=60)
+    numbers = {f"rpn_{when}_nms_top_n_{mode}": count for mode in ("train", "test")
+               for when, count in (("pre", 100), ("post", 60))}  # fmt: skip
+    return dataclasses.replace(
+        whole,
+        settings={"backbone": "resnet18", "num_classes": 5, "box_features": 32,
+                  "train_rule": rule, "test_rule": rule},
+        reference_settings=numbers,
+        reference_parts={
+            "backbone": (maker, {**backbone, "backbone_name": "resnet18"}),
+            "box_head": (f"{faster_rcnn}.TwoMLPHead",
+                         {"in_channels": 256 * 7 * 7, "representation_size": 32}),
+            "box_predictor": (f"{faster_rcnn}.FastRCNNPredictor",
+                              {"in_channels": 32, "num_classes": 5}),
+        },
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def images():
-    """Two of different sizes, padded; their sizes."""
-    rng = np.random.default_rng(0)
-    sizes = np.array([[SIDE, SIDE + 32], [SIDE - 13, SIDE + 5]])
-    return rng.normal(size=(2, SIDE, SIDE + 32, 3)).astype(np.float32), sizes
+def pair(need, entry):
+    need("torchvision")
+    return compare.make_pair(entry, entry.small)
 
 
-def test_every_stage_of_the_detector(pair, images):
-    from msk_jax.parity.detection import detection_errors
-
-    errors = detection_errors(pair, *images)
+def test_every_stage_of_the_detector(pair, entry):
+    """Of two padded images, in double precision."""
+    errors = pair.errors_of_all(pair.images(entry.small, 2, 1))
+    assert {*entry.endpoints, "proposals", "detections"} < set(errors)
     assert max(errors.values()) < 1e-9, errors
 
 
-def test_losses_and_gradients_on_the_same_samples(pair, images):
+def test_losses_and_gradients_on_the_same_samples(pair, entry):
     """Of two objects and padding in the first image, and of none in the second."""
-    from msk_jax.parity.detection import detection_training_errors
-
-    rng = np.random.default_rng(5)
-    boxes = np.stack([random_boxes(rng, 3, smallest=16), random_boxes(rng, 3, smallest=16)])
-    targets = {"boxes": boxes, "labels": np.array([[1, 4, 0], [0, 0, 0]])}
-    errors = detection_training_errors(pair, *images, targets)
+    errors = compare.training_errors(pair, entry.small)
+    assert len(errors["parts"]) == 4
     # The reference's labels are float32, and so is what its cross entropy makes of them.
-    assert errors.pop("loss_objectness") < 1e-6
-    assert max(errors.values()) < 1e-8, errors
+    assert errors["parts"].pop("loss_objectness") < 1e-6
+    assert max(errors["parts"].values()) < 1e-8, errors
+    assert errors["gradients"] < 1e-8 and errors["statistics"] == 0
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 1e-5])
+def test_the_epsilon_of_frozen_norms(pair, epsilon):
+    """0 as in torchvision's detector with weights learned on COCO, or as in those without."""
+    overwrite = references.locate("torchvision.models.detection._utils.overwrite_eps")
+    model, x = pair.model.clone(norm_epsilon=epsilon), pair.images((32, 32), 1, 4)
+    ours = jax.jit(lambda v: model.apply(v, x)[1]["pyramid3"])(pair.variables)
+    errors = {}
+    for theirs in (0.0, 1e-5):
+        overwrite(pair.reference, theirs)
+        with torch.no_grad():
+            maps = pair.reference.backbone(references.as_tensor(x))
+        errors[theirs] = compare.relative_error(ours, references.channels_last(maps["3"]))
+    assert errors.pop(epsilon) < 2e-6
+    assert min(errors.values()) > 1e-5
+
+
+def test_names_before_version_0_13(pair, entry):
+    """torchvision itself knows what its parts were called when the weights of COCO were written."""
+    old = dump_torch(pair.variables, entry.namings["torchvision-0.12"])
+    state = {name: tensor.clone() for name, tensor in pair.reference.state_dict().items()}
+    assert {"backbone.fpn.inner_blocks.0.weight", "rpn.head.conv.bias"} <= old.keys() - state.keys()
+    pair.reference.load_state_dict({name: 0 * tensor for name, tensor in state.items()})
+    pair.reference.load_state_dict({name: torch.tensor(tensor) for name, tensor in old.items()})
+    back = pair.reference.state_dict()
+    assert all(torch.equal(back[name], tensor) for name, tensor in state.items())
+
+
+def test_a_detector_made_without_any_weights(need):
+    """Its norms learn, and all names and shapes are ours."""
+    need("torchvision")
+    make = references.locate(f"torchvision.models.detection.{NAME}")
+    with torch.device("meta"):
+        theirs = make(weights=None, weights_backbone=None).state_dict()
+    model = create(NAME, frozen_norm=False)
+    shapes = variable_shapes(model, jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32))
+    ours = dump_torch(jax.tree.map(lambda leaf: np.empty(leaf.shape, np.float32), shapes))
+    assert {name: tuple(tensor.shape) for name, tensor in theirs.items()} == {
+        name: tensor.shape for name, tensor in ours.items()
+    }

@@ -10,41 +10,26 @@ from typing import Any, ClassVar
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from msk_jax.errors import UserError
 from msk_jax.models.detection import boxes as ops
 from msk_jax.models.detection.anchors import anchors_of
+from msk_jax.models.detection.frozen import BackboneLayers
 from msk_jax.models.detection.losses import detection_losses, proposal_losses
 from msk_jax.models.detection.matching import IGNORED, match, sample
 from msk_jax.models.detection.roi_align import roi_align
 from msk_jax.models.detection.rpn import ProposalRule, RPNHead, select_proposals
 from msk_jax.models.fpn import FPN
 from msk_jax.models.layers import (
-    BatchNorm,
     Layers,
     channels_first_flat,
     endpoint,
     example_keys,
     full_precision,
 )
-from msk_jax.models.network import Network
+from msk_jax.models.network import Architecture, Network
 from msk_jax.models.resnet import ResNetEncoder
-
-
-class FrozenBatchNorm(BatchNorm):
-    """Batch norm with fixed statistics, scale and bias."""
-
-    def param(self, *args, **settings):
-        return lax.stop_gradient(super().param(*args, **settings))
-
-
-class FrozenLayers(Layers):
-    """Layers whose norms are those of a trained network and stay so."""
-
-    def norm(self, **settings) -> FrozenBatchNorm:
-        """Batch norm that learns nothing."""
-        return FrozenBatchNorm(**settings)
+from msk_jax.models.torch_weights import COUNTER
 
 
 class BoxHead(nn.Module):
@@ -73,12 +58,14 @@ class FasterRCNN(Network):
     """Finds objects: `[batch, height, width, channels]` -> (detections or losses, endpoints).
 
     Images are normalised, resized and padded before; `sizes` `[batch, 2]` are their heights and
-    widths without padding. Class 0 is background. Without targets it returns `boxes`
-    `[batch, max_detections, 4]`, `scores`, `labels` `[batch, max_detections]` (0 where there is no
-    detection), best first. With targets, `boxes` `[batch, m, 4]` and `labels` `[batch, m]` (0 for
-    padding), it returns the four losses of `detection.losses`; `chosen` says which `anchors`
-    and `proposals` they are computed on (`[batch, n]` each), in place of the random generator
-    called "sample".
+    widths without padding. Class 0 is background, and `num_classes` counts it.
+
+    Without targets it returns `boxes` `[batch, max_detections, 4]`, `scores`, `labels`
+    `[batch, max_detections]` (0 where there is no detection), best first. With targets, `boxes`
+    `[batch, m, 4]` and `labels` `[batch, m]` (0 for padding), it returns the four losses of
+    `detection.losses`; `chosen` says which `anchors` and `proposals` they are computed on
+    (`[batch, n]` each), in place of the random generator called "sample". Boxes `regions`
+    `[batch, n, 4]`, zeros for padding, take the place of the proposals.
 
     Endpoints: `pyramid0`..`pyramid4`, `objectness` and `deltas` `[batch, anchors(, 4)]`,
     `proposals` and `proposals_there`, and of these regions `class_logits`, `box_deltas`.
@@ -88,6 +75,9 @@ class FasterRCNN(Network):
     backbone: str = "resnet50"
     frozen_norm: bool = True
     """The backbone's norms learn nothing."""
+    norm_epsilon: float = 1e-5
+    """Added to the variance in the backbone's norms. torchvision's weights learned on COCO were
+    learned without: give 0 for them, and for what was trained on from them."""
     anchor_sizes: tuple[tuple[int, ...], ...] = ((32,), (64,), (128,), (256,), (512,))
     """Sides in pixels, level by level."""
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
@@ -129,14 +119,19 @@ class FasterRCNN(Network):
         sizes: jax.Array | None = None,
         targets: Mapping[str, jax.Array] | None = None,
         chosen: Mapping[str, jax.Array] | None = None,
+        regions: jax.Array | None = None,
     ) -> tuple[dict[str, jax.Array], dict[str, Any]]:
         self.check_input(x)
         if sizes is None:
             sizes = jnp.tile(jnp.array(x.shape[1:3]), (x.shape[0], 1))
         layers = self.layers(train)
-        maps, endpoints = self._pyramid(x, train), {}
+        norms = BackboneLayers(
+            train, self.axis_name, self.dtype, self.frozen_norm, self.norm_epsilon
+        )
+        stages = ResNetEncoder(self.backbone, layers=norms, name="backbone.body")(x)
+        maps = FPN(layers=layers, pool=True, name="backbone.fpn")(list(stages.values()))
         maps = [endpoint(self, f"pyramid{i}", m) for i, m in enumerate(maps)]
-        endpoints |= {f"pyramid{i}": m for i, m in enumerate(maps)}
+        endpoints = {f"pyramid{i}": m for i, m in enumerate(maps)}
 
         per_place = len(self.anchor_sizes[0]) * len(self.anchor_ratios)
         objectness, deltas = RPNHead(per_place, layers, name="rpn.head")(maps)
@@ -144,9 +139,12 @@ class FasterRCNN(Network):
             x.shape[1:3], [m.shape[1:3] for m in maps], self.anchor_sizes, self.anchor_ratios
         )
         rule = self.train_rule if train else self.test_rule
-        proposals = jax.vmap(lambda o, d, s: select_proposals(o, d, anchors, s, rule))(
-            objectness, deltas, sizes
-        )
+        if regions is None:
+            proposals = jax.vmap(lambda o, d, s: select_proposals(o, d, anchors, s, rule))(
+                objectness, deltas, sizes
+            )
+        else:
+            proposals = {"boxes": regions, "there": jnp.any(regions != 0, -1)}
         endpoints["objectness"] = jnp.concatenate(objectness, 1)
         endpoints["deltas"] = jnp.concatenate(deltas, 1)
         losses, labels = {}, None
@@ -167,14 +165,6 @@ class FasterRCNN(Network):
             losses |= detection_losses(logits, offsets, goals, labels, proposals["there"])
             return losses, endpoints
         return jax.vmap(self._detections)(logits, offsets, proposals, sizes), endpoints
-
-    def _pyramid(self, x: jax.Array, train: bool) -> list[jax.Array]:
-        layers = self.layers(train)
-        if self.frozen_norm:
-            layers = FrozenLayers(train, self.axis_name, self.dtype)
-        stages = ResNetEncoder(self.backbone, layers=layers, name="backbone.body")(x)
-        fpn = FPN(layers=layers, pool=True, name="backbone.fpn")
-        return fpn([stages[f"stage{i}"] for i in (1, 2, 3, 4)])
 
     def _check_targets(self, x: jax.Array, targets: Mapping[str, jax.Array]) -> None:
         shapes = {k: tuple(targets[k].shape) for k in ("boxes", "labels") if k in targets}
@@ -245,3 +235,46 @@ class FasterRCNN(Network):
             "scores": jnp.where(there, scores[place], 0),
             "labels": jnp.where(there, labels[place], 0),
         }
+
+
+def _trained_norms(state: Mapping) -> dict[str, bool]:
+    """PyTorch counts the batches of norms that learn, and only of those."""
+    return {"frozen_norm": not any(name.endswith(COUNTER) for name in state)}
+
+
+MODELS = {
+    "fasterrcnn_resnet50_fpn": Architecture(
+        FasterRCNN,
+        {"backbone": "resnet50"},
+        size=(800, 1088),
+        parameters=41_755_286,
+        reference="torchvision.models.detection.FasterRCNN",
+        reference_settings={"num_classes": 91},
+        # What `fasterrcnn_resnet50_fpn` makes for trained weights, of which none are to be loaded.
+        reference_parts={
+            "backbone": (
+                "torchvision.models.detection.backbone_utils.resnet_fpn_backbone",
+                {"backbone_name": "resnet50", "weights": None, "trainable_layers": 5},
+            )
+        },
+        returns="detections",
+        endpoints={f"pyramid{i}": f"backbone.fpn.layer_blocks.{i}" for i in range(4)}
+        | {
+            "class_logits": "roi_heads.box_predictor.cls_score",
+            "box_deltas": "roi_heads.box_predictor.bbox_pred",
+        },
+        head=("roi_heads.box_predictor.cls_score", "roi_heads.box_predictor.bbox_pred"),
+        stem="backbone.body.conv1",
+        small=(64, 96),
+        odd=(107, 150),
+        # Of files from before torchvision 0.13, that of COCO among them.
+        namings={
+            "torchvision-0.12": (
+                ("backbone.fpn.inner_blocks.{i}", "backbone.fpn.inner_blocks.{i}.0"),
+                ("backbone.fpn.layer_blocks.{i}", "backbone.fpn.layer_blocks.{i}.0"),
+                ("rpn.head.conv", "rpn.head.conv.0.0"),
+            )
+        },
+        told=_trained_norms,
+    )
+}
