@@ -89,6 +89,20 @@ class _Collected:
         return {record["patient_id"]: record["patient_label"] for record in self.records}
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What studies are converted by; see `build_cohort`."""
+
+    cohort: Cohort
+    manifest: Manifest
+    key: bytes
+    refuse_below: str | None
+    workers: int
+    cache: Path | None
+    beam: Sequence[str] | None
+    progress: Progress
+
+
 def build_cohort(
     cohort: Cohort,
     dicom: str | Path,
@@ -145,12 +159,9 @@ def build_cohort(
     previous = target.existing_build(data_dir, cohort.name, fingerprint, overwrite)
     if previous is not None:
         return BuildSummary(data_dir=data_dir, built=False, **previous)
+    plan = _Plan(cohort, checked, secret, refuse_below, workers, cache, beam, progress)
     with target.staging(data_dir, cohort.name, _room_needed(cohort, checked, beam)) as staged:
-        convert_all = _converter(cohort, checked, workers, cache, beam, staged)
-        unpacked = None if beam is None else staged
-        studies, collected, found = _convert_source(
-            cohort, checked, secret, dicom, unpacked, staged, convert_all, refuse_below, progress
-        )
+        studies, collected, found = _convert_source(plan, dicom, staged)
         labels = collected.patient_labels()
         tested = _test_sets(cohort, labels, studies, held_out, seed, split)
         folds = _folds(collected, studies, tested, num_folds, seed, split)
@@ -160,42 +171,29 @@ def build_cohort(
     return BuildSummary(data_dir=data_dir, built=True, **build)
 
 
-def _converter(
-    cohort: Cohort,
-    checked: Manifest,
-    workers: int,
-    cache: Path | None,
-    beam: Sequence[str] | None,
-    shared: Path,
-) -> Callable[[list[Study]], Iterator[Converted]]:
-    """What converts studies: processes of this machine, or a pipeline that shares a folder."""
-    if beam is None:
-        return lambda studies: convert(studies, cohort, checked, workers, cache)
-    return lambda studies: convert_with_beam(studies, cohort, checked, beam, shared, cache)
+def _converted(plan: _Plan, studies: list[Study], shared: Path) -> Iterator[Converted]:
+    """Studies converted by processes of this machine, or by a pipeline that shares a folder."""
+    if plan.beam is None:
+        return convert(studies, plan.cohort, plan.manifest, plan.workers, plan.cache)
+    return convert_with_beam(studies, plan.cohort, plan.manifest, plan.beam, shared, plan.cache)
 
 
 def _convert_source(
-    cohort: Cohort,
-    checked: Manifest,
-    secret: bytes,
-    dicom: str | Path,
-    unpacked: Path | None,
-    staged: Path,
-    convert_all: Callable[[list[Study]], Iterator[Converted]],
-    refuse_below: str | None,
-    progress: Progress,
+    plan: _Plan, dicom: str | Path, staged: Path
 ) -> tuple[list[Study], _Collected, Scan]:
-    """Write the shards of what the source holds; archives are unpacked in `unpacked`."""
+    """Write the shards of what the source holds to `staged`."""
 
     def noted(what: str) -> Progress:
-        return lambda done, total, _: progress(done, total, what)
+        return lambda done, total, _: plan.progress(done, total, what)
 
-    with opened(dicom, _filters(checked), noted("fetching"), unpacked) as source:
+    # The workers of a pipeline must see what archives hold.
+    unpacked = None if plan.beam is None else staged
+    with opened(dicom, _filters(plan.manifest), noted("fetching"), unpacked) as source:
         found = scan(source.folder, noted("reading headers"), source.files, source.unpacked)
-        studies, collected = _assign(cohort, checked, found, secret)
-        with closing(convert_all(studies)) as converted:
-            graded = _graded(studies, converted, cohort, refuse_below, collected)
-            write_shards(cohort, _read(studies, graded, collected, progress), staged)
+        studies, collected = _assign(plan, found)
+        with closing(_converted(plan, studies, staged)) as converted:
+            graded = _graded(plan, studies, converted, collected)
+            write_shards(plan.cohort, _read(plan, studies, graded, collected), staged)
     return studies, collected, found
 
 
@@ -249,30 +247,28 @@ def _fingerprint(
     }
 
 
-def _assign(
-    cohort: Cohort, manifest: Manifest, found: Scan, key: bytes
-) -> tuple[list[Study], _Collected]:
-    patients = {row.patient_id for row in manifest.rows}
-    names = {patient: pseudonym(patient, key) for patient in patients}
+def _assign(plan: _Plan, found: Scan) -> tuple[list[Study], _Collected]:
+    patients = {row.patient_id for row in plan.manifest.rows}
+    names = {patient: pseudonym(patient, plan.key) for patient in patients}
     if len(set(names.values())) < len(names):
         raise UserError(
             "Two patients of the manifest get the same pseudonym with this key. Give another key "
             "with --key."
         )
-    studies, rejected = assign_series(manifest, found, cohort.modality, names)
+    studies, rejected = assign_series(plan.manifest, found, plan.cohort.modality, names)
     return studies, _Collected(rejected=rejected)
 
 
 def _graded(
-    studies: list[Study], converted: Iterator[Converted], cohort: Cohort, refuse_below: str | None,
-    collected: _Collected,
-) -> Iterator[tuple[list[dict], list[Rejection]]]:  # fmt: skip
+    plan: _Plan, studies: list[Study], converted: Iterator[Converted], collected: _Collected
+) -> Iterator[tuple[list[dict], list[Rejection]]]:
     """Grade each scan, and refuse those below a grade."""
-    lowest = 0 if refuse_below is None else GRADES.index(refuse_below)
+    limits = plan.cohort.limits
+    lowest = 0 if plan.refuse_below is None else GRADES.index(plan.refuse_below)
     for study, (records, rejected, facts) in zip(studies, converted, strict=True):
         if facts is not None:
-            grade = grade_scan(facts.figures(), cohort.limits)
-            reason = shortfall(grade, facts.figures(), cohort.limits, lowest)
+            grade = grade_scan(facts.figures(), limits)
+            reason = shortfall(grade, facts.figures(), limits, lowest)
             collected.scans.append(GradedScan(facts, grade, used=not reason))
             if reason:
                 units = {record["unit"] for record in records}
@@ -283,20 +279,20 @@ def _graded(
 
 
 def _read(
+    plan: _Plan,
     studies: list[Study],
     graded: Iterator[tuple[list[dict], list[Rejection]]],
     collected: _Collected,
-    progress: Progress,
 ) -> Iterator[dict]:
     """Stream the records of one study after the other, and remember what the summary needs."""
     for i, study in enumerate(studies):
-        progress(i, len(studies), study.pseudonym)
+        plan.progress(i, len(studies), study.pseudonym)
         records, rejected = next(graded)
         collected.rejected += rejected
         for record in records:
             collected.records.append({k: v for k, v in record.items() if k != "volume"})
             yield record
-    progress(len(studies), len(studies), "")
+    plan.progress(len(studies), len(studies), "")
     if not collected.records:
         raise UserError(
             f"Nothing usable is left of the cohort, so nothing was built. "
