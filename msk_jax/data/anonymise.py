@@ -119,7 +119,7 @@ def deidentify(
             "The image has, or as a screen capture may have, burned-in annotation. Look at it, and "
             "allow it if it names nobody."
         )
-    patient = text(dataset, "PatientID") or text(dataset, "StudyInstanceUID")
+    patient = _owner(dataset)
     kept = _CHARACTERISTICS if keep_characteristics else set()
     try:
         copy = _copied(dataset)
@@ -143,6 +143,13 @@ def deidentify(
     copy.DeidentificationMethodCodeSequence = Sequence([_code(*code) for code in codes])
     copy.LongitudinalTemporalInformationModified = "MODIFIED"
     return copy
+
+
+def _owner(dataset: Dataset) -> str:
+    """What tells a patient from others: files without a PatientID may be anyone's, so that each
+    study of theirs, or series, or file is taken for a patient."""
+    keywords = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+    return next(filter(None, (text(dataset, keyword) for keyword in keywords)), "")
 
 
 def _file_meta(syntax: str, copy: Dataset) -> pydicom.dataset.FileMetaDataset:

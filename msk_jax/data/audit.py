@@ -2,12 +2,14 @@
 
 Every identifier in the source headers is looked for, as it is and as JSON and HTML write it, in
 the bytes of every file of a folder, in the members of zip archives (also `.npz`) and gzip files,
-and in file names. What is compressed otherwise, as checkpoints are, is searched as it lies.
+in the arrays of checkpoints, and in file names; what is packed otherwise, as it lies. Short ones
+occur in any file by chance and must stand alone, see `_short_ways`.
 """
 
 import contextlib
 import gzip
 import html
+import itertools
 import json
 import os
 import zipfile
@@ -25,8 +27,18 @@ from msk_jax.data.headers import quiet, read_bounded
 
 _BLOCK = 2**20
 MIN_LENGTH = 5
-"""Shorter identifiers occur in any file by chance and are counted, not searched."""
+"""Shorter identifiers are looked for where they stand alone."""
 
+MIN_SHORT = 2
+"""Still shorter ones are counted and not looked for."""
+
+_OF_PERSONS = {
+    "PatientID", "PatientName", "OtherPatientIDs", "OtherPatientNames", "PatientBirthName",
+    "PatientMotherBirthName", "AccessionNumber", "AdmissionID", "MedicalRecordLocator",
+}  # fmt: skip
+"""Of short ones only these: that a department is called CT names nobody."""
+
+_MANIFEST = "manifest.ocdbt"
 _KEYWORDS = {
     "PatientID", "PatientName", "PatientBirthDate", "OtherPatientIDs", "OtherPatientNames",
     "PatientBirthName", "PatientMotherBirthName", "PatientAddress", "PatientTelephoneNumbers",
@@ -81,7 +93,10 @@ class _Sought:
     @classmethod
     def of(cls, names: dict[str, str]) -> "_Sought":
         """Of keywords by value."""
-        found = {way: keyword for value, keyword in names.items() for way in _ways(value)}
+        found = {}
+        for value, keyword in names.items():
+            ways = _ways(value) if len(value) >= MIN_LENGTH else _short_ways(value)
+            found |= dict.fromkeys(ways, keyword)
         lengths: dict[bytes, set[int]] = {}
         first, second = np.zeros(2**24, bool), np.zeros(2**24, bool)
         for way in found:
@@ -126,8 +141,12 @@ def identifiers(files: Iterable[Path]) -> tuple[dict[str, str], int]:
         except Exception:
             continue  # not DICOM: it has no header
         _collect(header, found)
-    long = {value: keyword for value, keyword in found.items() if len(value) >= MIN_LENGTH}
-    return long, len(found) - len(long)
+    sought = {
+        value: keyword
+        for value, keyword in found.items()
+        if len(value) >= (MIN_SHORT if keyword in _OF_PERSONS else MIN_LENGTH)
+    }
+    return sought, len(found) - len(sought)
 
 
 def audit(folder: Path, names: dict[str, str], num_short: int = 0) -> Audit:
@@ -143,8 +162,8 @@ def audit(folder: Path, names: dict[str, str], num_short: int = 0) -> Audit:
     for file in sorted(p for p in folder.rglob("*") if p.is_file()):
         count += 1
         place = str(file.relative_to(folder))
-        hits |= {Hit(place, keyword) for keyword in sought.keywords_in([os.fsencode(place)])}
-        for where, blocks in _contents(file, place):
+        hits |= {Hit(place, keyword) for keyword in sought.keywords_in([os.fsencode(f"/{place}/")])}
+        for where, blocks in itertools.chain(_contents(file, place), _arrays(file, place)):
             hits |= {Hit(where, keyword) for keyword in sought.keywords_in(blocks)}
     ordered = sorted(hits, key=lambda hit: (hit.file, hit.keyword))
     return Audit(tuple(ordered), count, len(names), num_short)
@@ -156,6 +175,44 @@ def _ways(value: str) -> set[bytes]:
     texts.add(str(markupsafe.escape(value)))
     ways = {text.encode(errors="ignore") for text in texts} | {value.encode("latin-1", "ignore")}
     return {way for way in ways if len(way) >= MIN_LENGTH}
+
+
+def _short_ways(value: str) -> set[bytes]:
+    """How a value of fewer than `MIN_LENGTH` characters may stand alone: as a text of a TFRecord or
+    of JSON; one with a letter also as a cell of a table, in a tag of HTML or as part of a path; one
+    with a digit too, as a word."""
+    raw = value.encode(errors="ignore")
+    # A bytes_list of one value in a tf.train.Feature: two messages, each with its tag and length.
+    ways = {bytes((0x0A, len(raw) + 2, 0x0A, len(raw))) + raw}
+    ways |= {b'"' + raw + b'"' + after for after in (b"", *(b"%c" % c for c in b",:]} \n"))}
+    if any(c.isalpha() for c in value):
+        space = b" " if any(c.isdigit() for c in value) else b""
+        before, after = b",;>/\\\n\t" + space, b",;</\\\n\r\t._" + space
+        ways |= {b"%c%b%c" % (b, raw, a) for b in before for a in after}
+    return {way for way in ways if len(way) >= MIN_LENGTH}
+
+
+def _arrays(file: Path, place: str) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """What a checkpoint holds, by its own reader: its values and its arrays unpacked."""
+    # What each process wrote lies below, and the manifest above it refers to it.
+    if file.name != _MANIFEST or (file.parent.parent / _MANIFEST).exists():
+        return
+    try:
+        import tensorstore
+
+        base = {"driver": "file", "path": f"{file.parent.absolute()}/"}
+        store = tensorstore.KvStore.open({"driver": "ocdbt", "base": base}).result()
+        for key in store.list().result():
+            name = key.decode(errors="replace")
+            yield f"{place}!{name}", iter([store.read(key).result().value])
+            array, _, about = name.rpartition("/")
+            driver = {".zarray": "zarr", "zarr.json": "zarr3"}.get(about)
+            if driver:
+                spec = {"driver": driver, "kvstore": {**store.spec().to_json(), "path": array}}
+                values = tensorstore.open(spec).result().read().result()
+                yield f"{place}!{array}", iter([np.asarray(values).tobytes()])
+    except Exception:
+        return  # damaged, or no checkpoint: its bytes have been searched
 
 
 def _contents(file: Path, place: str) -> Iterator[tuple[str, Iterator[bytes]]]:

@@ -70,12 +70,28 @@ def say_next(*words: str | Path) -> None:
 
 
 def this_command() -> str:
-    """The command line as it was typed, but for what a server was asked: that may name a patient.
+    """The command line as it was typed, but for what may name a patient: what a server was asked,
+    the source of the images, and the folders that a path goes through.
 
     Commands are noted beside shards and shown in reports.
     """
-    words = [re.sub(r"(https?:/[^?]*\?).*", r"\1...", word) for word in sys.argv[1:]]
+    words, before = [], ""
+    for word in sys.argv[1:]:
+        flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        is_source = before == "--dicom" or (flag == "--dicom" and bool(equals))
+        words.append(f"{flag}{equals}{_harmless(value, is_source)}")
+        before = word
     return shlex.join(["msk-jax", *words])
+
+
+def _harmless(word: str, is_source: bool) -> str:
+    if re.match(r"https?:/", word):
+        return re.sub(r"\?.*", "?...", word)
+    if is_source:
+        return "..."
+    # A pattern of parameters has the stroke of a path too.
+    is_path = os.sep in word and (os.path.isabs(word) or os.path.exists(word))
+    return Path(word).name if is_path else word
 
 
 def read_commands(folder: Path) -> list[str]:

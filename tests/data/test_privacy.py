@@ -6,6 +6,7 @@ import gzip
 import numpy as np
 import pydicom
 import pytest
+import tensorflow as tf
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import SecondaryCaptureImageStorage
@@ -17,6 +18,7 @@ from msk_jax.data.dicom import scan
 from msk_jax.data.draft import draft_rows, write_draft
 from msk_jax.data.geometry import SeriesError
 from msk_jax.data.volume import read_volume
+from msk_jax.training.checkpoints import Checkpoints
 from msk_jax.verbs import cohort as verb
 from msk_jax.verbs.console import this_command
 
@@ -102,6 +104,16 @@ def test_dates_of_a_patient_move_together(files, rules):
     assert after.PatientAge == "045Y" and before.PatientName == "Doe^KLINIK-1"
 
 
+def test_nameless_files_share_no_pseudonym_unless_they_share_a_series(files, rules):
+    names = {}
+    for k, file in enumerate(files[:3]):
+        data = pydicom.dcmread(file)
+        data.PatientID = data.StudyInstanceUID = ""
+        data.SeriesInstanceUID = f"1.2.3.{k // 2}"
+        names[k] = deidentify(data, KEY, rules).PatientID
+    assert names[0] == names[1] != names[2]
+
+
 @pytest.mark.parametrize(
     ("tags", "refused"),
     [
@@ -184,6 +196,68 @@ def test_what_a_server_was_asked_is_not_noted(words, monkeypatch):
     monkeypatch.setattr("sys.argv", ["msk-jax", "build", *words, "--seed", "1"])
     noted = this_command()
     assert "KLINIK" not in noted and "/h/w?..." in noted and noted.endswith("--seed 1")
+
+
+def test_folders_of_a_command_line_are_not_noted(tmp_path, monkeypatch):
+    (tmp_path / "Doe").mkdir()
+    words = ["build", str(tmp_path / "Doe" / "mine.py"), "--dicom", "Doe", "--data-dir",
+             str(tmp_path / "Doe"), f"--workdir={tmp_path}/Doe/run", "--rates", "encoder/.*", "0",
+             "--manifest", "Doe/../Doe"]  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["msk-jax", *words])
+    assert this_command() == (
+        "msk-jax build mine.py --dicom ... --data-dir Doe --workdir=run --rates 'encoder/.*' 0 "
+        "--manifest Doe"
+    )
+
+
+SHORT = {"AB1": "PatientID", "417": "PatientID", "Li": "PatientName", "Ng": "AccessionNumber"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("a.json", '{"patient": "AB1", "n": 417, "x": "417a"}', {"PatientID"}),
+        ("a.json", '{"n": 417, "all": ["417"]}', {"PatientID"}),
+        ("a.json", '["Li"]', {"PatientName"}),
+        ("a.csv", "patient_id,n\nAB1,2\n", {"PatientID"}),
+        ("a.html", "<td>AB1</td>", {"PatientID"}),
+        ("a.log", "patient AB1 was read", {"PatientID"}),
+        ("a.csv", "AB12,417\nLiAB1,Limit\n3417,1\n", set()),
+        ("a.log", "CAB1 Life 417 mm", set()),
+        ("AB1/a", "", {"PatientID"}),
+        ("x/AB1.png", "", {"PatientID"}),
+        ("AB10_AB1", "", set()),
+    ],
+)
+def test_short_identifiers_count_where_they_stand_alone(tmp_path, name, content, found):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(content)
+    assert {hit.keyword for hit in audit(tmp_path, SHORT).hits} == found
+
+
+def test_short_identifiers_in_shards(tmp_path):
+    feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"Ng"]))
+    features = tf.train.Features(feature={"patient_id": feature})
+    (tmp_path / "a").write_bytes(tf.train.Example(features=features).SerializeToString())
+    assert [hit.keyword for hit in audit(tmp_path, SHORT).hits] == ["AccessionNumber"]
+
+
+def test_short_words_that_name_nobody_are_not_looked_for(files):
+    rewrite(files[0], StationName="CT1", PatientID="C-7", StudyID="1")
+    names, count = identifiers(files[:1])
+    assert names["C-7"] == "PatientID" and not {"CT1", "1"} & set(names) and count >= 2
+
+
+def test_audit_opens_checkpoints(tmp_path):
+    text = ("The quick brown fox met Mr KLINIK-1 and jumped over the lazy dog. " * 3).encode()
+    with Checkpoints(tmp_path / "run") as checkpoints:
+        checkpoints.save(1, {"params": {"w": np.frombuffer(text, np.uint8)}}, {})
+    names = {"KLINIK-1": "PatientID"}
+    packed = [f for f in tmp_path.rglob("*") if f.is_file() and b"KLINIK-1" in f.read_bytes()]
+    assert not packed, "it can be read as it lies: the test says nothing"
+    hits = audit(tmp_path, names).hits
+    assert "run/1/state/manifest.ocdbt!params.w" in [hit.file for hit in hits]
 
 
 def test_draft_lists_series_and_defuses_headers(tmp_path):
