@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from msk_jax.data.crops import Crop, Region
 from msk_jax.data.deidentify import load_key, pseudonym
 from msk_jax.data.dicom import Series
+from msk_jax.data.nifti import read_labels
 from msk_jax.errors import UserError
 
 _SUFFIX = ".nii.gz"
@@ -54,10 +55,7 @@ def read_mask(file: Path, codes: tuple[int, ...]) -> sitk.Image:
     Raises:
         UserError: a file that is no mask.
     """
-    try:
-        image = sitk.ReadImage(str(file))
-    except RuntimeError as error:
-        raise UserError(f"{file} is no mask that can be read ({error})") from error
+    image = read_labels(file)
     size = image.GetSize()
     if len(size) == 3 and size[2] == 1:
         image = image[:, :, 0]

@@ -123,14 +123,14 @@ def test_masks_are_found_by_patient_and_unit(tmp_path, key):
     with pytest.raises(UserError, match="Give --key"):
         find_masks(tmp_path, tmp_path / "no.key", ("left",))
     (tmp_path / "bad.nii.gz").write_bytes(b"no mask")
-    with pytest.raises(UserError, match="no mask that can be read"):
+    with pytest.raises(UserError, match="cannot be read as NIfTI"):
         mask_on_crop(tmp_path / "bad.nii.gz", (), RadiographRegion(), {}, 0)
     for image in (
         sitk.Image([3, 3, 3, 2], sitk.sitkUInt8),
         sitk.Image([3, 3], sitk.sitkVectorUInt8),
     ):
         sitk.WriteImage(image, str(tmp_path / "odd.nii.gz"))
-        with pytest.raises(UserError, match="is no mask: it has"):
+        with pytest.raises(UserError, match="is no volume of 2 or 3 dimensions"):
             read_mask(tmp_path / "odd.nii.gz", ())
         read_mask.cache_clear()
 

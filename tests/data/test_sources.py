@@ -9,13 +9,15 @@ import zipfile
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK as sitk
 from PIL import Image
 from pydicom.fileset import FileSet
 
 from msk_jax.data.archives import unpack
 from msk_jax.data.dicom import read_series, scan
 from msk_jax.data.geometry import SeriesError
-from msk_jax.data.pictures import read_nifti, read_picture
+from msk_jax.data.nifti import read_labels, read_nifti
+from msk_jax.data.pictures import read_picture
 from msk_jax.data.sources import opened
 from msk_jax.errors import UserError
 
@@ -240,5 +242,26 @@ def test_nifti_that_is_refused(tmp_path):
     with pytest.raises(SeriesError, match="is no NIfTI file"):
         read_nifti(path)
     write_nifti(path, np.eye(4), (2, 2, 2, 3))
-    with pytest.raises(SeriesError, match="no volume of three dimensions"):
+    with pytest.raises(SeriesError, match="no volume of 3 dimensions"):
         read_nifti(path)
+
+
+def test_a_mask_may_unfold_as_far_as_deflate_goes(tmp_path, monkeypatch):
+    monkeypatch.setattr("msk_jax.data.headers.MIN_ROOM_BYTES", 1000)
+    path = tmp_path / "mask.nii.gz"
+    labels = np.zeros((60, 60, 60), np.uint8)
+    labels[3, 4, 5] = 1
+    sitk.WriteImage(sitk.GetImageFromArray(labels), path, True)
+    assert labels.size > 200 * path.stat().st_size
+    assert np.array_equal(read_nifti(path).voxels, labels)
+    assert np.array_equal(sitk.GetArrayFromImage(read_labels(path)), labels)
+    monkeypatch.setattr("msk_jax.data.nifti.MAX_BYTES", labels.size)  # as float32 it takes more
+    for read in (read_nifti, read_labels):
+        with pytest.raises(SeriesError, match="too much for a file of its size"):
+            read(path)
+    monkeypatch.undo()
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[42:48] = b"\0\2" * 3  # 512 x 512 x 512, which no such file can hold
+    path.write_bytes(gzip.compress(bytes(content[:1000])))
+    with pytest.raises(SeriesError, match="promises 512 MB"):
+        read_labels(path)
