@@ -16,6 +16,7 @@ from msk_jax.data.grading import QualityLimits
 from msk_jax.data.regions import SacroiliacRegion
 from msk_jax.data.vertebra import VertebraRegion
 from msk_jax.data.whole import RadiographRegion
+from msk_jax.data.whole_volume import VolumeRegion
 from msk_jax.errors import UserError
 from msk_jax.files import plain_text
 
@@ -27,7 +28,7 @@ COLUMNS = (
 """What any manifest may have beside the columns of its region, clinical variables and columns of
 its owner's (`x_...`)."""
 
-AnyRegion = SacroiliacRegion | VertebraRegion | RadiographRegion
+AnyRegion = SacroiliacRegion | VertebraRegion | RadiographRegion | VolumeRegion
 """Each is a `crops.Region`."""
 
 OWN_PREFIX = "x_"

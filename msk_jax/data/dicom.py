@@ -23,7 +23,7 @@ from msk_jax.data.frames import choose_part
 from msk_jax.data.geometry import SeriesError, stack_slices
 from msk_jax.data.headers import is_capture, is_localizer, quiet, read_bounded, text
 from msk_jax.data.pictures import is_picture
-from msk_jax.data.pixels import AIR_HU, MAX_HU, read_frames
+from msk_jax.data.pixels import read_hounsfield
 from msk_jax.data.volume import read_frames_of_series
 from msk_jax.errors import UserError
 
@@ -88,14 +88,16 @@ class Scan:
 
 @dataclass(frozen=True)
 class Series:
-    """One volume in canonical order: z, y, x ascending (superior, posterior, left)."""
+    """One volume; in canonical order, z, y, x ascending (superior, posterior, left), unless its
+    direction says otherwise."""
 
     voxels: np.ndarray
     """int16 [slices, rows, columns] of CT, Hounsfield units, -1024 outside the scanned circle; of
-    a radiograph [rows from foot to head, 1, columns], see `whole.read_projection`."""
+    other values see `whole.stretched`; of a radiograph [rows from foot to head, 1, columns], see
+    `whole.read_projection`."""
 
     spacing_mm: tuple[float, float, float]
-    """Distance between voxels along x, y, z."""
+    """Distance between columns, rows, slices: along x, y, z."""
 
     origin_mm: tuple[float, float, float]
     """Centre of voxel [0, 0, 0] in patient coordinates (LPS), x, y, z."""
@@ -110,6 +112,9 @@ class Series:
     spacing_known: bool = True
     """False where the file tells none, as of many pictures; `spacing_mm` then counts pixels."""
 
+    direction: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+    """Unit vectors of columns, rows and slices as the columns of a 3 x 3 matrix, row by row."""
+
     @property
     def is_projection(self) -> bool:
         """Whether this is a radiograph."""
@@ -120,6 +125,7 @@ class Series:
         image = sitk.GetImageFromArray(self.voxels)
         image.SetSpacing(self.spacing_mm)
         image.SetOrigin(self.origin_mm)
+        image.SetDirection(self.direction)
         return image
 
 
@@ -226,7 +232,7 @@ def read_series(paths: Iterable[Path], modality: str = "CT") -> Series:
     for k, i in enumerate(stack.order):
         frame = frames[i]
         if frame.file not in decoded:
-            decoded = {frame.file: _hounsfield(paths[frame.file], headers[frame.file])}
+            decoded = {frame.file: read_hounsfield(paths[frame.file], headers[frame.file])}
         values = stack.orient(decoded[frame.file][frame.index])
         voxels = np.empty((len(frames), *values.shape), np.int16) if voxels is None else voxels
         voxels[k] = values
@@ -241,19 +247,6 @@ def read_series(paths: Iterable[Path], modality: str = "CT") -> Series:
         age_years=parse_age(text(header, "PatientAge")),
         sex=text(header, "PatientSex").upper() or None,
     )
-
-
-def _hounsfield(path: Path, header: Dataset) -> np.ndarray:
-    """int16 [frames, rows, columns], HU clipped to [-1024, 32767], padding as air."""
-    units = text(header, "RescaleType").upper()
-    found = read_frames(path, header)
-    if found.units != "HU":
-        raise SeriesError(
-            f"The values of {path.name} are {units or found.units}, not Hounsfield units. Use the "
-            "original series."
-        )
-    found.values[found.padding] = AIR_HU
-    return np.rint(np.clip(found.values, AIR_HU, MAX_HU)).astype(np.int16)
 
 
 def parse_age(value: str) -> float | None:

@@ -164,7 +164,9 @@ def _facts(study: Study, series: Series, completeness: float) -> ScanFacts:
     if series.is_projection:
         voxels, spacing_mm = voxels.transpose(1, 0, 2), (spacing_mm[0], spacing_mm[2], 0.0)
     found = measure(voxels, spacing_mm)
-    along = 1 if series.is_projection else 2
+    coverage_mm = found.coverage_mm[1]
+    if not series.is_projection:
+        coverage_mm = float(np.abs(series.direction[6:]) @ found.coverage_mm)
     return ScanFacts(
         spacing_mm[0] if series.spacing_known else None,
         spacing_mm[2],
@@ -173,7 +175,7 @@ def _facts(study: Study, series: Series, completeness: float) -> ScanFacts:
         round(found.noise, 2),
         round(found.sharpness, 4),
         round(found.clipped, 6),
-        round(found.coverage_mm[along], 1) if series.spacing_known else None,
+        round(coverage_mm, 1) if series.spacing_known else None,
         "" if is_picture(study.files[0]) else _missing(study.files[0]),
         round(found.noise_share, 4),
         round(completeness, 4),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import SimpleITK as sitk
 
+from msk_jax.data.dicom import Series
 from msk_jax.data.volume import Volume
 from msk_jax.errors import UserError
 
@@ -47,6 +48,22 @@ def to_frame(volume: Volume, frame: PatientFrame, fill: float | None = None) -> 
         spacing_mm=image.GetSpacing(),
         origin_mm=image.GetOrigin(),
         direction=image.GetDirection(),
+    )
+
+
+def upright(series: Series) -> Series:
+    """A series in canonical order along the patient's axes, resampled only where it is oblique."""
+    if np.array_equal(series.direction, np.eye(3).ravel()):
+        return series
+    image = sitk.DICOMOrient(series.to_sitk(), "LPS")
+    if not np.allclose(image.GetDirection(), np.eye(3).ravel(), atol=1e-6):
+        image = _straighten(image, "LPS", float(series.voxels.min()))
+    return replace(
+        series,
+        voxels=sitk.GetArrayFromImage(image),
+        spacing_mm=image.GetSpacing(),
+        origin_mm=image.GetOrigin(),
+        direction=tuple(np.eye(3).ravel().tolist()),
     )
 
 

@@ -19,16 +19,37 @@ from msk_jax.data.pictures import is_picture, read_picture
 from msk_jax.data.radiograph import read_radiograph
 
 TAILS = (0.5, 99.5)
-"""Percentiles of a picture that `read_projection` puts at 0 and at `TOP`."""
+"""Percentiles of an image that `stretched` puts at 0 and at `TOP`."""
 TOP = 4000
-_WHOLE = "whole"
+WHOLE = "whole"
+"""The one unit of a patient who has no particular views."""
+
+
+class Whole:
+    """The units of a region that takes all of an image: the views of a patient, or the only one."""
+
+    views: tuple[str, ...]
+
+    @property
+    def unit_column(self) -> str:
+        """Each view is a unit of its patient."""
+        return "view" if self.views else ""
+
+    @property
+    def unit_names(self) -> tuple[str, ...]:
+        """The views, or the one name of an image that is no particular view."""
+        return self.views or (WHOLE,)
+
+    def place(self, cells: Cells) -> str:
+        """The view, or the one name there is: the whole image needs no place."""
+        return cells.text("view") if self.views else WHOLE
 
 
 def read_projection(files: Iterable[Path], modality: str = "CR/DX") -> Series:
-    """One radiograph as a coronal volume that is one voxel deep.
+    """One radiograph as a coronal volume that is one voxel deep, dense tissue high.
 
-    Detectors differ in gain and offset, and their values mean nothing by themselves: the picture's
-    own percentiles `TAILS` become 0 and `TOP`, in a straight line, dense tissue high.
+    Detectors differ in gain and offset, and their values mean nothing by themselves: see
+    `stretched`.
 
     Args:
       files: the one file of the series, DICOM, PNG, JPEG or TIFF.
@@ -57,14 +78,9 @@ def read_projection(files: Iterable[Path], modality: str = "CR/DX") -> Series:
             f"The modality is {found.modality or 'not stated'}, not {modality.replace('/', ' or ')}"
             "."
         )
-    low, high = np.percentile(found.pixels, TAILS)
-    if not high > low:
-        raise SeriesError("The picture is empty: nearly all of its pixels have one value.")
-    scaled = (found.pixels[::-1, None] - low) * (TOP / (high - low))
-    limits = np.iinfo(np.int16)
     row_mm, column_mm = found.spacing.mm or (1.0, 1.0)
     return Series(
-        voxels=np.rint(np.clip(scaled, limits.min, limits.max)).astype(np.int16),
+        voxels=stretched(found.pixels)[::-1, None],
         spacing_mm=(float(column_mm), 1.0, float(row_mm)),
         origin_mm=(0.0, 0.0, 0.0),
         modality=found.modality,
@@ -76,8 +92,23 @@ def read_projection(files: Iterable[Path], modality: str = "CR/DX") -> Series:
     )
 
 
+def stretched(values: np.ndarray) -> np.ndarray:
+    """int16, of the same shape: the values' own percentiles `TAILS` become 0 and `TOP`, in a
+    straight line.
+
+    Raises:
+      SeriesError: an image of one value.
+    """
+    low, high = np.percentile(values, TAILS)
+    if not high > low:
+        raise SeriesError("The image is empty: nearly all of it has one value.")
+    limits = np.iinfo(np.int16)
+    scaled = (values - low) * (TOP / (high - low))
+    return np.rint(np.clip(scaled, limits.min, limits.max)).astype(np.int16)
+
+
 @dataclass(frozen=True)
-class RadiographRegion:
+class RadiographRegion(Whole):
     """All of a radiograph, its longer side as long as the square's."""
 
     columns: ClassVar[tuple[str, ...]] = ()
@@ -95,25 +126,11 @@ class RadiographRegion:
     """Views that a patient may have, a file of each [U]; none: one radiograph per patient."""
 
     @property
-    def unit_column(self) -> str:
-        """Each view is a unit of its patient."""
-        return "view" if self.views else ""
-
-    @property
-    def unit_names(self) -> tuple[str, ...]:
-        """The views, or the one name of a picture that is no particular view."""
-        return self.views or (_WHOLE,)
-
-    @property
     def max_slices(self) -> int:
         """A radiograph is one picture."""
         return 1
 
-    def place(self, cells: Cells) -> str:
-        """The view, or the one name there is: the whole picture needs no place."""
-        return cells.text("view") if self.views else _WHOLE
-
-    def extract(self, series: Series, place: Hashable = _WHOLE) -> dict[str, Crop]:
+    def extract(self, series: Series, place: Hashable = WHOLE) -> dict[str, Crop]:
         """The picture with its proportions kept, padded with its darkest value to a square.
 
         Args:

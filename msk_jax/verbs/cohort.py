@@ -18,12 +18,14 @@ from msk_jax.data.pipeline import read_records
 from msk_jax.data.records import clean_reason
 from msk_jax.data.sources import opened
 from msk_jax.data.target import COHORT_NAME, QUALITY_NAME, REJECTED_NAME, read_cohort
+from msk_jax.data.whole import TOP
 from msk_jax.errors import UserError
 from msk_jax.files import csv_text, replacing
 from msk_jax.reports.inspection import draw_page
 from msk_jax.verbs import console
 
-_WINDOW = (400.0, 1500.0)  # bone; the shards hold Hounsfield units
+_BONE = (400.0, 1500.0)  # of Hounsfield units
+_STRETCHED = (TOP / 2, TOP)
 
 
 def draft(dicom: str, out: Path) -> None:
@@ -103,7 +105,8 @@ def inspect(data_dir: Path, out: Path | None) -> None:
             f"There is no {data_dir / QUALITY_NAME}. Build the cohort again with --overwrite."
         ) from None
     records = read_records(data_dir)
-    page = draw_page(f"Cohort {cohort.name}", records, quality, cohort.classes, _WINDOW)
+    window = _BONE if cohort.modality.startswith("CT") else _STRETCHED
+    page = draw_page(f"Cohort {cohort.name}", records, quality, cohort.classes, window)
     out = out or data_dir / "inspect.html"
     with replacing(out) as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -11,6 +11,7 @@ import pandas as pd
 
 from msk_jax.data.dicom import Series
 from msk_jax.data.pipeline import ShardedCohort
+from msk_jax.data.resample import upright
 from msk_jax.evaluation.predictions import probability_columns
 from msk_jax.experiment import Stage
 from msk_jax.explain.gradcam import gradcam
@@ -125,7 +126,7 @@ def crop_plane(
 
 def series_plane(series: Series, direction, position_mm: float) -> Plane:
     """The slice of a series in the plane of a crop's slices, at their position."""
-    along = _axis(direction, 2)
+    series, along = upright(series), _axis(direction, 2)
     count = series.voxels.shape[2 - along]
     k = round((position_mm - series.origin_mm[along]) / series.spacing_mm[along])
     k = int(np.clip(k, 0, count - 1))

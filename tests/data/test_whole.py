@@ -72,7 +72,7 @@ def test_what_is_no_single_radiograph(tmp_path):
     with pytest.raises(SeriesError, match="The modality is DX, not CT"):
         read_projection([path], "CT")
     write_radiograph(path, EXPOSURE, np.full((8, 8), 7, np.uint16))
-    with pytest.raises(SeriesError, match="nearly all of its pixels have one value"):
+    with pytest.raises(SeriesError, match="nearly all of it has one value"):
         read_projection([path])
 
 
