@@ -5,6 +5,7 @@ each (DICOM PS3.3 C.7.6.16); classic objects state it once, for their only frame
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,8 +59,20 @@ class Frame:
     """Frame within the file, from 0."""
 
     plane: SlicePlane
-    parts: tuple[tuple[str, str], ...]
-    """What may tell it from another acquisition at the same position: attribute, value."""
+    groups: tuple[Dataset, ...]
+    """Where its attributes stand, see `groups_of`."""
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """What may tell it from another acquisition at the same position: value by attribute."""
+        found = {}
+        for sequence, keyword in _PARTS:
+            source = group_item(self.groups, sequence) if sequence else self.groups[-1]
+            if source is not None:
+                value = "\\".join(words(source, keyword)) or text(source, keyword)
+                if value:
+                    found.setdefault(keyword, value)
+        return found
 
 
 def frames_of(file: int, path: Path, header: Dataset) -> list[Frame]:
@@ -87,7 +100,7 @@ def frames_of(file: int, path: Path, header: Dataset) -> list[Frame]:
         groups = groups_of(header, index)
         name = f"{path.name} frame {index + 1}" if per_frame else path.name
         plane = _plane(name, groups, header, (rows, columns))
-        found.append(Frame(file, index, plane, _parts(groups)))
+        found.append(Frame(file, index, plane, tuple(groups)))
     return found
 
 
@@ -98,7 +111,7 @@ def groups_of(header: Dataset, index: int) -> list[Dataset]:
     return [*(group for group in (own, shared) if group is not None), header]
 
 
-def group_item(groups: list[Dataset], sequence: str) -> Dataset | None:
+def group_item(groups: Sequence[Dataset], sequence: str) -> Dataset | None:
     """The first item of a functional group's sequence, the frame's own before the shared one."""
     found = (item(group, sequence) for group in groups)
     return next((first for first in found if first is not None), None)
@@ -126,16 +139,6 @@ def thickness_mm(groups: list[Dataset]) -> float | None:
     """SliceThickness of a frame, for a volume of one slice."""
     measures = group_item(groups, "PixelMeasuresSequence")
     return number(groups[-1] if measures is None else measures, "SliceThickness")
-
-
-def _parts(groups: list[Dataset]) -> tuple[tuple[str, str], ...]:
-    found = {}
-    for sequence, keyword in _PARTS:
-        source = group_item(groups, sequence) if sequence else groups[-1]
-        value = "" if source is None else "\\".join(words(source, keyword)) or text(source, keyword)
-        if value:
-            found.setdefault(keyword, value)
-    return tuple(found.items())
 
 
 def choose_part(frames: list[Frame], part: int | None) -> list[Frame]:
@@ -170,10 +173,11 @@ def choose_part(frames: list[Frame], part: int | None) -> list[Frame]:
 
 def _telling(frames: list[Frame]) -> tuple[str | None, dict[str, list[Frame]]]:
     """The first attribute whose values part the frames into groups without shared positions."""
+    parts = [frame.parts for frame in frames]
     for _, keyword in _PARTS:
         groups = defaultdict(list)
-        for frame in frames:
-            groups[dict(frame.parts).get(keyword, "")].append(frame)
+        for frame, part in zip(frames, parts, strict=True):
+            groups[part.get(keyword, "")].append(frame)
         if len(groups) > 1 and all(
             len(set(map(_spot, group))) == len(group) for group in groups.values()
         ):

@@ -20,6 +20,9 @@ MAX_HU = np.iinfo(np.int16).max
 ARBITRARY = "arbitrary"
 """Units of values that the header gives no meaning to, as of most MR."""
 
+_NOT_PLAIN = (
+    "ModalityLUTSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+)  # fmt: skip
 _UNITS_ARE_HU = {"", "HU", "US"}  # US: unspecified, which older scanners write for HU
 
 
@@ -51,7 +54,59 @@ def read_frames(path: Path, dataset: Dataset, real_world: bool = False) -> Frame
         inverted CT image that cannot be told from a plain one, no real-world-value map, values that
       are no finite numbers.
     """
+    return _with_units(path, dataset, *read_stored(path, dataset), real_world)
+
+
+def read_hounsfield(path: Path, dataset: Dataset) -> np.ndarray:
+    """Decode every frame of a CT file: int16 [frames, rows, columns], Hounsfield units clipped to
+    what int16 holds from `AIR_HU` on, padding as air.
+
+    Args:
+      path: of the file, for messages and its size.
+      dataset: as `headers.read_header` opened it.
+
+    Raises:
+      SeriesError: other units; see `read_frames` as well.
+    """
     stored, raw = read_stored(path, dataset)
+    intercept = _whole_intercept(dataset, stored)
+    if intercept is not None:
+        values = stored.astype(np.int32)
+        values += intercept
+        np.clip(values, AIR_HU, MAX_HU, out=values)
+        if "PixelPaddingValue" in dataset:
+            values[_is_padding(raw, dataset)] = AIR_HU
+        return values.astype(np.int16)
+    found = _with_units(path, dataset, stored, raw, real_world=False)
+    if found.units != "HU":
+        units = text(dataset, "RescaleType").upper() or found.units
+        raise SeriesError(
+            f"The values of {path.name} are {units}, not Hounsfield units. Use the original series."
+        )
+    found.values[found.padding] = AIR_HU
+    return np.rint(np.clip(found.values, AIR_HU, MAX_HU)).astype(np.int16)
+
+
+def _whole_intercept(dataset: Dataset, stored: np.ndarray) -> int | None:
+    """What alone is to be added to stored whole numbers for Hounsfield units, as of nearly all CT;
+    None where there is more to it, and `_with_units` knows."""
+    is_plain = (
+        stored.dtype.kind in "iu"
+        and stored.dtype.itemsize <= 2
+        and text(dataset, "Modality").upper() == "CT"
+        and text(dataset, "RescaleType").upper() in _UNITS_ARE_HU
+        and text(dataset, "PhotometricInterpretation") != "MONOCHROME1"
+        and not any(name in dataset for name in _NOT_PLAIN)
+        and number(dataset, "RescaleSlope") == 1
+    )
+    intercept = number(dataset, "RescaleIntercept") if is_plain else None
+    is_whole = intercept is not None and intercept.is_integer() and abs(intercept) < 2**20
+    return int(intercept) if is_whole else None
+
+
+def _with_units(
+    path: Path, dataset: Dataset, stored: np.ndarray, raw: np.ndarray, real_world: bool
+) -> Frames:
     padding = _is_padding(raw, dataset)
     values = np.empty(stored.shape, np.float64 if _is_deep(dataset) else np.float32)
     units = set()

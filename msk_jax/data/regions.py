@@ -13,6 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from msk_jax.data.bone import closed, coarse_bone, mirror_of, posterior_edges, widest_mm
 from msk_jax.data.cells import Cells
 from msk_jax.data.crops import AXIAL, MIRRORED, Crop
 from msk_jax.data.dicom import Series, read_series
@@ -175,14 +176,14 @@ class SacroiliacRegion:
         else:
             inside = np.ones(len(z), bool)
         self._check_width(bone[inside], spacing[0])
-        midline = _midline(bone[inside], spacing[0])
+        mirror = mirror_of(bone[inside], spacing[0])
         if joint_z_mm is None:
-            inside = self._joint_run(bone, spacing, midline)
+            inside = self._joint_run(bone, spacing, mirror.column)
             joint_z_mm = (z[inside][0], z[inside][-1])
             self._check_width(bone[inside], spacing[0])
-            midline = _midline(bone[inside], spacing[0])
-        edge = np.nanmedian(_posterior_edges(bone[inside], midline, spacing[0]))
-        midline = _midline(bone[inside], spacing[0], edge - self.joint_depth_mm / spacing[1])
+            mirror = mirror_of(bone[inside], spacing[0])
+        edge = np.nanmedian(posterior_edges(bone[inside], mirror.column, spacing[0]))
+        midline = mirror.column_at(edge - self.joint_depth_mm / spacing[1])
         return BoneFrame(
             midline_x_mm=float(origin[0] + spacing[0] * midline),
             posterior_y_mm=float(origin[1] + spacing[1] * edge),
@@ -190,7 +191,7 @@ class SacroiliacRegion:
         )
 
     def _check_width(self, bone: np.ndarray, pixel_mm: float) -> None:
-        width = _widest(bone, pixel_mm)
+        width = widest_mm(bone, pixel_mm)
         if width < self.min_pelvis_width_mm:
             raise SeriesError(
                 f"The bone in this CT is at most {width:.0f} mm wide where a pelvis has "
@@ -201,13 +202,13 @@ class SacroiliacRegion:
     def _joint_run(self, bone, spacing, midline: float) -> np.ndarray:
         """bool [slices]: the longest run of slices closed by bone from ilium to ilium."""
         covered = np.zeros(len(bone), bool)
-        edges = _posterior_edges(bone, midline, spacing[0])
+        edges = posterior_edges(bone, midline, spacing[0])
         for k, edge in enumerate(edges):
             if np.isfinite(edge):
                 covered[k] = self._is_covered(bone[k], spacing, midline, edge)
         # A single slice with a hole in its cover does not end the joint.
         reach = max(1, round(3.0 / spacing[2]))
-        covered = _close(covered, 2 * reach + 1)
+        covered = closed(covered, 2 * reach + 1)
         labels, count = ndimage.label(covered)
         if count == 0:
             raise SeriesError(
@@ -229,7 +230,7 @@ class SacroiliacRegion:
         """Whether bone covers all columns out to `covered_mm` on both sides of one slice."""
         first = max(0, int(np.ceil(edge - self.search_depth_mm / spacing[1])))
         cover = bone[first : int(edge) + 1].any(axis=0)
-        cover = _close(cover, int(self.closed_gap_mm // spacing[0]) + 1)
+        cover = closed(cover, int(self.closed_gap_mm // spacing[0]) + 1)
         reach = self.covered_mm / spacing[0]
         left, right = int(np.ceil(midline - reach)), int(np.floor(midline + reach))
         return left >= 0 and right < len(cover) and bool(cover[left : right + 1].all())
@@ -285,100 +286,3 @@ class SacroiliacRegion:
             spacing_mm=spacing,
             direction=direction,
         )
-
-
-def coarse_bone(
-    series: Series, bone_hu: float, min_component_mm3: float, target_mm: float = 2.0
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Bone on a coarse grid.
-
-    Args:
-      series: a CT.
-      bone_hu: threshold on the block means.
-      min_component_mm3: smaller connected pieces are dropped.
-      target_mm: voxels are averaged in blocks up to about this size.
-
-    Returns:
-      bool [z, y, x]; spacing (x, y, z) in mm; centre of voxel [0, 0, 0] (x, y, z) in mm.
-    """
-    fine = np.asarray(series.spacing_mm)
-    factors = np.maximum(1, np.rint(target_mm / fine)).astype(int)
-    fx, fy, fz = np.minimum(factors, series.voxels.shape[::-1])
-    nz, ny, nx = (n // f for n, f in zip(series.voxels.shape, (fz, fy, fx), strict=True))
-    mean = np.empty((nz, ny, nx), np.float32)
-    for k in range(nz):  # slice by slice: a whole CT in float32 would take gigabytes
-        block = series.voxels[k * fz : (k + 1) * fz, : ny * fy, : nx * fx]
-        mean[k] = block.reshape(fz, ny, fy, nx, fx).mean(axis=(0, 2, 4), dtype=np.float32)
-    bone = mean > bone_hu
-    spacing = fine * (fx, fy, fz)
-    labels, _ = ndimage.label(bone)
-    large = np.bincount(labels.ravel()) * spacing.prod() >= min_component_mm3
-    large[0] = False
-    origin = np.asarray(series.origin_mm) + fine * (np.array([fx, fy, fz]) - 1) / 2
-    return large[labels], spacing, origin
-
-
-def _close(line: np.ndarray, width: int) -> np.ndarray:
-    """Fill gaps of up to `width` - 1 in a bool line; its ends are not grown."""
-    padded = np.pad(line, width)
-    closed = ndimage.binary_closing(padded, structure=np.ones(width, bool))
-    return closed[width:-width]
-
-
-def _widest(bone: np.ndarray, pixel_mm: float) -> float:
-    """Left-right extent of the bone in its widest slices (90th percentile), mm."""
-    columns = bone.any(axis=1)
-    widths = [np.ptp(np.flatnonzero(line)) + 1 for line in columns if line.any()]
-    return float(np.percentile(widths, 90) * pixel_mm) if widths else 0.0
-
-
-def _midline(bone: np.ndarray, pixel_mm: float, row: float | None = None) -> float:
-    """Column (fractional) of the pelvis' mirror axis where it crosses a row, by default the middle.
-
-    The axis about which the bone, seen from above, is most nearly its own mirror image, among
-    axes turned by up to 14 degrees (a patient does not lie straight); a hand beside the hip or a
-    cut-off wing shifts the outer edges, but hardly this.
-    """
-    footprint = ndimage.gaussian_filter(bone.sum(axis=0).astype(np.float32), 1.5)
-    middle = (np.array(footprint.shape) - 1) / 2
-    columns = np.flatnonzero(bone.any(axis=(0, 1)))
-    start, reach = (columns[0] + columns[-1]) / 2, 50.0 / pixel_mm
-    best = (-1.0, 0.0, 0.0)
-    for turn in np.radians(np.arange(-14, 15, 1)):
-        cos, sin = np.cos(turn), np.sin(turn)
-        matrix = np.array([[cos, -sin], [sin, cos]])
-        turned = ndimage.affine_transform(footprint, matrix, middle - matrix @ middle, order=1)
-        best = max(best, (*_mirror_axis(turned, start, reach), turn))
-    _, column, turn = best
-    # Back to the image as it lies: the axis passes the middle row at u / cos and leans by tan.
-    down = 0.0 if row is None else row - middle[0]
-    return float(middle[1] + (column - middle[1]) / np.cos(turn) + np.tan(turn) * down)
-
-
-def _mirror_axis(footprint: np.ndarray, start: float, reach: float) -> tuple[float, float]:
-    """(score, column) of the upright axis with the best mirror symmetry, within a reach.
-
-    Mirroring about column c pairs columns i and 2c - i, so the score of every c at once is the
-    convolution of each row with itself.
-    """
-    width = footprint.shape[1]
-    spectrum = np.fft.rfft(footprint, 2 * width, axis=1)
-    scores = np.fft.irfft((spectrum**2).sum(axis=0), 2 * width)[: 2 * width - 1]
-    axes = np.arange(2 * width - 1) / 2
-    scores[np.abs(axes - start) > reach] = -1
-    k = int(np.argmax(scores))
-    return float(scores[k]), float(axes[k])
-
-
-def _posterior_edges(bone: np.ndarray, midline: float, pixel_mm: float) -> np.ndarray:
-    """Row of the posterior edge of the bone within 80 mm of the midline, per slice; NaN: none."""
-    reach = 80.0 / pixel_mm
-    low, high = max(0, int(midline - reach)), int(midline + reach) + 1
-    rows = bone[:, :, low:high].sum(axis=2)
-    edges = np.full(len(bone), np.nan)
-    for k, counts in enumerate(rows):
-        total = counts.cumsum()
-        if total[-1]:
-            # The hindmost half percent may be a needle of a spinous process or a table rail.
-            edges[k] = np.searchsorted(total, 0.995 * total[-1])
-    return edges

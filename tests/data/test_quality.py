@@ -61,7 +61,7 @@ def test_sharpness_of_blurred_noise_is_that_of_the_formula():
     for pixels in (3.0, 5.0):
         blurred = 1000 * ndimage.gaussian_filter(noise, (0, pixels, pixels)) + 1000
         blurred[:, :8] = -10000  # air, so that all the rest counts as inside
-        found = measure(blurred, (1, 1, 1), every=1).sharpness
+        found = measure(blurred, (1, 1, 1)).sharpness
         assert found == pytest.approx(2**0.5 / pixels**2, rel=0.2)
 
 

@@ -1,0 +1,123 @@
+"""Bone of a CT on a coarse grid, and what its shape tells of a pelvis."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from msk_jax.data.dicom import Series
+
+
+def coarse_bone(
+    series: Series, bone_hu: float, min_component_mm3: float, target_mm: float = 2.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bone on a coarse grid.
+
+    Args:
+      series: a CT.
+      bone_hu: threshold on the block means.
+      min_component_mm3: smaller connected pieces are dropped.
+      target_mm: voxels are averaged in blocks up to about this size.
+
+    Returns:
+      bool [z, y, x]; spacing (x, y, z) in mm; centre of voxel [0, 0, 0] (x, y, z) in mm.
+    """
+    fine = np.asarray(series.spacing_mm)
+    factors = np.maximum(1, np.rint(target_mm / fine)).astype(int)
+    fx, fy, fz = np.minimum(factors, series.voxels.shape[::-1])
+    nz, ny, nx = (n // f for n, f in zip(series.voxels.shape, (fz, fy, fx), strict=True))
+    mean = np.empty((nz, ny, nx), np.float32)
+    for k in range(nz):  # slice by slice: the sums of a whole CT would take gigabytes
+        block = series.voxels[k * fz : (k + 1) * fz, : ny * fy, : nx * fx]
+        block = block.sum(axis=0, dtype=np.int32).reshape(ny, fy, nx * fx).sum(axis=1)
+        mean[k] = sum(block[:, i::fx] for i in range(fx))
+    mean /= fx * fy * fz
+    bone = mean > bone_hu
+    spacing = fine * (fx, fy, fz)
+    labels, _ = ndimage.label(bone)
+    large = np.bincount(labels.ravel()) * spacing.prod() >= min_component_mm3
+    large[0] = False
+    origin = np.asarray(series.origin_mm) + fine * (np.array([fx, fy, fz]) - 1) / 2
+    return large[labels], spacing, origin
+
+
+def closed(line: np.ndarray, width: int) -> np.ndarray:
+    """Fill gaps of up to `width` - 1 in a bool line; its ends are not grown."""
+    padded = np.pad(line, width)
+    return ndimage.binary_closing(padded, structure=np.ones(width, bool))[width:-width]
+
+
+def widest_mm(bone: np.ndarray, pixel_mm: float) -> float:
+    """Left-right extent of the bone in its widest slices (90th percentile), mm."""
+    columns = bone.any(axis=1)
+    widths = [np.ptp(np.flatnonzero(line)) + 1 for line in columns if line.any()]
+    return float(np.percentile(widths, 90) * pixel_mm) if widths else 0.0
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """The mirror axis of a pelvis seen from above."""
+
+    column: float
+    """Where it crosses the middle row."""
+
+    row: float
+    """The middle row."""
+
+    slope: float
+    """Columns to the right per row downwards."""
+
+    def column_at(self, row: float) -> float:
+        """Where it crosses a row."""
+        return self.column + self.slope * (row - self.row)
+
+
+def mirror_of(bone: np.ndarray, pixel_mm: float) -> Mirror:
+    """The axis about which the bone, seen from above, is most nearly its own mirror image.
+
+    Among axes turned by up to 14 degrees (a patient does not lie straight); a hand beside the hip
+    or a cut-off wing shifts the outer edges, but hardly this.
+    """
+    footprint = ndimage.gaussian_filter(bone.sum(axis=0).astype(np.float32), 1.5)
+    middle = (np.array(footprint.shape) - 1) / 2
+    columns = np.flatnonzero(bone.any(axis=(0, 1)))
+    start, reach = (columns[0] + columns[-1]) / 2, 50.0 / pixel_mm
+    best = (-1.0, 0.0, 0.0)
+    for turn in np.radians(np.arange(-14, 15, 1)):
+        cos, sin = np.cos(turn), np.sin(turn)
+        matrix = np.array([[cos, -sin], [sin, cos]])
+        turned = ndimage.affine_transform(footprint, matrix, middle - matrix @ middle, order=1)
+        best = max(best, (*_mirror_axis(turned, start, reach), turn))
+    _, column, turn = best
+    # Back to the image as it lies: the axis passes the middle row at u / cos and leans by tan.
+    crossing = middle[1] + (column - middle[1]) / np.cos(turn)
+    return Mirror(float(crossing), float(middle[0]), float(np.tan(turn)))
+
+
+def _mirror_axis(footprint: np.ndarray, start: float, reach: float) -> tuple[float, float]:
+    """(score, column) of the upright axis with the best mirror symmetry, within a reach.
+
+    Mirroring about column c pairs columns i and 2c - i, so the score of every c at once is the
+    convolution of each row with itself.
+    """
+    width = footprint.shape[1]
+    spectrum = np.fft.rfft(footprint, 2 * width, axis=1)
+    scores = np.fft.irfft((spectrum**2).sum(axis=0), 2 * width)[: 2 * width - 1]
+    axes = np.arange(2 * width - 1) / 2
+    scores[np.abs(axes - start) > reach] = -1
+    k = int(np.argmax(scores))
+    return float(scores[k]), float(axes[k])
+
+
+def posterior_edges(bone: np.ndarray, midline: float, pixel_mm: float) -> np.ndarray:
+    """Row of the posterior edge of the bone within 80 mm of the midline, per slice; NaN: none."""
+    reach = 80.0 / pixel_mm
+    low, high = max(0, int(midline - reach)), int(midline + reach) + 1
+    rows = bone[:, :, low:high].sum(axis=2)
+    edges = np.full(len(bone), np.nan)
+    for k, counts in enumerate(rows):
+        total = counts.cumsum()
+        if total[-1]:
+            # The hindmost half percent may be a needle of a spinous process or a table rail.
+            edges[k] = np.searchsorted(total, 0.995 * total[-1])
+    return edges
