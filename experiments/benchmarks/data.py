@@ -11,27 +11,36 @@ array with its affine. With `--data-dir`, records per second out of built shards
 clock: what the input pipeline can give to a device.
 
 With `--patients`, so many phantom patients of an experiment are written and built: slices per
-second of processor time into shards, beside MONAI reading the same series into arrays (it crops and
-writes nothing). From these shards come stacks by wall clock, and training steps of a network on
-all devices: how many stacks they take a second, and which share of the time they wait for input.
+second of processor time into shards, in turns with MONAI, which reads the same series, resamples
+the same crops (it is told where they lie: ours looks for them) and hands them to the same writer.
+MONAI checks no geometry, measures no quality and makes no pseudonyms. From these shards come
+stacks by wall clock, and training steps of a network on all devices: how many stacks they take a
+second, and which share of the time they wait for input.
 """
 
 import dataclasses
+import itertools
+import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
 import pandas as pd
+import pydicom
 import tyro
 
 from msk_jax.data.augment import Preprocess
 from msk_jax.data.builder import build_cohort
+from msk_jax.data.cohort import Cohort
+from msk_jax.data.deidentify import load_key, pseudonym
 from msk_jax.data.dicom import read_series, scan
-from msk_jax.data.pipeline import ShardedCohort
+from msk_jax.data.pipeline import ShardedCohort, read_records
+from msk_jax.data.shards import write_shards
 from msk_jax.data.volume import read_volume
 from msk_jax.experiment import load
 from msk_jax.models.zoo_net import ZooNetConfig
@@ -58,7 +67,9 @@ class Benchmark:
     patients: int | None = None
     """Phantom patients to build shards of, and to train on."""
     experiment: str = "sacroiliitis"
-    """Whose phantom patients and region they are."""
+    """Whose phantom patients and region they are; one on CT."""
+    matrix: int = 512
+    """Rows and columns of their slices."""
     side: int = 224
     """Rows and columns of their crops."""
     network: str = "resnet50"
@@ -151,35 +162,89 @@ def print_records(data_dir: Path, seconds: float) -> None:
 def build_phantoms(benchmark: Benchmark, folder: Path) -> Path:
     """Write and build the phantom patients, print the rates, and return the shards."""
     experiment = load(benchmark.experiment)
-    phantom = dataclasses.replace(experiment.synthetic(), patients=benchmark.patients)
+    phantom = experiment.synthetic()
+    phantom = dataclasses.replace(
+        phantom, patients=benchmark.patients, matrix=benchmark.matrix,
+        pixel_mm=phantom.pixel_mm * phantom.matrix / benchmark.matrix,
+    )  # fmt: skip
     manifest = write_cohort(folder / "cohort", phantom)
     region = experiment.cohort.region
     pixel_mm = region.pixel_mm * region.size / benchmark.side
     region = dataclasses.replace(region, size=benchmark.side, pixel_mm=pixel_mm)
     cohort = dataclasses.replace(experiment.cohort, region=region)
-    series = list(scan(folder / "cohort" / "dicom").series.values())
-    count = sum(map(len, series))
-    for name in ("first", "shards"):  # the first fills caches
-        start = time.process_time()
-        build_cohort(
-            cohort, folder / "cohort" / "dicom", manifest, folder / name,
-            num_folds=experiment.num_folds,
-        )  # fmt: skip
-        ours = count / (time.process_time() - start)
-    print(f"{ours:.1f} slices per second into shards ({count} slices of {len(series)} series)")
+    dicom = folder / "cohort" / "dicom"
+
+    def ours(target: Path) -> None:
+        build_cohort(cohort, dicom, manifest, target, num_folds=experiment.num_folds)
+
+    ours(folder / "shards")
+    sides = {"msk_jax": ours}
+    series = scan(dicom).series
     try:
-        from monai.data import PydicomReader
+        sides["MONAI"] = of_monai(cohort, series, folder)
     except ImportError as error:
         print(f"MONAI is left out ({error}).")
-        return folder / "shards"
-    reader = PydicomReader()
-    start = time.process_time()
-    for files in series:
-        # It takes a list of files for images of their own, a folder for a series.
-        reader.get_data(reader.read(str(files[0] if len(files) == 1 else files[0].parent)))
-    theirs = count / (time.process_time() - start)
-    print(f"{theirs:.1f} slices per second by MONAI into arrays; ours / it: {ours / theirs:.2f}")
+    times = {name: [] for name in sides}
+    for k in range(benchmark.repeats):
+        for name, build in sides.items():
+            start = time.process_time()
+            build(folder / f"{name}{k}")
+            times[name].append(time.process_time() - start)
+            shutil.rmtree(folder / f"{name}{k}")
+    count = sum(map(len, series.values()))
+    rates = {name: count / statistics.median(spent) for name, spent in times.items()}
+    said = ", ".join(f"{rate:.1f} by {name}" for name, rate in rates.items())
+    print(f"Slices per second into shards ({count} slices of {len(series)} series): {said}")
+    if "MONAI" in rates:
+        print(f"ours / MONAI's: {rates['msk_jax'] / rates['MONAI']:.2f}")
     return folder / "shards"
+
+
+def of_monai(
+    cohort: Cohort, series: Mapping[str, Sequence[Path]], folder: Path
+) -> Callable[[Path], None]:
+    """`build(target)`: the records of `folder / "shards"` with volumes that MONAI read and cut.
+
+    Raises:
+      ImportError: it is not installed.
+    """
+    from monai.data import PydicomReader
+    from monai.transforms import LoadImage, SpatialResample
+
+    resample = SpatialResample(mode="bilinear", padding_mode="border", dtype=np.float32)
+    loader = LoadImage(reader=PydicomReader(), ensure_channel_first=True)
+    key = load_key(folder / "cohort" / "pseudonym.key")
+    records = defaultdict(list)
+    for record in read_records(folder / "shards"):
+        records[record["patient_id"]].append(record)
+    headers = {uid: pydicom.dcmread(files[0]) for uid, files in series.items()}
+    owners = {uid: pseudonym(str(header.PatientID), key) for uid, header in headers.items()}
+
+    def build(target: Path) -> None:
+        target.mkdir()
+        write_shards(cohort, made(), target)
+
+    def made() -> Iterator[dict]:
+        for uid, files in series.items():
+            volume = loader(str(files[0].parent))
+            for record in records[owners[uid]]:
+                affine, size = _affine(record), record["volume"].shape[::-1]
+                cut = resample(volume, dst_affine=affine, spatial_size=size)[0].numpy()
+                yield {**record, "volume": np.rint(cut.T).astype(np.int16)}
+
+    ours = itertools.chain.from_iterable(records[owner] for owner in owners.values())
+    for record, cut in zip(ours, made(), strict=True):  # the same work on either side
+        assert np.median(np.abs(record["volume"] - cut["volume"].astype(np.int32))) <= 1
+    return build
+
+
+def _affine(record: dict) -> np.ndarray:
+    """From the index of a crop's voxel (column, row, slice) to the patient as MONAI counts: to the
+    right, to the front, up."""
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(record["direction"], (3, 3)) * record["spacing_mm"]
+    affine[:3, 3] = record["origin_mm"]
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
 
 
 def train(data_dir: Path, network: str, batch_size: int, steps: int) -> None:

@@ -7,6 +7,8 @@ from scipy import ndimage
 
 from msk_jax.data.dicom import Series
 
+_TURN = 14  # degrees
+
 
 def coarse_bone(
     series: Series, bone_hu: float, min_component_mm3: float, target_mm: float = 2.0
@@ -29,16 +31,19 @@ def coarse_bone(
     mean = np.empty((nz, ny, nx), np.float32)
     for k in range(nz):  # slice by slice: the sums of a whole CT would take gigabytes
         block = series.voxels[k * fz : (k + 1) * fz, : ny * fy, : nx * fx]
-        block = block.sum(axis=0, dtype=np.int32).reshape(ny, fy, nx * fx).sum(axis=1)
+        block = sum(part.astype(np.int32) for part in block)
+        block = sum(block[i::fy] for i in range(fy))
         mean[k] = sum(block[:, i::fx] for i in range(fx))
     mean /= fx * fy * fz
     bone = mean > bone_hu
     spacing = fine * (fx, fy, fz)
-    labels, _ = ndimage.label(bone)
-    large = np.bincount(labels.ravel()) * spacing.prod() >= min_component_mm3
-    large[0] = False
+    for box in ndimage.find_objects(bone.view(np.uint8)):  # all of the bone
+        labels, _ = ndimage.label(bone[box])
+        large = np.bincount(labels.ravel()) * spacing.prod() >= min_component_mm3
+        large[0] = False
+        bone[box] = large[labels]
     origin = np.asarray(series.origin_mm) + fine * (np.array([fx, fy, fz]) - 1) / 2
-    return large[labels], spacing, origin
+    return bone, spacing, origin
 
 
 def closed(line: np.ndarray, width: int) -> np.ndarray:
@@ -75,23 +80,35 @@ class Mirror:
 def mirror_of(bone: np.ndarray, pixel_mm: float) -> Mirror:
     """The axis about which the bone, seen from above, is most nearly its own mirror image.
 
-    Among axes turned by up to 14 degrees (a patient does not lie straight); a hand beside the hip
+    Among axes turned by up to `_TURN` (a patient does not lie straight); a hand beside the hip
     or a cut-off wing shifts the outer edges, but hardly this.
     """
     footprint = ndimage.gaussian_filter(bone.sum(axis=0).astype(np.float32), 1.5)
     middle = (np.array(footprint.shape) - 1) / 2
     columns = np.flatnonzero(bone.any(axis=(0, 1)))
     start, reach = (columns[0] + columns[-1]) / 2, 50.0 / pixel_mm
-    best = (-1.0, 0.0, 0.0)
-    for turn in np.radians(np.arange(-14, 15, 1)):
-        cos, sin = np.cos(turn), np.sin(turn)
-        matrix = np.array([[cos, -sin], [sin, cos]])
-        turned = ndimage.affine_transform(footprint, matrix, middle - matrix @ middle, order=1)
-        best = max(best, (*_mirror_axis(turned, start, reach), turn))
-    _, column, turn = best
+    # Every second turn on every second pixel, and those about the best of them on all.
+    rough = _best_turn(footprint[::2, ::2], start / 2, reach / 2, range(-_TURN, _TURN + 1, 2))
+    near = range(max(-_TURN, rough[2] - 2), min(_TURN, rough[2] + 2) + 1)
+    _, column, turn = _best_turn(footprint, start, reach, near)
+    turn = np.radians(turn)
     # Back to the image as it lies: the axis passes the middle row at u / cos and leans by tan.
     crossing = middle[1] + (column - middle[1]) / np.cos(turn)
     return Mirror(float(crossing), float(middle[0]), float(np.tan(turn)))
+
+
+def _best_turn(
+    footprint: np.ndarray, start: float, reach: float, turns: range
+) -> tuple[float, float, int]:
+    """(score, column, degrees) of the axis with the best mirror symmetry."""
+    middle = (np.array(footprint.shape) - 1) / 2
+    best = (-1.0, 0.0, 0)
+    for turn in turns:
+        cos, sin = np.cos(np.radians(turn)), np.sin(np.radians(turn))
+        matrix = np.array([[cos, -sin], [sin, cos]])
+        turned = ndimage.affine_transform(footprint, matrix, middle - matrix @ middle, order=1)
+        best = max(best, (*_mirror_axis(turned, start, reach), turn))
+    return best
 
 
 def _mirror_axis(footprint: np.ndarray, start: float, reach: float) -> tuple[float, float]:

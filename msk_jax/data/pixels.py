@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_modality_lut, get_decoder
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from msk_jax.data.codestream import check_size
 from msk_jax.data.frames import group_item, groups_of
@@ -20,6 +22,7 @@ MAX_HU = np.iinfo(np.int16).max
 ARBITRARY = "arbitrary"
 """Units of values that the header gives no meaning to, as of most MR."""
 
+_LITTLE_ENDIAN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 _NOT_PLAIN = (
     "ModalityLUTSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 )  # fmt: skip
@@ -74,9 +77,10 @@ def read_hounsfield(path: Path, dataset: Dataset) -> np.ndarray:
         values = stored.astype(np.int32)
         values += intercept
         np.clip(values, AIR_HU, MAX_HU, out=values)
+        values = values.astype(np.int16)
         if "PixelPaddingValue" in dataset:
             values[_is_padding(raw, dataset)] = AIR_HU
-        return values.astype(np.int16)
+        return values
     found = _with_units(path, dataset, stored, raw, real_world=False)
     if found.units != "HU":
         units = text(dataset, "RescaleType").upper() or found.units
@@ -142,6 +146,9 @@ def read_stored(path: Path, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     """
     rows, columns = (integer(dataset, name) or 0 for name in ("Rows", "Columns"))
     count = num_frames(dataset)
+    plain = _read_plain(path, dataset, (count, rows, columns))
+    if plain is not None:
+        return _used_bits(plain, dataset), plain
     try:
         _check_decodable(path, dataset, rows * columns * count)
         syntax = dataset.file_meta.TransferSyntaxUID
@@ -164,6 +171,33 @@ def read_stored(path: Path, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
         )
     raw = raw.reshape(count, rows, columns)
     return _used_bits(raw, dataset), raw
+
+
+def _read_plain(path: Path, dataset: Dataset, shape: tuple[int, int, int]) -> np.ndarray | None:
+    """Uncompressed grey values of 16 bits straight from the file, where all is as it should be and
+    pydicom, which takes much longer, would give the same; else None."""
+    found = dataset.get_item("PixelData", keep_deferred=True) if "PixelData" in dataset else None
+    signed = integer(dataset, "PixelRepresentation")
+    is_plain = (
+        isinstance(found, RawDataElement)
+        and found.value is None
+        and found.length == 2 * np.prod(shape, dtype=float) > 0
+        and dataset.file_meta.get("TransferSyntaxUID") in _LITTLE_ENDIAN
+        and integer(dataset, "SamplesPerPixel") == 1
+        and integer(dataset, "BitsAllocated") == 16
+        and 1 <= (integer(dataset, "BitsStored") or 0) <= 16
+        and signed in (0, 1)
+        and text(dataset, "PhotometricInterpretation") in ("MONOCHROME1", "MONOCHROME2")
+    )
+    if not is_plain:
+        return None
+    kind = np.dtype("<i2" if signed else "<u2")
+    try:
+        values = np.fromfile(path, kind, found.length // 2, offset=found.value_tell)
+    except OSError:
+        return None
+    # A file that is cut short gives fewer.
+    return values.reshape(shape) if values.size == np.prod(shape) else None
 
 
 def _check_decodable(path: Path, dataset: Dataset, num_pixels: int) -> None:
@@ -218,6 +252,8 @@ def _used_bits(raw: np.ndarray, dataset: Dataset) -> np.ndarray:
     up = allocated - bits - low
     if up < 0:
         return raw
+    if low == 0 and raw.dtype.kind == "u" and raw.size and raw.max() < 2**bits:
+        return raw  # as nearly always: there is nothing beside the pixel
     return np.right_shift(np.left_shift(raw, raw.dtype.type(up)), raw.dtype.type(up + low))
 
 

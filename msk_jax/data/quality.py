@@ -34,7 +34,7 @@ _GROUPS = {
     "KVP": "CTXRayDetailsSequence",
 }  # fmt: skip
 _EVERY = 4
-_MOST = 20
+_MOST = 10
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Quality:
 
 
 def measure(voxels: np.ndarray, spacing_mm: tuple[float, float, float]) -> Quality:
-    """Measure a volume, its figures of slices on every fourth of them or on some twenty.
+    """Measure a volume, its figures of slices on every fourth of them or on some ten.
 
     Args:
       voxels: [slices, rows, columns].
@@ -79,24 +79,36 @@ def measure(voxels: np.ndarray, spacing_mm: tuple[float, float, float]) -> Quali
 
 
 def _slice_figures(image: np.ndarray) -> tuple[float, float, float]:
-    image = image.astype(np.float32)
+    image = image.astype(np.int32 if image.dtype.kind in "iu" else np.float32)
     inside = _eroded(_eroded(image > image.min() + 0.25 * np.ptp(image)))
     if inside.sum() < 16:
         return 0.0, 0.0, 0.0
     # Nothing at the rim is inside, so that the rim need not be continued.
-    inside = inside[1:-1, 1:-1]
-    down, across = _second_difference(image), _second_difference(image.T).T
-    values = image[1:-1, 1:-1][inside]
+    inside = np.flatnonzero(inside[1:-1, 1:-1])
+    down = image[:-2] - 2 * image[1:-1] + image[2:]
+    across = image[:, :-2] - 2 * image[:, 1:-1] + image[:, 2:]
+    values = image[1:-1, 1:-1].ravel()[inside]
     # Second differences along both axes (Immerkaer's mask): its response to white noise of
     # deviation 1 has deviation 6; the median of |x| of a normal x is 0.6745 of its deviation, and
     # edges do not move a median.
-    response = _second_difference(down.T).T[inside]
-    spread = float(values.std())
-    laplace = (down[:, 1:-1] + across[1:-1])[inside]
+    response = (down[:, :-2] - 2 * down[:, 1:-1] + down[:, 2:]).ravel()[inside]
+    spread = float(values.astype(np.float32).std())
+    laplace = (down[:, 1:-1] + across[1:-1]).ravel()[inside].astype(np.float32)
     sharpness = float(laplace.std()) / spread if spread > 0 else 0.0
-    noise = float(np.median(np.abs(response)) / 0.6745 / 6)
-    low, high = np.percentile(values, [5, 95])
-    return noise, sharpness, noise / float(high - low) if high > low else 0.0
+    noise = _quantiles(np.abs(response), [0.5])[0] / 0.6745 / 6
+    low, high = _quantiles(values, [0.05, 0.95])
+    return noise, sharpness, noise / (high - low) if high > low else 0.0
+
+
+def _quantiles(values: np.ndarray, at: list[float]) -> list[float]:
+    """As `numpy.quantile`; whole numbers are counted, which is much faster than sorting them."""
+    if values.dtype.kind != "i":
+        return np.quantile(values, at).tolist()
+    lowest = int(values.min())
+    below = np.bincount(values - lowest).cumsum()
+    place = np.array(at) * (len(values) - 1)
+    low, high = (np.searchsorted(below, f(place), side="right") for f in (np.floor, np.ceil))
+    return (lowest + low + (place - np.floor(place)) * (high - low)).tolist()
 
 
 def _eroded(inside: np.ndarray) -> np.ndarray:
@@ -107,11 +119,6 @@ def _eroded(inside: np.ndarray) -> np.ndarray:
         & inside[1:-1, :-2] & inside[1:-1, 2:]
     )  # fmt: skip
     return found
-
-
-def _second_difference(image: np.ndarray) -> np.ndarray:
-    """Along rows: two fewer of them."""
-    return image[:-2] - 2 * image[1:-1] + image[2:]
 
 
 def missing_tags(header: Dataset) -> tuple[str, ...]:

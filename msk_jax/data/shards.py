@@ -14,7 +14,7 @@ from tensorflow_datasets.core import writer
 
 from msk_jax.data.cohort import Cohort
 
-VERSION = "2.0.0"
+VERSION = "3.0.0"
 
 
 def write_shards(cohort: Cohort, records: Iterable[dict], data_dir: Path) -> Path:
@@ -47,7 +47,10 @@ def features(cohort: Cohort) -> tfds.features.FeaturesDict:
     size = cohort.region.size
     return tfds.features.FeaturesDict(
         {
-            "volume": tfds.features.Tensor(shape=(None, size, size), dtype=np.int16),
+            # As bytes: each value by itself would be a whole number of up to ten bytes.
+            "volume": tfds.features.Tensor(
+                shape=(None, size, size), dtype=np.int16, encoding="bytes"
+            ),
             "positions_mm": tfds.features.Tensor(shape=(None,), dtype=np.float32),
             "origin_mm": tfds.features.Tensor(shape=(3,), dtype=np.float32),
             "spacing_mm": tfds.features.Tensor(shape=(3,), dtype=np.float32),
