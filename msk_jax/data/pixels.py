@@ -13,6 +13,7 @@ from msk_jax.data.codestream import check_size
 from msk_jax.data.frames import group_item, groups_of
 from msk_jax.data.geometry import SeriesError
 from msk_jax.data.headers import integer, items, max_bytes, num_frames, number, text
+from msk_jax.data.twelve_bits import decode_extended, is_extended
 
 AIR_HU = -1024
 """What stands for 'nothing scanned here' and the lowest value kept."""
@@ -151,11 +152,7 @@ def read_stored(path: Path, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
         return _used_bits(plain, dataset), plain
     try:
         _check_decodable(path, dataset, rows * columns * count)
-        syntax = dataset.file_meta.TransferSyntaxUID
-        # pydicom takes the lowest bits for the pixel, whatever HighBit says: see `_used_bits`.
-        raw, _ = get_decoder(syntax).as_array(
-            dataset, raw=True, correct_unused_bits=syntax.is_encapsulated
-        )
+        raw = _decoded(dataset, count)
     except SeriesError:
         raise
     except Exception as error:
@@ -171,6 +168,18 @@ def read_stored(path: Path, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
         )
     raw = raw.reshape(count, rows, columns)
     return _used_bits(raw, dataset), raw
+
+
+def _decoded(dataset: Dataset, count: int) -> np.ndarray:
+    if is_extended(dataset):
+        raw = decode_extended(dataset)
+        return raw[0] if count == 1 else raw
+    syntax = dataset.file_meta.TransferSyntaxUID
+    # pydicom takes the lowest bits for the pixel, whatever HighBit says: see `_used_bits`.
+    raw, _ = get_decoder(syntax).as_array(
+        dataset, raw=True, correct_unused_bits=syntax.is_encapsulated
+    )
+    return raw
 
 
 def _read_plain(path: Path, dataset: Dataset, shape: tuple[int, int, int]) -> np.ndarray | None:
@@ -223,7 +232,7 @@ def _check_decodable(path: Path, dataset: Dataset, num_pixels: int) -> None:
         )
     if syntax.is_encapsulated:
         try:
-            available = get_decoder(syntax).is_available
+            available = is_extended(dataset) or get_decoder(syntax).is_available
         except NotImplementedError:
             raise SeriesError(
                 f"{path.name} is compressed in a way that cannot be read ({syntax.name}). Export "

@@ -1,5 +1,6 @@
 """Stored pixels to values: codecs, look-up tables, odd bits, real-world values."""
 
+import base64
 import zlib
 from pathlib import Path
 
@@ -21,8 +22,8 @@ from pydicom.uid import (
 from msk_jax.data.codestream import frame_size
 from msk_jax.data.dicom import parse_age, scan
 from msk_jax.data.geometry import SeriesError
-from msk_jax.data.headers import quiet, read_header
-from msk_jax.data.pixels import read_frames, read_stored
+from msk_jax.data.headers import integer, number, numbers, quiet, read_header, text
+from msk_jax.data.pixels import read_frames, read_hounsfield, read_stored
 from msk_jax.data.volume import ReadOptions, read_volume
 from msk_jax.errors import UserError
 
@@ -75,9 +76,31 @@ def test_lossless_compression_changes_nothing(tmp_path, syntax, need):
     assert np.array_equal(read_volume(files).voxels, hu)
 
 
-def test_high_throughput_jpeg_2000_has_its_decoder(need):
+# 8 rows of 6 columns, the squares of 0 to 47, as OpenJPH 0.26.3 compresses them without loss.
+HTJ2K = base64.b64decode(
+    "/0//UQApQAAAAAAGAAAACAAAAAAAAAAAAAAABgAAAAgAAAAAAAAAAAABDwEB/1AACAACAAAACf9SAAwAAgABAAEEBEAB"
+    "/1wAByCIiIiI/2QAFwABT3BlbkpQSCBWZXIgMC4yNi4zLv+QAAoAAAAAAGEAAf+TwAAugCMAA/8bADb9/38n/KP7g/pt"
+    "/en5eb5M/gP+XQkA+LgAwAArYAAWpAACQA8BQRAEcNNZ6CN9tgDH8XgcxxHTR6wfwcAAImcfkPm4APbicwD/2Q=="
+)
+
+
+def test_high_throughput_jpeg_2000(tmp_path, need):
     need("openjpeg")
-    assert pydicom.pixels.get_decoder(HTJ2KLossless).is_available
+    (file,) = write_ct(tmp_path, np.zeros((1, 8, 6), np.int16))
+    data = pydicom.dcmread(file)
+    data.PixelData = pydicom.encaps.encapsulate([HTJ2K])
+    data.file_meta.TransferSyntaxUID = HTJ2KLossless
+    data.save_as(file)
+    squares = np.arange(48).reshape(1, 8, 6) ** 2
+    assert np.array_equal(frames(file).values, squares - 1024)
+
+
+def test_extended_jpeg_of_12_bits():
+    """Against libjpeg-turbo 3, which imagecodecs 2026.3.6 decodes it with."""
+    values = frames(PYDICOM / "test_files" / "JPEG-lossy.dcm").values
+    assert values.shape == (1, 1024, 256) and (values.min(), values.max()) == (0, 264)
+    assert values.mean(dtype=float) == pytest.approx(14.369991302490234, abs=1e-12)
+    assert values[0, 400, 124:132].tolist() == [60, 62, 65, 68, 64, 62, 62, 63]
 
 
 def test_a_codestream_larger_than_its_header_is_not_decoded(tmp_path, need):
@@ -293,3 +316,41 @@ def test_a_negative_number_of_frames(tmp_path):
 
 def test_an_age_of_odd_digits_is_unknown():
     assert parse_age("\u00b2\u00b2\u00b2Y") is None and parse_age("006M") == 0.5
+
+
+def test_plain_pixels_are_what_pydicom_gives(monkeypatch):
+    """The short ways - pixels straight from the file, whole numbers, raw header values - and the
+    long ones give the same."""
+    names = ["CT_small.dcm", "MR_small.dcm", "MR_small_implicit.dcm", "MR_small_bigendian.dcm",
+             "liver_1frame.dcm", "rtdose_1frame.dcm", "JPEG-lossy.dcm"]  # fmt: skip
+    read = [PYDICOM / "test_files" / name for name in names]
+    keywords = ["Modality", "PatientID", "SOPInstanceUID", "ImageType", "RescaleType", "PatientAge"]
+
+    def told(file):
+        header = read_header(file)
+        triples = [numbers(header, "ImagePositionPatient", 3), numbers(header, "PixelSpacing", 2)]
+        singles = [number(header, k) for k in ("RescaleSlope", "WindowCenter", "SliceThickness")]
+        whole = [integer(header, k) for k in ("Rows", "BitsStored", "NumberOfFrames")]
+        return [text(header, k) for k in keywords], triples, singles, whole
+
+    with monkeypatch.context() as patch:
+        patch.setattr("msk_jax.data.pixels._read_plain", lambda *rest: None)
+        patch.setattr("msk_jax.data.headers._raw", lambda *rest: None)
+        patch.setattr("msk_jax.data.headers._regular_syntax", lambda start: None)
+        expected = [(read_stored(f, read_header(f))[0], told(f)) for f in read]
+    for file, (stored, words) in zip(read, expected, strict=True):
+        assert np.array_equal(read_stored(file, read_header(file))[0], stored)
+        assert told(file) == words
+
+
+@pytest.mark.parametrize("tags", [{}, {"RescaleIntercept": "-2000"}, {"RescaleIntercept": "30000"},
+                                  {"BitsStored": 12, "HighBit": 11}])  # fmt: skip
+def test_whole_numbers_are_the_hounsfield_units_of_the_long_way(tmp_path, tags, monkeypatch):
+    (file,) = write_ct(tmp_path, ramp((1, 60, 50)), **tags)
+    data = pydicom.dcmread(file)
+    data.add_new("PixelPaddingValue", "US", 1025)
+    data.save_as(file)
+    found = read_hounsfield(file, read_header(file))
+    monkeypatch.setattr("msk_jax.data.pixels._whole_intercept", lambda *rest: None)
+    assert np.array_equal(found, read_hounsfield(file, read_header(file)))
+    assert found.dtype == np.int16 and (found == -1024).any()
