@@ -343,14 +343,17 @@ def test_plain_pixels_are_what_pydicom_gives(monkeypatch):
         assert told(file) == words
 
 
-@pytest.mark.parametrize("tags", [{}, {"RescaleIntercept": "-2000"}, {"RescaleIntercept": "30000"},
-                                  {"BitsStored": 12, "HighBit": 11}])  # fmt: skip
-def test_whole_numbers_are_the_hounsfield_units_of_the_long_way(tmp_path, tags, monkeypatch):
-    (file,) = write_ct(tmp_path, ramp((1, 60, 50)), **tags)
+@pytest.mark.parametrize("signed", [0, 1])
+@pytest.mark.parametrize("intercept", [-1024, -2000, 30000])
+def test_whole_numbers_become_hounsfield_units(tmp_path, signed, intercept, monkeypatch):
+    stored = ramp((1, 60, 50)).astype(int) + (-3000 if signed else 1000)
+    (file,) = write_ct(tmp_path, stored - 1024, PixelRepresentation=signed,
+                       RescaleIntercept=intercept)  # fmt: skip
     data = pydicom.dcmread(file)
-    data.add_new("PixelPaddingValue", "US", 1025)
+    data.add_new("PixelPaddingValue", "SS" if signed else "US", int(stored[0, 7, 7]))
     data.save_as(file)
-    found = read_hounsfield(file, read_header(file))
+    expected = np.clip(stored + intercept, -1024, 32767)
+    expected[0, 7, 7] = -1024
+    assert np.array_equal(read_hounsfield(file, read_header(file)), expected)
     monkeypatch.setattr("msk_jax.data.pixels._whole_intercept", lambda *rest: None)
-    assert np.array_equal(found, read_hounsfield(file, read_header(file)))
-    assert found.dtype == np.int16 and (found == -1024).any()
+    assert np.array_equal(read_hounsfield(file, read_header(file)), expected)
