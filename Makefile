@@ -32,9 +32,10 @@ $(VENV)/installed: setup.cfg pyproject.toml | $(BIN)/python
 	$(PIP) --editable .
 	touch $@
 
-# All at once is faster; without torch where there is none for this machine.
+# All at once is faster; without Apache Beam, or torch, where there is none for this machine.
 $(VENV)/installed-test: setup.cfg pyproject.toml | $(BIN)/python
-	$(PIP) --editable '.[test]' '$(TORCH)' || $(PIP) --editable '.[test]'
+	$(PIP) --only-binary apache-beam --editable '.[test,beam]' '$(TORCH)' \
+		|| $(PIP) --editable '.[test]' '$(TORCH)' || $(PIP) --editable '.[test]'
 	-$(PIP) --no-deps $(REFERENCES)
 	touch $(VENV)/installed $@
 

@@ -2,7 +2,7 @@
 
     python -m experiments.benchmarks.data --slices 60 --size 512
     python -m experiments.benchmarks.data --data-dir work/shards
-    python -m experiments.benchmarks.data --patients 24
+    python -m experiments.benchmarks.data --patients 12 --batch 8
 
 The readers take turns over the same series, so that what else the machine does falls on all.
 Printed are slices per second of processor time of one core, medians, and the ratio of ours to each.
@@ -41,6 +41,7 @@ from msk_jax.data.deidentify import load_key, pseudonym
 from msk_jax.data.dicom import read_series, scan
 from msk_jax.data.pipeline import ShardedCohort, read_records
 from msk_jax.data.shards import write_shards
+from msk_jax.data.target import read_cohort
 from msk_jax.data.volume import read_volume
 from msk_jax.experiment import load
 from msk_jax.models.zoo_net import ZooNetConfig
@@ -77,7 +78,7 @@ class Benchmark:
     batch: int = 16
     """Stacks of a training step."""
     steps: int = 20
-    """Timed training steps."""
+    """Timed training steps; 0: none."""
     out: Path | None = None
     """CSV file for the table."""
 
@@ -140,9 +141,15 @@ def time_readers(folder: Path, repeats: int) -> pd.DataFrame:
     ).round(2)  # fmt: skip
 
 
+def open_shards(data_dir: Path) -> ShardedCohort:
+    """A cohort in stacks as deep as its crops allow."""
+    context = read_cohort(data_dir)["fingerprint"]["config"]["region"]["context_slices"]
+    return ShardedCohort(data_dir, 2 * context + 1, context)
+
+
 def records_per_second(data_dir: Path, seconds: float) -> float:
-    """Stacks of five slices per second out of the shards, in the order of training."""
-    cohort = ShardedCohort(data_dir, num_slices=5, context_slices=2)
+    """Stacks per second out of the shards, in the order of training."""
+    cohort = open_shards(data_dir)
     patients = set(cohort.patient_labels)
     steps = cohort.steps_per_epoch(patients, 16)
     batches = cohort.training_batches(patients, 16, steps, (0,), 0)
@@ -155,8 +162,9 @@ def records_per_second(data_dir: Path, seconds: float) -> float:
 
 def print_records(data_dir: Path, seconds: float) -> None:
     """Print `records_per_second`."""
+    height, width, slices = open_shards(data_dir).image_shape
     rate = records_per_second(data_dir, seconds)
-    print(f"{rate:.0f} stacks of five slices per second out of {data_dir}")
+    print(f"{rate:.0f} stacks of {slices} x {height} x {width} per second out of {data_dir}")
 
 
 def build_phantoms(benchmark: Benchmark, folder: Path) -> Path:
@@ -175,7 +183,7 @@ def build_phantoms(benchmark: Benchmark, folder: Path) -> Path:
     dicom = folder / "cohort" / "dicom"
 
     def ours(target: Path) -> None:
-        build_cohort(cohort, dicom, manifest, target, num_folds=experiment.num_folds)
+        build_cohort(cohort, dicom, manifest, target, num_folds=2)
 
     ours(folder / "shards")
     sides = {"msk_jax": ours}
@@ -254,11 +262,11 @@ def train(data_dir: Path, network: str, batch_size: int, steps: int) -> None:
     from msk_jax.training.recipe import Recipe
     from msk_jax.training.step import AXIS
 
-    cohort = ShardedCohort(data_dir, num_slices=5, context_slices=2)
+    cohort = open_shards(data_dir)
     patients = set(cohort.patient_labels)
     per_epoch = cohort.steps_per_epoch(patients, batch_size)
     trainer = Trainer(
-        ZooNetConfig(network, num_slices=5).build(axis_name=AXIS), Preprocess(),
+        ZooNetConfig(network, num_slices=cohort.image_shape[-1]).build(axis_name=AXIS), Preprocess(),
         Recipe(batch_size=batch_size), cohort.image_shape, 2, per_epoch,
     )  # fmt: skip
     state, step = trainer.initial_state(0), trainer.parts[-1].step
@@ -298,7 +306,8 @@ def main(benchmark: Benchmark) -> None:
         with tempfile.TemporaryDirectory() as temporary:
             shards = build_phantoms(benchmark, Path(temporary))
             print_records(shards, benchmark.seconds)
-            train(shards, benchmark.network, benchmark.batch, benchmark.steps)
+            if benchmark.steps:
+                train(shards, benchmark.network, benchmark.batch, benchmark.steps)
     if benchmark.out is not None:
         table.to_csv(benchmark.out, index=False)
 
