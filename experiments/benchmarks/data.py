@@ -265,9 +265,9 @@ def train(data_dir: Path, network: str, batch_size: int, steps: int) -> None:
     cohort = open_shards(data_dir)
     patients = set(cohort.patient_labels)
     per_epoch = cohort.steps_per_epoch(patients, batch_size)
+    net = ZooNetConfig(network, num_slices=cohort.image_shape[-1]).build(axis_name=AXIS)
     trainer = Trainer(
-        ZooNetConfig(network, num_slices=cohort.image_shape[-1]).build(axis_name=AXIS), Preprocess(),
-        Recipe(batch_size=batch_size), cohort.image_shape, 2, per_epoch,
+        net, Preprocess(), Recipe(batch_size=batch_size), cohort.image_shape, 2, per_epoch,
     )  # fmt: skip
     state, step = trainer.initial_state(0), trainer.parts[-1].step
     batches = cohort.training_batches(patients, batch_size, per_epoch, (0,), 0)

@@ -22,7 +22,7 @@ from msk_jax.data.records import Rejection, ScanFacts, Study, read_study
 from msk_jax.errors import UserError
 from msk_jax.files import replacing
 
-CACHE_VERSION = 4
+CACHE_VERSION = 5
 Converted = tuple[list[dict], list[Rejection], ScanFacts | None]
 
 

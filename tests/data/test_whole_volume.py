@@ -7,6 +7,7 @@ import SimpleITK as sitk
 from PIL import Image
 from pydicom.uid import MRImageStorage
 
+from msk_jax.config import from_json, to_json
 from msk_jax.data.builder import build_cohort
 from msk_jax.data.cohort import Cohort
 from msk_jax.data.geometry import SeriesError
@@ -15,6 +16,7 @@ from msk_jax.data.resample import upright
 from msk_jax.data.whole import TOP
 from msk_jax.data.whole_volume import VolumeRegion, read_whole
 from msk_jax.verbs.heatmaps import series_plane
+from tests.conftest import REPOSITORY
 
 from .ct_files import write_ct
 
@@ -143,3 +145,11 @@ def test_hounsfield_units_stay(tmp_path):
     values, origin = volume_with_a_spot("axial")
     series = read_whole(write_ct(tmp_path, values - 1000, origin, SPACING), "CT/MR")
     assert np.array_equal(series.voxels, values - 1000)
+
+
+def test_the_cohort_of_the_readme():
+    block = (REPOSITORY / "README.md").read_text().split("```python\n")[2].partition("```")[0]
+    names = {"Cohort": Cohort, "VolumeRegion": VolumeRegion}
+    cohort = eval(f"dict({block})", names)["cohort"]
+    assert from_json(to_json(cohort), Cohort, "here") == cohort
+    assert (cohort.region.plane, cohort.region.max_slices) == ("sagittal", 30)
