@@ -183,7 +183,7 @@ def build_phantoms(benchmark: Benchmark, folder: Path) -> Path:
     dicom = folder / "cohort" / "dicom"
 
     def ours(target: Path) -> None:
-        build_cohort(cohort, dicom, manifest, target, num_folds=2)
+        build_cohort(cohort, dicom, manifest, target, num_folds=3)
 
     ours(folder / "shards")
     sides = {"msk_jax": ours}

@@ -150,6 +150,7 @@ def test_hounsfield_units_stay(tmp_path):
 def test_the_cohort_of_the_readme():
     block = (REPOSITORY / "README.md").read_text().split("```python\n")[2].partition("```")[0]
     names = {"Cohort": Cohort, "VolumeRegion": VolumeRegion}
-    cohort = eval(f"dict({block})", names)["cohort"]
+    exec(block, names)
+    cohort = names["cohort"]
     assert from_json(to_json(cohort), Cohort, "here") == cohort
     assert (cohort.region.plane, cohort.region.max_slices) == ("sagittal", 30)
