@@ -13,6 +13,7 @@ import tyro
 from msk_jax import experiment as catalogue
 from msk_jax.errors import Stopped, UserError
 from msk_jax.experiment import Experiment
+from msk_jax.files import bucket_fault
 from msk_jax.flags import plain, study
 
 USAGE = """msk-jax: musculoskeletal imaging AI, from DICOM to the statistics of a reader study
@@ -71,6 +72,14 @@ def main(args: Sequence[str] | None = None) -> None:
         _leave(f"{where} could not be read or written ({what}). Check the path and its rights.")
     except jax.errors.JaxRuntimeError as error:
         _leave_device(error)
+    except Exception as error:
+        refused = bucket_fault(error)
+        if not refused:
+            raise
+        _leave(
+            f"A bucket could not be read or written ({refused}). Check the address, and that this "
+            "machine may use it: `gcloud auth application-default login`."
+        )
     except KeyboardInterrupt:
         print("Stopped. Run the same command again to go on.", file=sys.stderr)
         sys.exit(130)

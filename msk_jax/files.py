@@ -1,14 +1,19 @@
 """Files that one verb leaves for the next: written whole or not at all, and believed only in part.
 
+They lie in a folder of this machine or in a bucket (`gs://bucket/folder`), see `place`.
+
 What lies on a disk may have been edited, copied from elsewhere or written by another version, so
 JSON is held against a shape before anything is made of it.
 """
 
 import contextlib
+import io
 import json
 import math
 import os
 import shutil
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,15 +33,63 @@ _IN_WORDS = {
 }
 
 
+_BUCKET = "gs://"
+
+
+def place(address: str | Path) -> Path:
+    """A path on this machine, or one in a bucket that is used as if it were one.
+
+    `pathlib` would make one slash of the two.
+    """
+    if not in_bucket(address):
+        return Path(address)
+    from etils import epath
+
+    return epath.Path(address)
+
+
+def in_bucket(path: str | Path) -> bool:
+    """Whether it is the address of a bucket or of something in one."""
+    return str(path).startswith(_BUCKET)
+
+
+def bucket_fault(error: Exception) -> str:
+    """What a bucket's server, or the way to it, refused, in its words; "" for any other error."""
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is None or not isinstance(error, tensorflow.errors.OpError):
+        return ""
+    text = str(error.message).strip()
+    return text.splitlines()[0][:200] if "gs://" in text or "HTTP" in text else ""
+
+
+def table_source(path: Path) -> Path | io.BytesIO:
+    """What pandas reads a table from; it would look for packages of its own to read a bucket."""
+    return io.BytesIO(path.read_bytes()) if in_bucket(path) else path
+
+
+def empty_folder(path: Path) -> None:
+    """Make the folder, and remove what is in it."""
+    if path.exists():
+        path.rmtree() if in_bucket(path) else shutil.rmtree(path)
+    path.mkdir(parents=True, exist_ok=True)
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary sibling to write to, which takes the name `path` if the block ends well.
+    """A temporary file of this machine, which takes the name `path` if the block ends well.
 
-    So a reader finds the old file or the new one, never half of one.
+    So a reader finds the old file or the new one, never half of one: on a disk it is renamed, in a
+    bucket an object is there once it is whole.
 
     Raises:
         UserError: it could not be written, which leaves what was there before.
     """
+    if in_bucket(path):
+        with tempfile.TemporaryDirectory() as folder:
+            temporary = Path(folder) / path.name
+            yield temporary
+            path.write_bytes(temporary.read_bytes())
+        return
     # Behind the stem: some libraries choose the format by the suffix.
     temporary = path.with_name(f"{path.stem}.partial{path.suffix}")
     try:
@@ -65,7 +118,19 @@ def plain_text(cell: str) -> str:
 
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """As `replacing`, for an empty folder to fill; the old one goes when the new one is whole."""
+    """As `replacing`, for an empty folder to fill; the old one goes when the new one is whole.
+
+    In a bucket, which has no folders to rename, the files then go there one by one.
+    """
+    if in_bucket(path):
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+            empty_folder(path)
+            for file in sorted(p for p in Path(folder).rglob("*") if p.is_file()):
+                target = path / file.relative_to(folder).as_posix()
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(file.read_bytes())
+        return
     temporary = path.with_name(f"{path.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
@@ -117,7 +182,7 @@ def read_json(path: Path, shape: Any, way_out: str) -> Any:
         UserError: it is missing, cannot be read, is no JSON, or is of another shape.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(place(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         why = getattr(error, "strerror", None) or error
         raise UserError(f"{path} cannot be read ({why}). {way_out}") from error

@@ -119,10 +119,11 @@ def write_stacks(found: Experiment, stage: Stage, settings: Benchmark, folder: P
     data = open_cohort(found, stage, settings.data_dir)
     folds, _ = open_folds(data, settings.data_dir)
     entries = []
-    for k, stack in enumerate(data.stacks(members(folds, 0, "train")).as_numpy_iterator()):
+    stacks = data.stacks(members(folds, 0, "train"))
+    for k, label in enumerate(stacks.label):
         path = folder / f"{k}.npy"
-        np.save(path, np.moveaxis(stack["volume"], -1, 0))
-        entries.append({"volume": str(path), "label": int(stack["label"])})
+        np.save(path, np.moveaxis(stacks.volumes([k])[0], -1, 0))
+        entries.append({"volume": str(path), "label": int(label)})
     return entries
 
 

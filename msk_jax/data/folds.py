@@ -315,7 +315,7 @@ def load_test_sets(data_dir: Path) -> dict[str, set[str]]:
 
 
 def _read_splits(data_dir: Path) -> tuple[Path, dict]:
-    path = Path(data_dir) / SPLITS_NAME
+    path = data_dir / SPLITS_NAME
     if not path.is_file():
         raise UserError(
             f"There is no {path}. Build the cohort with `msk-jax build` or give its --data-dir."
@@ -343,7 +343,7 @@ def _check_origin(content: Mapping, labels: Mapping[str, int], data_dir: Path) -
         faults.append("its patients or their labels are not those of the shards")
     if faults:
         raise UserError(
-            f"{Path(data_dir) / SPLITS_NAME} belongs to another build ({'; '.join(faults)}). Put "
+            f"{data_dir / SPLITS_NAME} belongs to another build ({'; '.join(faults)}). Put "
             "back the file of this build, or build the cohort again with --overwrite."
         )
 

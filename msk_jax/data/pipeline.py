@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from msk_jax.data.batches import Stacks, epoch_order, made_ahead
 from msk_jax.errors import UserError
-
-_SHUFFLE_STACKS = 4096
-"""Stacks held to draw from; a cohort with more is shuffled within this reach."""
+from msk_jax.files import bucket_fault
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,11 +99,27 @@ class ShardedCohort:
         )
 
     @functools.cached_property
-    def _mine(self):
-        """This host's records."""
+    def _crops(self) -> list[np.ndarray | None]:
+        """The voxels of this host's records, `[height, width, slices]`, read once; None of others'.
+
+        Slices last, as in a stack, so that cutting one is a copy of neighbouring numbers.
+        """
         import tensorflow_datasets as tfds
 
-        return self._dataset(tfds.even_splits("all", self._num_hosts)[self._host])
+        mine = self._dataset(
+            tfds.even_splits("all", self._num_hosts)[self._host],
+            decoders=tfds.decode.PartialDecoding({"volume": True}),
+        )
+        crops: list[np.ndarray | None] = [None] * len(self.records)
+        read = _guarded(tfds.as_numpy(mine), self._builder)
+        for number, record in zip(self._share(self._host), read, strict=True):
+            crops[number] = np.ascontiguousarray(np.moveaxis(record["volume"], 0, -1))
+        return crops
+
+    def _share(self, host: int) -> range:
+        """The numbers of a host's records."""
+        share = np.array_split(np.arange(len(self.records)), self._num_hosts)[host]
+        return range(share[0], share[-1] + 1) if len(share) else range(0)
 
     def table(self, patients: set[str]) -> StackTable:
         """The stacks of these patients, in the order of `evaluation_batches`."""
@@ -123,40 +138,31 @@ class ShardedCohort:
             np.array(k, np.int32) + self.context_slices,
         )
 
-    def stacks(self, patients: set[str]):
-        """A `tf.data.Dataset` of this host's stacks.
-
-        `volume` int16 `[height, width, slices]`, `label`, and `unit_id` as in `table`.
-        """
-        import tensorflow as tf
-
-        keep = tf.constant(sorted(patients) or [""])
-        labels = tf.constant([self._relabel.get(p, -1) for p in sorted(patients)] or [-1], tf.int64)
-        half, context = self._num_slices // 2, self.context_slices
-
-        def to_stacks(record):
-            centres = tf.range(context, tf.shape(record["volume"])[0] - context)
-            slices = centres[:, None] + tf.range(-half, half + 1)[None, :]
-            volume = tf.transpose(tf.gather(record["volume"], slices), (0, 2, 3, 1))
-            label = record["stack_labels"]
-            if self._relabel:
-                mine = tf.boolean_mask(labels, keep == record["patient_id"])[0]
-                label = tf.fill(tf.shape(label), mine)
-            count = tf.strings.as_string(tf.range(tf.shape(label)[0]))
-            unit = tf.strings.join([record["unit_id"], "/", record["view"], count])
-            return {"volume": volume, "label": tf.cast(label, tf.int32), "unit_id": unit}
-
-        data = self._mine.filter(lambda record: tf.reduce_any(keep == record["patient_id"]))
-        return data.map(to_stacks, num_parallel_calls=2).unbatch()
+    def stacks(self, patients: set[str]) -> Stacks:
+        """This host's stacks of these patients, in the order of `table`."""
+        table, share = self.table(patients), self._share(self._host)
+        mine = np.isin(table.record, share)
+        return Stacks(
+            self._crops,
+            table.record[mine],
+            table.centre[mine],
+            table.label[mine],
+            table.unit_id[mine],
+            self._num_slices,
+        )
 
     def evaluation_batches(self, patients: set[str], batch_size: int) -> Iterable[np.ndarray]:
         """All stacks of these patients in the order of `table`; the last batch is short.
 
-        Of several hosts each gives its part, in the order of the hosts. May be gone through again,
-        epoch after epoch: the shards are then read and decoded once.
+        Of several hosts each gives its part, in the order of the hosts. May be gone through again.
         """
-        data = self.stacks(patients).batch(batch_size).cache().prefetch(2)
-        return _Batches(lambda: _guarded(data.as_numpy_iterator(), self._builder))
+        return _Batches(lambda: self.stacks(patients).all_volumes(batch_size))
+
+    def most_batches(self, patients: set[str], batch_size: int) -> int:
+        """`evaluation_batches` of the host that has the most."""
+        record = self.table(patients).record
+        shares = map(self._share, range(self._num_hosts))
+        return max(-(-int(np.isin(record, share).sum()) // batch_size) for share in shares)
 
     def training_batches(
         self,
@@ -181,34 +187,23 @@ class ShardedCohort:
             first_step: which batch comes first, counted over all epochs.
             balanced: classes in turn, each as often as it takes, instead of every stack once.
         """
-        import tensorflow as tf
+        return made_ahead(
+            self._epochs(patients, batch_size, steps_per_epoch, seed, first_step, balanced)
+        )
 
-        # Stacks are kept in memory once read: shards are read and decoded in the first epoch only.
-        stacks = self.stacks(patients).cache()
+    def _epochs(self, patients, batch_size, steps_per_epoch, seed, first_step, balanced):
+        stacks, classes = self.stacks(patients), None
+        if balanced:
+            classes = sorted({int(label) for r in self.records for label in r["stack_labels"]})
         epoch, skip = divmod(first_step, steps_per_epoch)
         while True:
             order = int(np.random.SeedSequence((*seed, epoch)).generate_state(1)[0] >> 1)
-            data = self._in_order(stacks, order, balanced, batch_size)
-            data = data.batch(batch_size, drop_remainder=True).take(steps_per_epoch).skip(skip)
-            data = data.prefetch(tf.data.AUTOTUNE)
-            yield from _guarded(data.as_numpy_iterator(), self._builder)
-            epoch, skip = epoch + 1, 0
-
-    def _in_order(self, stacks, seed: int, balanced: bool, batch_size: int):
-        """One epoch's order of the stacks, without end where some are needed more than once."""
-        import tensorflow as tf
-
-        def shuffled(data, within=_SHUFFLE_STACKS):
-            return data.shuffle(within, seed=seed, reshuffle_each_iteration=False)
-
-        if not balanced:
             # Hosts whose share is smaller than others' begin again, so that all reach the end.
-            return shuffled(stacks) if self._num_hosts == 1 else shuffled(stacks).repeat()
-        classes = sorted({int(label) for r in self.records for label in r["stack_labels"]})
-        each = [shuffled(stacks.filter(lambda s, c=c: s["label"] == c)).repeat() for c in classes]
-        turns = tf.data.Dataset.range(len(each)).repeat()
-        # In turn, so that every batch has its share, but in no order that mixtures could follow.
-        return shuffled(tf.data.Dataset.choose_from_datasets(each, turns), within=batch_size)
+            again = self._num_hosts > 1
+            drawn = epoch_order(stacks.label, batch_size, order, classes, again)
+            for which in drawn.take(steps_per_epoch).skip(skip).as_numpy_iterator():
+                yield stacks.batch(which)
+            epoch, skip = epoch + 1, 0
 
     def steps_per_epoch(self, patients: set[str], batch_size: int, balanced: bool = False) -> int:
         """Full batches in the stacks of these patients.
@@ -230,10 +225,10 @@ class ShardedCohort:
         """Every host looks at all shares, so that all of them refuse alike."""
         if self._num_hosts == 1:
             return
-        shares = np.array_split(np.arange(len(self.records)), self._num_hosts)
         wanted = set(self.table(patients).label.tolist())
-        for host, share in enumerate(shares):
-            mine = [r for r in map(self.records.__getitem__, share) if r["patient_id"] in patients]
+        for host in range(self._num_hosts):
+            share = map(self.records.__getitem__, self._share(host))
+            mine = [record for record in share if record["patient_id"] in patients]
             found = {int(label) for record in mine for label in record["stack_labels"]}
             if not found or (balanced and found != wanted):
                 raise UserError(
@@ -243,14 +238,13 @@ class ShardedCohort:
 
 
 class _Batches:
-    """The volumes of these batches, each time from the first."""
+    """Batches that are made again each time."""
 
-    def __init__(self, batches: Callable[[], Iterator[dict[str, np.ndarray]]]):
-        self._batches = batches
+    def __init__(self, make: Callable[[], Iterator[np.ndarray]]):
+        self._make = make
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        for batch in self._batches():
-            yield batch["volume"]
+        return made_ahead(self._make())
 
 
 def shuffled_labels(records: list[dict], seed: int) -> dict[str, int]:
@@ -287,6 +281,8 @@ def _guarded(records: Iterable, builder) -> Iterator:
     try:
         yield from records
     except tf.errors.OpError as error:
+        if bucket_fault(error):
+            raise
         raise UserError(
             f"A shard in {builder.data_dir} is damaged ({type(error).__name__}). Build the cohort "
             "again with --overwrite."

@@ -16,7 +16,7 @@ from msk_jax.evaluation.tables import (
     require_columns,
     some,
 )
-from msk_jax.files import replacing
+from msk_jax.files import place, replacing
 
 LEVELS = ("slice", "joint", "patient")
 """From the smallest unit to the largest, where a cohort does not name its own."""
@@ -72,7 +72,7 @@ def read_predictions(
     Raises:
       UserError: the file is missing or no table, or its rows are faulty; all faults are listed.
     """
-    path = Path(path)
+    path = place(path)
     frame = read_text(
         path, f"There are no predictions at {path}. Run `msk-jax evaluate`, which writes them."
     )
@@ -81,9 +81,10 @@ def read_predictions(
 
 def write_predictions(frame: pd.DataFrame, path: Path) -> Path:
     """Writes a table with `COLUMNS` first; probabilities keep all their digits."""
-    with replacing(Path(path)) as temporary:
+    path = place(path)
+    with replacing(path) as temporary:
         _in_order(frame).to_csv(temporary, index=False)
-    return Path(path)
+    return path
 
 
 def check_predictions(

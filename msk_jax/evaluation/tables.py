@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from msk_jax.errors import UserError
+from msk_jax.files import table_source
 
 _MOST_NAMED = 5
 
@@ -23,7 +24,8 @@ def read_text(path: Path, if_missing: str, encoding: str = "utf-8") -> pd.DataFr
       UserError: there is no file, or it is no table.
     """
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding=encoding)
+        source = table_source(path)
+        return pd.read_csv(source, dtype=str, keep_default_na=False, encoding=encoding)
     except FileNotFoundError:
         raise UserError(if_missing) from None
     except (OSError, ValueError) as error:

@@ -9,6 +9,7 @@ import tyro
 from msk_jax import experiment as catalogue
 from msk_jax.evaluation.model_study import ModelSettings
 from msk_jax.evaluation.mrmc.study import MrmcSettings
+from msk_jax.flags.places import Place
 from msk_jax.verbs import console
 
 Flat = tyro.conf.OmitArgPrefixes
@@ -18,8 +19,8 @@ Flat = tyro.conf.OmitArgPrefixes
 class Predict:
     """Predict the series of a folder with the networks of all folds."""
 
-    workdir: Path
-    """The folder that `evaluate` completed, or its `model` folder alone."""
+    workdir: Place
+    """The folder that `evaluate` completed, or its `model` folder alone; may be in a bucket."""
     dicom: str
     """Folder with the DICOM files of new patients, a zip archive, a DICOMDIR, or the http(s)
     address of a DICOMweb service, as `https://host/dicom-web?PatientID=4711`."""
@@ -137,9 +138,9 @@ class Fetch:
 class Report:
     """Write one self-contained HTML page about an evaluated run."""
 
-    workdir: Path
-    """The folder that `evaluate` completed."""
-    out: Path | None = None
+    workdir: Place
+    """The folder that `evaluate` completed; may be in a bucket."""
+    out: Place | None = None
     """The page; by default report.html in the workdir."""
 
     def run(self) -> None:

@@ -10,6 +10,7 @@ from msk_jax import experiment as catalogue
 from msk_jax.data.augment import Preprocess
 from msk_jax.evaluation.study import EvaluationSettings
 from msk_jax.experiment import Experiment, Stage
+from msk_jax.flags.places import Place
 from msk_jax.models import NetworkConfig
 from msk_jax.phantoms import AnyPhantom
 from msk_jax.training.recipe import Phase, Recipe
@@ -98,10 +99,10 @@ class Train:
     each other; elsewhere give --coordinator, --num-hosts and --host. They share --workdir.
     """
 
-    data_dir: Path
-    """The folder that `build` wrote."""
-    workdir: Path
-    """Checkpoints, curves and settings go here."""
+    data_dir: Place
+    """The folder that `build` wrote, or a copy of it in a bucket, as gs://bucket/shards."""
+    workdir: Place
+    """Checkpoints, curves and settings go here; may be in a bucket too."""
     model: Flat[Own[NetworkConfig]]
     preprocess: Flat[Preprocess]
     recipe: Flat[Recipe]
@@ -166,14 +167,17 @@ class TpuCheck:
 class Evaluate:
     """Predict every patient by the network that never saw them, and draw the figures.
 
+    For one host, with its own devices. Of a TPU slice of several hosts take one with
+    JAX_PLATFORMS=cpu, or any other machine that sees the shards and the run.
+
     `msk-jax evaluate --predictions FILE` judges a table of predictions instead, from any model;
     `msk-jax evaluate --predictions FILE --help` explains its flags.
     """
 
-    data_dir: Path
-    """The folder that `build` wrote."""
-    workdir: Path
-    """The folder that `train` wrote."""
+    data_dir: Place
+    """The folder that `build` wrote, or its copy in a bucket."""
+    workdir: Place
+    """The folder that `train` wrote, here or in a bucket."""
     evaluation: Flat[EvaluationSettings]
     ratings: Path | None = None
     """Ratings (0 to 100, from 50 a call of the second class) of real readers for the patients of
@@ -187,8 +191,10 @@ class Evaluate:
     beside the folder of masks."""
 
     def run(self, experiment: Experiment) -> None:
+        from msk_jax.training.parallel import check_alone
         from msk_jax.verbs import evaluate
 
+        check_alone("evaluate")
         experiment = dataclasses.replace(experiment, evaluation=self.evaluation)
         evaluate.run(experiment, self.data_dir, self.workdir, self.ratings, self.masks, self.key)
 

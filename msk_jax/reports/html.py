@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from msk_jax.errors import UserError
 from msk_jax.evaluation import plots
 from msk_jax.evaluation.feature_plot import feature_map_figure
-from msk_jax.files import replacing
+from msk_jax.files import place, replacing
 from msk_jax.reports.classes import classes_context
 from msk_jax.reports.cohort import class_names, classes_table, cohort_rows
 from msk_jax.reports.formats import (
@@ -46,7 +46,7 @@ def write_report(workdir: Path, out: Path) -> Path:
       UserError: a necessary file is missing or cannot be read, or `out` cannot be written.
     """
     page = render(read_inputs(workdir))
-    out = Path(out)
+    out = place(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

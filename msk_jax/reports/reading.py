@@ -11,7 +11,7 @@ from msk_jax.errors import UserError
 from msk_jax.evaluation.class_study import OF_CLASS, OVERALL
 from msk_jax.evaluation.predictions import LEVELS, read_predictions
 from msk_jax.evaluation.side_by_side import CALIBRATION, FIGURES
-from msk_jax.files import fault, read_json
+from msk_jax.files import fault, place, read_json, table_source
 
 _TEXT = (str, None)
 _BOUNDS = ({"low": float, "high": float}, {"low": None, "high": None})
@@ -165,7 +165,7 @@ def read_inputs(workdir: Path) -> ReportInputs:
       UserError: run.json, metrics.json or predictions.csv is missing (naming the verb that writes
         it), or a file that is there cannot be read.
     """
-    workdir = Path(workdir)
+    workdir = place(workdir)
     if not workdir.is_dir():
         raise UserError(
             f"There is no folder {workdir}. Give the --workdir that `msk-jax train` wrote to."
@@ -247,7 +247,7 @@ def _histories(workdir: Path) -> dict[int, pd.DataFrame]:
         if not fold.isdigit():
             continue
         try:
-            table = pd.read_csv(path)
+            table = pd.read_csv(table_source(path))
         except (OSError, ValueError) as error:
             raise UserError(
                 f"{path} could not be read as a CSV table ({error}). Run `msk-jax train` again; "

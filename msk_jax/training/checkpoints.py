@@ -8,6 +8,7 @@ import contextlib
 import logging
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from msk_jax.errors import UserError
-from msk_jax.files import fault
+from msk_jax.files import fault, in_bucket
 
 
 def _pass_over_closed_loops(unraisable) -> None:
@@ -31,7 +32,7 @@ class Checkpoints:
     """The newest `keep` checkpoints of one folder; as a context it ends with `close`."""
 
     def __init__(self, folder: Path, keep: int = 1):
-        self.folder = Path(folder).absolute()
+        self.folder = folder if in_bucket(folder) else Path(folder).absolute()
         sys.unraisablehook = _pass_over_closed_loops
         # orbax logs the failure of a background write with its trace before it raises it.
         for name in ("absl", "asyncio"):
@@ -39,9 +40,17 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep, create=True, enable_async_checkpointing=True
         )
+        if in_bucket(self.folder) and not _has_bucket_package():
+            raise UserError(
+                f"To keep checkpoints in {self.folder} a package is missing. Install it: pip "
+                "install 'msk_jax[gcs]'."
+            )
+        # tensorstore reports a failed write as a ValueError that quotes the system's words; of a
+        # bucket each of several packages has its own errors.
+        self._faults = Exception if in_bucket(self.folder) else (OSError, ValueError)
         try:
             self._manager = ocp.CheckpointManager(self.folder, options=options)
-        except OSError as error:
+        except self._faults as error:
             raise _cannot_write(self.folder, error) from error
 
     def save(self, step: int, tree: Any, settings: dict) -> None:
@@ -123,11 +132,16 @@ class Checkpoints:
     def _guard(self, write: Callable[[], Any]) -> None:
         try:
             write()
-        except OSError as error:
+        except self._faults as error:
             raise _cannot_write(self.folder, error) from error
-        except ValueError as error:
-            # tensorstore reports a failed write as a ValueError that quotes the system's words.
-            raise _cannot_write(self.folder, error) from error
+
+
+def _has_bucket_package() -> bool:
+    """orbax asks a bucket by it how its folders are kept."""
+    try:
+        return find_spec("google.cloud.storage") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _cannot_write(folder: Path, error: Exception) -> UserError:

@@ -40,8 +40,6 @@ from msk_jax.training.watch import NOTHING_MORE, Pace, Spent, Trace, Watching
 Progress = Callable[[int, int, str], None]
 _STEPS_AHEAD = 2
 """Steps that may be on their way while the next batch is fetched: few, so that a stop is prompt."""
-_AGREE_EVERY = 10
-"""Steps between two moments when several hosts ask each other whether to stop."""
 
 
 # Compiled once for all trainings with equal settings.
@@ -165,6 +163,7 @@ class _Run:
         self._trainer, self._recipe = trainer, trainer.recipe
         self._folder, self._data, self._train = folder, data, train
         self._validation_batches = data.evaluation_batches(validation, trainer.batch_size)
+        self._validation_rounds = data.most_batches(validation, trainer.batch_size)
         self._settings, self._last, self._best = settings, last, best
         self._course, self._spent = Course(), spent
         self._pending = collections.deque()
@@ -212,13 +211,14 @@ class _Run:
         )
         if self._course.unvalidated:
             self._end_epoch(watching, asked_to_stop)
+        agreed = parallel.AnyHost()
         with Trace(watching.profile) as trace:
             while self._done < self._total and not self._stopped():
                 self._enter_part()
                 trace.step(lambda: jax.block_until_ready(self._state))
                 self._step(batches)
                 end_of_epoch = self._done % steps == 0
-                stop = self._agreed(asked_to_stop)
+                stop = agreed(asked_to_stop, self._done)
                 if end_of_epoch or stop or (every and self._done % every == 0):
                     self._look_at_losses(upto=0)
                     if end_of_epoch:
@@ -240,12 +240,6 @@ class _Run:
         if part != self._part:
             self._state = self._trainer.parts[part].enter(self._state)
             self._part, self._course.stale_epochs = part, 0
-
-    def _agreed(self, asked_to_stop: Callable[[], bool]) -> bool:
-        """Whether a host was asked to stop; several ask each other now and then, all at once."""
-        if jax.process_count() == 1:
-            return asked_to_stop()
-        return self._done % _AGREE_EVERY == 0 and parallel.any_host(asked_to_stop())
 
     def _step(self, batches: Iterator[dict[str, np.ndarray]]) -> None:
         with self._pace.input(), self._spent.on("input"):
@@ -315,17 +309,15 @@ class _Run:
         """Validate, record and keep the epoch.
 
         Raises:
-            Stopped: one host alone was asked to stop before the validation was over, which may be
-                long; the next call begins with it. Several would have to agree at each batch, and
-                each has its share only.
+            Stopped: a host was asked to stop before the validation was over, which may be long;
+                the next call begins with it.
         """
         pace, course = self._pace.figures(), self._course
         variables = self._state.variables
         course.unvalidated = True
         try:
             with self._spent.on("validation"):
-                alone = jax.process_count() == 1
-                figures = self._validate(variables, asked_to_stop if alone else lambda: False)
+                figures = self._validate(variables, partial(parallel.AnyHost(), asked_to_stop))
         except Interrupted:
             self._save()
             self._leave()
@@ -346,7 +338,7 @@ class _Run:
 
     def _validate(self, variables: dict, asked_to_stop: Callable) -> dict[str, float]:
         here = parallel.on_this_host(variables)
-        batches = until_asked(self._validation_batches, asked_to_stop)
+        batches = until_asked(self._validation_batches, self._validation_rounds, asked_to_stop)
         mine, _ = self._trainer.predict(here, batches)
         probabilities = parallel.gather_rows(mine)
         if not np.isfinite(probabilities).all():

@@ -8,6 +8,7 @@ import glob
 import importlib.util
 import math
 import os
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -22,6 +23,10 @@ from msk_jax.errors import UserError
 from msk_jax.training.recipe import Recipe
 from msk_jax.training.step import AXIS, Batch, StepSettings, train_step
 
+_ASK_SECONDS = 3.0
+"""Time between two moments when hosts ask each other: some 30 s are left to one that must go."""
+_ASK_STEPS = 50
+"""Steps between them at most."""
 _PROGRAMS = 8
 """Compiled steps that are kept for the next training of the same network, as of another seed."""
 
@@ -97,6 +102,32 @@ def gather_rows(rows: np.ndarray) -> np.ndarray:
 def any_host(here: bool) -> bool:
     """Whether it is so on any host; all must ask."""
     return bool(gather_rows(np.array([[here]], np.float32)).any())
+
+
+class AnyHost:
+    """Whether it is so on any host, where all come by often and asking takes time.
+
+    One host answers itself. Several ask each other at the same steps, every few seconds by the pace
+    of the slowest.
+    """
+
+    def __init__(self):
+        self._next, self._last = 0, None
+
+    def __call__(self, here: Callable[[], bool], step: int) -> bool:
+        """`step`: which time it is that all come by."""
+        if jax.process_count() == 1:
+            return here()
+        if step < self._next:
+            return False
+        now, pace = time.perf_counter(), _ASK_SECONDS
+        if self._last is not None:
+            last_step, then = self._last
+            pace = (now - then) / (step - last_step)
+        asked, pace = gather_rows(np.array([[here(), pace]], np.float32)).max(0)
+        self._last = step, now
+        self._next = step + min(max(int(_ASK_SECONDS / max(pace, 1e-6)), 1), _ASK_STEPS)
+        return bool(asked)
 
 
 def on_first_host(action: Callable[[], object]) -> None:
@@ -190,8 +221,7 @@ def join_hosts(
     given = (coordinator, num_hosts, host)
     if any(value is not None for value in given) and None in given:
         raise UserError("Give --coordinator, --num-hosts and --host together, or none of them.")
-    slurm = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
-    if coordinator is None and not slurm and not _on_tpu_vm():
+    if coordinator is None and _slurm_tasks() < 2 and not _on_tpu_vm():
         return
     # Between processes on CPU: what jax calls gloo. Accelerators have their own.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
@@ -206,6 +236,18 @@ def join_hosts(
             f"The other hosts were not found ({str(error).splitlines()[0][:200]}). Start the same "
             "command on every host; --coordinator is the address of the first, as 10.0.0.2:8476."
         ) from error
+
+
+def check_alone(verb: str) -> None:
+    """Raises UserError where Slurm started the same command several times at once."""
+    if _slurm_tasks() > 1:
+        raise UserError(
+            f"`msk-jax {verb}` is for one process, with the devices of its host. Start one task."
+        )
+
+
+def _slurm_tasks() -> int:
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
 
 
 def _on_tpu_vm() -> bool:

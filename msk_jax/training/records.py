@@ -1,6 +1,7 @@
 """What a run leaves for people to look at: `history.csv` and TensorBoard."""
 
 import csv
+import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,12 +21,10 @@ class History:
     def __init__(self, path: Path, upto: int):
         kept = []
         if path.exists():
-            with path.open(newline="") as file:
-                # A kill may have left half a row; what it belongs to is trained again anyway.
-                whole = (
-                    r for r in csv.DictReader(file) if (r["step"] or "").isdigit() and r["loss"]
-                )
-                kept = [row for row in whole if int(row["step"]) <= upto]
+            rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
+            # A kill may have left half a row; what it belongs to is trained again anyway.
+            whole = (row for row in rows if (row["step"] or "").isdigit() and row["loss"])
+            kept = [row for row in whole if int(row["step"]) <= upto]
         self._path = path
         with replacing(path) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, HISTORY_COLUMNS)
@@ -35,8 +34,11 @@ class History:
     def add(self, *values) -> None:
         """One row, in the order of `HISTORY_COLUMNS`; NaN is left out."""
         row = ["" if isinstance(v, float) and math.isnan(v) else v for v in values]
-        with self._path.open("a", newline="") as file:
-            csv.writer(file).writerow(row)
+        line = io.StringIO(newline="")
+        csv.writer(line).writerow(row)
+        # As bytes: files of a bucket take no other ends of lines than they are given.
+        with self._path.open("ab") as file:
+            file.write(line.getvalue().encode())
 
 
 class Board:

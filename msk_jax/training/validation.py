@@ -1,5 +1,6 @@
 """The classes of a split's patients, and what those of validation say of an epoch."""
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -12,12 +13,19 @@ class Interrupted(Exception):
     """A validation was left before its end."""
 
 
-def until_asked(batches: Iterable, asked_to_stop: Callable[[], bool]) -> Iterator:
-    """The batches; raises `Interrupted` before the next one where a stop is asked for."""
-    for batch in batches:
-        if asked_to_stop():
+def until_asked(batches: Iterable, rounds: int, asked_to_stop: Callable[[int], bool]) -> Iterator:
+    """The batches; raises `Interrupted` before the next one where a stop is asked for.
+
+    Args:
+        batches: of this host.
+        rounds: batches of the host that has the most, so that all ask equally often.
+        asked_to_stop: is given the number of the round.
+    """
+    remaining = iter(batches)
+    for k in range(rounds):
+        if asked_to_stop(k):
             raise Interrupted
-        yield batch
+        yield from itertools.islice(remaining, 1)
 
 
 def validation_figures(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:

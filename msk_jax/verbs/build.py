@@ -8,7 +8,14 @@ from msk_jax.data.folds import SplitKind
 from msk_jax.errors import UserError
 from msk_jax.experiment import Experiment
 from msk_jax.reports.formats import plural
-from msk_jax.verbs.console import note_command, progress_bar, read_commands, say, say_next
+from msk_jax.verbs.console import (
+    check_no_address,
+    note_command,
+    progress_bar,
+    read_commands,
+    say,
+    say_next,
+)
 
 
 def run(
@@ -28,6 +35,7 @@ def run(
     refuse_below: str | None = None,
 ) -> None:
     """Build the cohort and say what became of it."""
+    check_no_address(data_dir, "--data-dir")
     if seed < 0:
         raise UserError(f"--seed is {seed}; it may be from 0 upwards.")
     if workers < 1:

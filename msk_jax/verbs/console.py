@@ -25,7 +25,7 @@ from rich.progress import (
 from rich.text import Text
 
 from msk_jax.errors import UserError
-from msk_jax.files import write_json
+from msk_jax.files import in_bucket, write_json
 
 console = Console(highlight=False, soft_wrap=True)
 COMMANDS_NAME = "commands.json"
@@ -138,19 +138,29 @@ def check_new_folder(path: Path, flag: str) -> None:
         )
 
 
+def check_no_address(path: Path, flag: str) -> None:
+    """Raises UserError where an address was taken for a path, as of flags that take none."""
+    if re.match(r"[a-z0-9]+:/", str(path)) and not in_bucket(path):
+        raise UserError(
+            f"{path} is the address of a bucket, and this is written to a folder only. Give one "
+            f"with {flag}; copy or mount what you need."
+        )
+
+
 def writable_folder(path: Path, flag: str) -> Path:
     """`path` as a folder that exists and takes files.
 
     Raises:
         UserError: it is a file, cannot be made, or cannot be written to.
     """
-    if re.match(r"[a-z0-9]+:/", str(path)):
-        raise UserError(
-            f"{path} is the address of a bucket, and results are written to folders only. Mount it "
-            f"and give the folder with {flag}."
-        )
+    check_no_address(path, flag)
     try:
         path.mkdir(parents=True, exist_ok=True)
+        if in_bucket(path):
+            trial = path / "trial"
+            trial.write_bytes(b"")
+            trial.unlink()
+            return path
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:

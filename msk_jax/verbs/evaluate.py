@@ -1,5 +1,6 @@
 """`msk-jax evaluate`: out-of-fold predictions, figures, heat maps, the model for new patients."""
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from msk_jax.evaluation.predictions import ENSEMBLE, pool, probability_cells, wr
 from msk_jax.evaluation.side_by_side import IMAGE, OUT_OF_FOLD, side_by_side
 from msk_jax.evaluation.study import evaluate_study
 from msk_jax.experiment import Experiment, Stage
-from msk_jax.files import read_json, replacing_folder, write_json
+from msk_jax.files import empty_folder, in_bucket, read_json, replacing_folder, write_json
 from msk_jax.training.checkpoints import Checkpoints
 from msk_jax.training.loop import Trainer
 from msk_jax.training.tabular import fit_folds
@@ -305,8 +306,19 @@ def _export(
         },
         "versions": console.versions(),
     }
-    with replacing_folder(folder) as partial, Checkpoints(partial) as checkpoint:
+    with _anew(folder) as partial, Checkpoints(partial) as checkpoint:
         checkpoint.save(0, {f"member_{k}": v for k, v in enumerate(ensemble)}, settings)
+
+
+def _anew(folder: Path):
+    """The folder of a checkpoint that takes the place of another's.
+
+    In a bucket a checkpoint is written where it stays: orbax marks there which ones are whole.
+    """
+    if not in_bucket(folder):
+        return replacing_folder(folder)
+    empty_folder(folder)
+    return contextlib.nullcontext(folder)
 
 
 def unit_limits(metrics: dict, unit: str) -> dict[int, float | None]:

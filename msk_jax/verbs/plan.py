@@ -1,5 +1,7 @@
 """`msk-jax train --dry-run`: what a training will be, before it is."""
 
+from collections.abc import Sequence
+
 import jax
 
 from msk_jax.errors import UserError
@@ -11,14 +13,18 @@ _CHECKPOINTS = 2
 """Kept of the newest, and as many of the best."""
 
 
-def show(trainer: Trainer, num_folds: int) -> None:
+def show(trainers: Sequence[Trainer]) -> None:
     """Print devices, batch, steps, memory and disk; nothing is written.
+
+    Args:
+        trainers: of each fold, which differ in nothing but their steps.
 
     Raises:
         UserError: on several hosts.
     """
     if jax.process_count() > 1:
         raise UserError("A dry run is for one host. Give it without --coordinator, on one of them.")
+    trainer, num_folds = trainers[0], len(trainers)
     recipe, settings = trainer.recipe, trainer.step_settings
     state = abstract_state(settings, trainer.image_shape)
     with console.progress_bar("Compiling the step"):
@@ -27,7 +33,10 @@ def show(trainer: Trainer, num_folds: int) -> None:
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     variables = tree_bytes(state.variables)
     disk = num_folds * _CHECKPOINTS * (cost.state_bytes + variables)
-    steps = trainer.parts[-1].end
+    total, epochs = sum(each.parts[-1].end for each in trainers), trainer.parts[-1].end
+    epochs //= trainer.steps_per_epoch
+    of_fold = sorted({each.steps_per_epoch for each in trainers})
+    steps = f"{of_fold[0]:,}" if len(of_fold) == 1 else f"{of_fold[0]:,} to {of_fold[-1]:,}"
     parts = f", in {recipe.accumulate} parts" if recipe.accumulate > 1 else ""
     console.say_columns(
         [
@@ -35,8 +44,7 @@ def show(trainer: Trainer, num_folds: int) -> None:
             ("devices", console.hardware()),
             ("batch", f"{recipe.batch_size}, {recipe.batch_size // jax.device_count()} a device"
                       f"{parts}"),
-            ("steps", f"at most {num_folds} folds x {steps // trainer.steps_per_epoch} epochs x "
-                      f"{trainer.steps_per_epoch} = {num_folds * steps:,}"),
+            ("steps", f"at most {num_folds} folds x {epochs} epochs x {steps} = {total:,}"),
             ("parameters", f"{parameters:,}"),
             ("memory", f"{_mib(cost.device_bytes)} a device: state {_mib(cost.state_bytes)}, "
                        f"batch {_mib(cost.batch_bytes)}, the rest {_mib(cost.working_bytes)}"),

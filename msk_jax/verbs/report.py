@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from msk_jax.files import in_bucket
 from msk_jax.reports.html import write_report
 from msk_jax.verbs.console import say
 
@@ -9,5 +10,6 @@ from msk_jax.verbs.console import say
 def run(workdir: Path, out: Path | None) -> Path:
     """Write the report; gives its path."""
     path = write_report(workdir, out or workdir / "report.html")
-    say(f"The report is {path.absolute()} - open it in a browser.")
+    found = path if in_bucket(path) else path.absolute()
+    say(f"The report is {found} - open it in a browser.")
     return path

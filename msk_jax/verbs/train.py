@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import shutil
 from pathlib import Path
 
 import jax
@@ -13,7 +12,7 @@ from msk_jax.data.pipeline import ShardedCohort, shuffled_labels
 from msk_jax.data.target import COHORT_NAME, read_cohort
 from msk_jax.errors import Stopped, UserError
 from msk_jax.experiment import Experiment, Stage
-from msk_jax.files import read_json, replacing, write_json
+from msk_jax.files import in_bucket, read_json, replacing, write_json
 from msk_jax.training.loop import Trainer
 from msk_jax.training.parallel import any_host, check_batch_size, on_first_host
 from msk_jax.training.step import AXIS
@@ -21,6 +20,8 @@ from msk_jax.training.watch import NOTHING_MORE, Watching, noting_sigterm, spent
 from msk_jax.verbs import console, plan
 
 SETTINGS_NAME = "settings.json"
+_APART = 1.25
+"""From which ratio of their sizes folds no longer share the steps of the smallest."""
 _SETTINGS = {"experiment": str, "stage": dict, "cohort_fingerprint": dict}
 
 
@@ -37,17 +38,20 @@ def run(
     """Train every fold (or one), going on from where an interrupted run stopped."""
     stage.check()
     check_batch_size(stage.recipe)
+    if watching.profile is not None and in_bucket(workdir):
+        raise UserError("--profile is written to a disk. Give --workdir a folder, or leave it out.")
     data = open_cohort(experiment, stage, data_dir)
     folds, _ = open_folds(data, data_dir)
     num_folds = max(folds.values()) + 1
     wanted = range(num_folds) if fold is None else [fold]
     if fold is not None and fold not in range(num_folds):
         raise UserError(f"There is no fold {fold}: the cohort has folds 0 to {num_folds - 1}.")
-    trainer = make_trainer(data, folds, stage)
+    steps = steps_of_folds(data, folds, stage)
+    trainers = {k: make_trainer(data, folds, stage, steps[k]) for k in wanted}
     if dry_run:
-        return plan.show(trainer, len(wanted))
+        return plan.show(list(trainers.values()))
     # Before the folder is claimed for these settings, see that a network can be made of them.
-    trainer.initial_state(wanted[0])
+    trainers[wanted[0]].initial_state(wanted[0])
     console.console.quiet = jax.process_index() > 0
     on_first_host(
         lambda: _claim(console.writable_folder(workdir, "--workdir"), experiment, stage, data_dir)
@@ -55,7 +59,7 @@ def run(
     with noting_sigterm() as asked_to_stop:
         for k in wanted:
             with console.progress_bar(f"Training fold {k + 1} of {num_folds}") as update:
-                spent = trainer.fit(
+                spent = trainers[k].fit(
                     workdir / f"fold_{k}",
                     k,
                     data,
@@ -123,16 +127,26 @@ def members(folds: dict[str, int], k: int, role: str) -> set[str]:
     return {patient for patient, found in roles(folds, k).items() if found == role}
 
 
-def make_trainer(data: ShardedCohort, folds: dict[str, int], stage: Stage) -> Trainer:
-    """A trainer whose epoch fits every fold, so that all folds share one compiled step."""
-    steps = min(
-        data.steps_per_epoch(
-            members(folds, k, "train"),
-            stage.recipe.batch_size,
-            balanced=stage.recipe.sampling == "balanced",
-        )
+def steps_of_folds(data: ShardedCohort, folds: dict[str, int], stage: Stage) -> list[int]:
+    """Steps of an epoch of each fold.
+
+    Folds of nearly the same size take the steps of the smallest, for the schedule is part of the
+    compiled step and they share one; much larger ones, as of sites, their own.
+    """
+    balanced = stage.recipe.sampling == "balanced"
+    own = [
+        data.steps_per_epoch(members(folds, k, "train"), stage.recipe.batch_size, balanced=balanced)
         for k in range(max(folds.values()) + 1)
-    )
+    ]
+    return [steps if steps > _APART * min(own) else min(own) for steps in own]
+
+
+def make_trainer(
+    data: ShardedCohort, folds: dict[str, int], stage: Stage, steps: int | None = None
+) -> Trainer:
+    """A trainer with so many steps an epoch, by default those of the smallest fold."""
+    if steps is None:
+        steps = min(steps_of_folds(data, folds, stage))
     return Trainer(
         stage.network(AXIS),
         stage.preprocess,
@@ -169,7 +183,7 @@ def _claim(workdir: Path, experiment: Experiment, stage: Stage, data_dir: Path) 
     else:
         write_json(path, settings)
     with replacing(workdir / COHORT_NAME) as temporary:
-        shutil.copyfile(data_dir / COHORT_NAME, temporary)
+        temporary.write_bytes((data_dir / COHORT_NAME).read_bytes())
     console.note_command(workdir, before=console.read_commands(data_dir))
     write_run(workdir, experiment, stage, cohort["is_phantom"])
 

@@ -74,8 +74,11 @@ def test_classes_in_turn(cohort):
 def test_hosts_share_the_records(shards, cohort):
     patients = {j["patient_id"] for j in cohort.records}
     parts = [ShardedCohort(shards, 3, 2, host=i, num_hosts=4) for i in range(4)]
-    units = [[s["unit_id"].decode() for s in p.stacks(patients).as_numpy_iterator()] for p in parts]
+    units = [part.stacks(patients).unit_id.tolist() for part in parts]
     np.testing.assert_array_equal(np.concatenate(units), cohort.table(patients).unit_id)
+    volumes = [batch for part in parts for batch in part.evaluation_batches(patients, 16)]
+    whole = np.concatenate(list(cohort.evaluation_batches(patients, 16)))
+    np.testing.assert_array_equal(np.concatenate(volumes), whole)
     joints = [list(dict.fromkeys(unit.rsplit("/", 1)[0] for unit in part)) for part in units]
     expected = np.array_split([joint["unit_id"] for joint in cohort.records], 4)
     assert joints == [part.tolist() for part in expected], "as every host supposes of the others"
@@ -104,10 +107,9 @@ def test_shuffled_labels_go_by_patient(shards, cohort):
     assert shuffled.patient_labels == true  # folds are known by the true ones
     table = shuffled.table(patients)
     assert all(relabel[p] == label for p, label in zip(table.patient_id, table.label, strict=True))
-    for batch in itertools.islice(shuffled.stacks(patients).as_numpy_iterator(), 5):
-        assert batch["label"] in (0, 1)
-    drawn = [s["label"] for s in shuffled.stacks(patients).as_numpy_iterator()]
-    np.testing.assert_array_equal(drawn, table.label)
+    batch = next(shuffled.training_batches(patients, 16, 1, (0, 1), 0))
+    labels = dict(zip(table.unit_id, table.label, strict=True))
+    assert [labels[unit] for unit in batch["unit_id"]] == batch["label"].tolist()
 
 
 def test_every_patient_of_the_shards_has_one_fold(shards, cohort):

@@ -10,6 +10,7 @@ import numpy as np
 
 from msk_jax.errors import UserError
 from msk_jax.training import parallel
+from msk_jax.training.validation import Interrupted, until_asked
 from msk_jax.training.watch import noting_sigterm
 from tests.training.test_parallel import batches, settings, start
 
@@ -30,10 +31,12 @@ def main(coordinator: str, num_hosts: int, host: int, out: Path) -> None:
     kept = parallel.on_this_host(state.params)["head"]["kernel"]
     assert kept.sharding.device_set == set(jax.local_devices())
     stopped = _stop_one_and_count(host, num_hosts)
+    validated = _stop_one_in_a_validation(host, num_hosts)
     assert _fails_everywhere(host)
     state = jax.device_get(state)
     leaves = jax.tree.leaves({"params": state.params, "batch_stats": state.batch_stats})
-    np.savez(out, *leaves, losses=losses, rows=rows, kept=kept, stopped=stopped)
+    found = {"losses": losses, "rows": rows, "kept": kept}
+    np.savez(out, *leaves, **found, stopped=stopped, validated=validated)
 
 
 def _stop_one_and_count(host: int, num_hosts: int) -> int:
@@ -44,6 +47,21 @@ def _stop_one_and_count(host: int, num_hosts: int) -> int:
                 os.kill(os.getpid(), signal.SIGTERM)
             if parallel.any_host(asked()):
                 return step
+    raise AssertionError("nobody stopped")
+
+
+def _stop_one_in_a_validation(host: int, num_hosts: int) -> int:
+    """How many of its batches each host gets when the last one is told to stop in round 2; the
+    first has no batches left by then."""
+    seen = []
+    with noting_sigterm() as asked:
+        try:
+            for batch in until_asked(range(2 * host), 9, lambda _: parallel.any_host(asked())):
+                seen.append(batch)
+                if batch == 2 and host == num_hosts - 1:
+                    os.kill(os.getpid(), signal.SIGTERM)
+        except Interrupted:
+            return len(seen)
     raise AssertionError("nobody stopped")
 
 

@@ -62,6 +62,8 @@ def test_four_hosts_agree_with_one_device(tmp_path):
     # One was told to stop, and all did at the same step.
     assert len({int(arrays["stopped"]) for arrays in found}) == 1
     assert int(found[0]["stopped"]) == 5
+    # In a validation too, of which each has another number of batches.
+    assert [int(arrays["validated"]) for arrays in found] == [0, 2, 3, 3]
 
 
 def test_a_host_is_killed_and_fewer_devices_go_on(shards, tmp_path):

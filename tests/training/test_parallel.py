@@ -176,3 +176,27 @@ def test_a_batch_that_cannot_be_split_is_refused(recipe, multiple):
 def test_hosts_are_named_whole_or_not_at_all():
     with pytest.raises(UserError, match="together"):
         parallel.join_hosts("localhost:1234")
+
+
+def test_hosts_ask_each_other_every_few_seconds(monkeypatch):
+    """The other host is the slower one: three hundredths of a second a step, later two."""
+    now, theirs, asked_at = [0.0], [0.03], []
+
+    def gather(mine):
+        asked_at.append(step)
+        return np.concatenate([mine, [[step > 140, theirs[0]]]])
+
+    monkeypatch.setattr(parallel.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(parallel, "gather_rows", gather)
+    assert parallel.AnyHost()(lambda: True, 1) and not parallel.AnyHost()(lambda: False, 1)
+    assert asked_at == [], "one host asks nobody"
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    any_host, stopped = parallel.AnyHost(), None
+    for step in range(7, 300):
+        now[0] += 0.01
+        theirs[0] = 0.03 if step < 50 else 2.0
+        if any_host(lambda: False, step):
+            stopped = step
+            break
+    # At once, after a step, which says how long they take, then by the other's pace.
+    assert asked_at == [7, 8, 58, *range(59, 142)] and stopped == 141

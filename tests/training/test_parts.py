@@ -89,3 +89,18 @@ def test_weights_are_loaded_for_the_pictures_that_the_network_sees(setting, tmp_
     monkeypatch.setattr("msk_jax.training.loop._FIRST", lambda settings, variables, key: variables)
     trainer.initial_state(0)
     assert asked == [(["conv1.weight"], (8, 8))]
+
+
+def test_folds_of_very_different_size_take_their_own_steps(tiny):
+    class Cohort:
+        def steps_per_epoch(self, patients, batch_size, balanced):
+            return len(patients)
+
+    def steps(*sizes):
+        folds = {f"{k}-{i}": k for k, size in enumerate(sizes) for i in range(size)}
+        return train.steps_of_folds(Cohort(), folds, tiny.stage)
+
+    # Fold k trains on all patients but those of folds k and k + 1.
+    assert steps(10, 10, 10, 10) == [20] * 4
+    assert steps(10, 12, 10, 10) == [20] * 4, "nearly the same: they share the compiled step"
+    assert steps(40, 10, 10, 10) == [20, 50, 50, 20]

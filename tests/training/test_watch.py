@@ -92,11 +92,11 @@ def _stopping(until_asked, of_call):
     """SIGTERM comes as the first batch of a call's `of_call`th validation is asked for."""
     calls = []
 
-    def batches(found, asked_to_stop):
+    def batches(found, rounds, asked_to_stop):
         calls.append(found)
         if len(calls) == of_call:
             os.kill(os.getpid(), signal.SIGTERM)
-        return until_asked(found, asked_to_stop)
+        return until_asked(found, rounds, asked_to_stop)
 
     return batches
 

@@ -1,0 +1,39 @@
+"""Batches are made ahead of time, in the order that they are asked for."""
+
+import threading
+
+import pytest
+
+from msk_jax.data.batches import made_ahead
+
+
+def _numbers(made, upto):
+    for number in range(upto):
+        made.append(number)
+        yield number
+
+
+def test_two_are_made_ahead_and_no_more():
+    made, before = [], threading.enumerate()
+    batches = made_ahead(_numbers(made, 9))
+    assert made == [], "nothing is made before somebody asks"
+    assert next(batches) == 0
+    threads = [thread for thread in threading.enumerate() if thread not in before]
+    assert len(threads) == 1
+    batches.close()
+    threads[0].join(timeout=10)
+    assert not threads[0].is_alive() and made == list(range(len(made))) and len(made) <= 3
+
+
+def test_what_is_made_ahead_comes_in_order_with_its_fault():
+    assert list(made_ahead(_numbers([], 5))) == [0, 1, 2, 3, 4]
+    assert list(made_ahead(iter(()))) == []
+
+    def damaged():
+        yield 1
+        raise OSError("a shard")
+
+    batches = made_ahead(damaged())
+    assert next(batches) == 1
+    with pytest.raises(OSError, match="a shard"):
+        next(batches)
