@@ -190,6 +190,9 @@ class _Run:
             self._state = self._last.restore(step, state)
             course = self._last.settings(step, COURSE)["course"]
             self._course = Course(**{name: course[name] for name in COURSE["course"]})
+            if self._course.best_step == step != self._best.latest():
+                # It was killed before the best was on disk, which is this very one.
+                self._best.save(step, self._state.variables, self._settings)
         self._done = step or 0
         self._history = self._board = NoRecords()
         if jax.process_index() == 0:
@@ -301,8 +304,9 @@ class _Run:
     def _save(self) -> None:
         course = {"course": dataclasses.asdict(self._course)}
         with self._spent.on("checkpoints"):
-            # The course may name a new best: it must not be on disk before the best itself is.
-            self._best.wait()
+            # A course must not name a best that is not on disk, unless it is this very state.
+            if self._course.best_step != self._done:
+                self._best.wait()
             self._last.save(self._done, self._state, {**self._settings, **course})
 
     def _end_epoch(self, watching: Watching, asked_to_stop: Callable[[], bool]) -> None:
@@ -331,8 +335,10 @@ class _Run:
         if is_better(self._recipe.monitor, figures, course.best):
             course.best_step, course.stale_epochs = self._done, 0
             course.best = figures.get(self._recipe.monitor)
-            with self._spent.on("checkpoints"):
-                self._best.save(self._done, variables, self._settings)
+            # Where the last one is the best one, all others are in the way.
+            if self._recipe.monitor != "none" or self._done == self._total:
+                with self._spent.on("checkpoints"):
+                    self._best.save(self._done, variables, self._settings)
         else:
             course.stale_epochs += 1
 

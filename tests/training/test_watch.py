@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 
 import pytest
@@ -13,7 +14,7 @@ from tests.verbs.conftest import verb
 FLAGS = [
     "--fold", "0", "--epochs", "4", "--optimiser", "sgd", "--learning-rate", "1e-3",
     "--rates", "encoder/.*", "0.5", ".*", "1", "--schedule", "poly", "--sampling", "balanced",
-    "--mixup", "0.3", "--accumulate", "2", "--remat", "--no-aspp", "--no-rfpn",
+    "--mixup", "0.3", "--monitor", "none", "--accumulate", "2", "--remat", "--no-aspp", "--no-rfpn",
 ]  # fmt: skip
 
 
@@ -56,8 +57,15 @@ def test_a_run_is_watched_and_asked_to_stop_and_goes_on(shards, tmp_path, capsys
     assert list((tmp_path / "run" / "profile").rglob("*.xplane.pb"))
     verb(*command)
     assert (fold / "finished.json").exists() and len(steps) == 12, "one step was left"
+    assert os.listdir(fold / "best") == ["12"], "with nothing monitored the last one is the best"
     printed = " ".join(capsys.readouterr().out.split())
     assert re.search(r"Fold 1 took \d+ s: .*% (compiling|training)", printed), printed
+
+    # Killed before the best one was on disk: it is made of the last one.
+    (fold / "finished.json").unlink()
+    shutil.rmtree(fold / "best" / "12")
+    verb(*command)
+    assert os.listdir(fold / "best") == ["12"] and len(steps) == 12
 
     written = _written(fold / "tensorboard")
     assert list(written["train/loss"]) == [3, 6, 9, 12]
