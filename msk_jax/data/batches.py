@@ -11,9 +11,9 @@ import numpy as np
 _SHUFFLE_STACKS = 4096
 """Stacks held to draw from; a cohort with more is shuffled within this reach."""
 _AHEAD = 2
-"""Batches that wait for the step that takes them."""
+"""What is made while it is not yet asked for: batches, and orders of epochs."""
 
-_Batch = TypeVar("_Batch")
+_Made = TypeVar("_Made")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +90,7 @@ def epoch_order(
     return order.batch(batch_size, drop_remainder=True)
 
 
-def made_ahead(batches: Iterator[_Batch]) -> Iterator[_Batch]:
+def made_ahead(batches: Iterator[_Made]) -> Iterator[_Made]:
     """The same, made by a thread of their own while the last ones are worked on."""
     end = object()
     thread = ThreadPoolExecutor(1, thread_name_prefix="batches")

@@ -156,7 +156,8 @@ class ShardedCohort:
 
         Of several hosts each gives its part, in the order of the hosts. May be gone through again.
         """
-        return _Batches(lambda: self.stacks(patients).all_volumes(batch_size))
+        stacks = functools.cache(lambda: self.stacks(patients))
+        return _Batches(lambda: stacks().all_volumes(batch_size))
 
     def most_batches(self, patients: set[str], batch_size: int) -> int:
         """`evaluation_batches` of the host that has the most."""
@@ -187,23 +188,22 @@ class ShardedCohort:
             first_step: which batch comes first, counted over all epochs.
             balanced: classes in turn, each as often as it takes, instead of every stack once.
         """
-        return made_ahead(
-            self._epochs(patients, batch_size, steps_per_epoch, seed, first_step, balanced)
-        )
-
-    def _epochs(self, patients, batch_size, steps_per_epoch, seed, first_step, balanced):
         stacks, classes = self.stacks(patients), None
         if balanced:
             classes = sorted({int(label) for r in self.records for label in r["stack_labels"]})
-        epoch, skip = divmod(first_step, steps_per_epoch)
-        while True:
-            order = int(np.random.SeedSequence((*seed, epoch)).generate_state(1)[0] >> 1)
-            # Hosts whose share is smaller than others' begin again, so that all reach the end.
-            again = self._num_hosts > 1
-            drawn = epoch_order(stacks.label, batch_size, order, classes, again)
-            for which in drawn.take(steps_per_epoch).skip(skip).as_numpy_iterator():
-                yield stacks.batch(which)
-            epoch, skip = epoch + 1, 0
+
+        def orders() -> Iterator[np.ndarray]:
+            epoch, skip = divmod(first_step, steps_per_epoch)
+            while True:
+                order = int(np.random.SeedSequence((*seed, epoch)).generate_state(1)[0] >> 1)
+                # Hosts whose share is smaller than others' begin again, so that all reach the end.
+                again = self._num_hosts > 1
+                drawn = epoch_order(stacks.label, batch_size, order, classes, again)
+                yield np.stack(list(drawn.take(steps_per_epoch).skip(skip).as_numpy_iterator()))
+                epoch, skip = epoch + 1, 0
+
+        # Orders by a thread of their own, epochs ahead: drawing one may take longer than a step.
+        return made_ahead(stacks.batch(which) for order in made_ahead(orders()) for which in order)
 
     def steps_per_epoch(self, patients: set[str], batch_size: int, balanced: bool = False) -> int:
         """Full batches in the stacks of these patients.

@@ -204,14 +204,15 @@ class _Run:
     def go(self, split: int, progress: Progress, watching: Watching, asked_to_stop) -> None:
         """Train from where the run stands to its last epoch or its early stop."""
         steps, every = self._trainer.steps_per_epoch, self._recipe.checkpoint_every
-        batches = self._data.training_batches(
-            self._train,
-            self._trainer.batch_size,
-            steps,
-            (self._recipe.seed, split),
-            self._done,
-            balanced=self._recipe.sampling == "balanced",
-        )
+        with self._spent.on("input"):
+            batches = self._data.training_batches(
+                self._train,
+                self._trainer.batch_size,
+                steps,
+                (self._recipe.seed, split),
+                self._done,
+                balanced=self._recipe.sampling == "balanced",
+            )
         if self._course.unvalidated:
             self._end_epoch(watching, asked_to_stop)
         agreed = parallel.AnyHost()
