@@ -69,7 +69,13 @@ experiment = Experiment(
         classes=("normal", "compression", "burst"),  # published
         levels=("image", "vertebra", "patient"),
         region=VertebraRegion(plane="sagittal", pixel_mm=0.4, size=224),
-        refused=dict.fromkeys("ABC", _LETTERS),
+        refused={
+            **dict.fromkeys("ABC", _LETTERS),
+            **dict.fromkeys(
+                ("A0", "A1", "A2", "A3", "A4"),
+                "for AO Spine's types there is `thoracolumbar_ao`",
+            ),
+        },
     ),
     stage=full,
     small=Stage(

@@ -141,7 +141,8 @@ class Ablation:
     num_folds: int
     """Folds of its cross-validation, by patient."""
     variants: Mapping[str, Mapping[str, object]]
-    """Name -> fields of the model that differ, or `before`, the phases of the stage."""
+    """Name -> what differs: fields of the network, or `model`, another one; fields of the recipe
+    under `recipe` and of the cohort's region under `region`; `before`, the phases of the stage."""
 
 
 def names() -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from msk_jax.cli import main
 from msk_jax.experiment import names
-from tests.conftest import TINY
+from tests.conftest import REPOSITORY, TINY
 
 
 def _refused(capsys, *args) -> str:
@@ -28,6 +28,13 @@ def test_list_has_one_line_each(capsys):
     (line,) = [line for line in lines if line.startswith("sacroiliitis")]
     for words in ("CT", "5 axial slices", "10.61369/MRP.2025100011"):
         assert words in line
+
+
+def test_readme_has_the_table_of_all_experiments(capsys):
+    main(["experiments", "--markdown"])
+    table = capsys.readouterr().out
+    assert table.count("\n") == 2 + len(names())
+    assert table in (REPOSITORY / "README.md").read_text(), "paste it from this command"
 
 
 @pytest.mark.parametrize("verb", ["phantom", "build", "train", "evaluate", "ablate", "demo"])

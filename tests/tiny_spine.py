@@ -29,7 +29,8 @@ experiment = dataclasses.replace(
         slice_spacing_mm=3.0, workers=1,
     ),
     cohort=dataclasses.replace(
-        whole.cohort, region=VertebraRegion(plane="both", pixel_mm=2.0, size=36, num_images=2)
+        whole.cohort, region=VertebraRegion(plane="both", pixel_mm=2.0, size=36, num_images=2),
+        ordinal=True,  # as far as it goes: so that its figures are made too
     ),
     stage=_stage,
     small=_stage,

@@ -3,7 +3,8 @@
     msk-jax ablate osteoporosis --out ablation
 
 Every patch by itself through a shared trunk, or one pass over the whole picture; a coarser grid;
-more attention. The paper prints no ablation to compare with.
+more attention or none, where the mean of the cells is classified. The paper prints no ablation to
+compare with.
 """
 
 import dataclasses
@@ -20,6 +21,7 @@ ablation = Ablation(
         "one pass over the whole": {"reading": "whole"},
         "3 x 3 grid": {"grid": 3},
         "4 layers of attention": {"depth": 4},
+        "without Transformer": {"depth": 0},
         "half the width": {"width": 8},
     },
 )

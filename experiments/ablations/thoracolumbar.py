@@ -1,10 +1,9 @@
-"""What the frozen phase, the dropout and the size of the network are worth.
+"""What the plane, the frozen phase, the dropout and the size of the network are worth.
 
     msk-jax ablate thoracolumbar --out ablation
 
-The patients are phantoms, and the networks start at random: what ImageNet weights are worth can
-only be seen with `--init-from` in a training of its own. The plane is a setting of the shards and
-so no variant here. The paper prints no ablation to compare with.
+The patients are phantoms, and the networks start at random: what ImageNet weights are worth is seen
+with `--init-from resnet50.safetensors`. The paper prints no ablation to compare with.
 """
 
 import dataclasses
@@ -18,6 +17,8 @@ ablation = Ablation(
     num_folds=3,
     variants={
         "frozen phase, ResNet-18, a quarter of the width": {},
+        "axial": {"region": {"plane": "axial"}},
+        "both planes": {"region": {"plane": "both"}},
         "without the frozen phase": {"before": ()},
         "ResNet-10": {"backbone": "resnet10"},
         "ResNet-34": {"backbone": "resnet34"},

@@ -66,6 +66,10 @@ class Cohort:
     classes: tuple[str, ...] = ("normal", "sacroiliitis")
     """Labels of the manifest, the negative one first, the gravest last."""
 
+    ordinal: bool = False
+    """Whether the classes are steps of one scale, as grades: it is then measured how many of them
+    a call is off."""
+
     levels: tuple[str, str, str] = ("slice", "joint", "patient")
     """What an image, the unit that images show, and the one whose units they are are called."""
 

@@ -9,7 +9,11 @@ import pandas as pd
 from msk_jax.evaluation.calibration import calibration_figures
 from msk_jax.evaluation.figure import to_plain
 from msk_jax.evaluation.model_study import ModelSettings
-from msk_jax.evaluation.multiclass import multiclass_figures, ordinal_figures
+from msk_jax.evaluation.multiclass import (
+    multiclass_figures,
+    order_figures,
+    ordinal_figures,
+)
 from msk_jax.evaluation.points import calibration_points, roc_points
 from msk_jax.evaluation.predictions import check_predictions, probability_columns
 from msk_jax.evaluation.proportions import clustered_proportion, proportion
@@ -29,6 +33,7 @@ def evaluate_classes(
     settings: EvaluationSettings,
     classes: Sequence[str],
     levels: Sequence[str],
+    ordinal: bool = False,
 ) -> dict[str, Any]:
     """All figures of a cross-validated study of several classes, by level.
 
@@ -42,10 +47,11 @@ def evaluate_classes(
       settings: pooling, confidence and bootstrap.
       classes: names, in the order of the labels.
       levels: names of image, unit and patient.
+      ordinal: whether the classes have an order.
 
     Returns:
       A dict of plain Python values: `settings`, `folds`, `classes` and `levels`. A level holds the
-      figures of `multiclass_figures` (out of fold), n, patients, counts (cases by class),
+      figures of `class_figures` (out of fold), n, patients, counts (cases by class),
       `train_accuracy`, `validation_accuracy` and `test_sets` with the same figures of each.
       Intervals below the level of patients count patients.
 
@@ -67,11 +73,11 @@ def evaluate_classes(
             return table[table["level"] == level] if len(table) else table
 
         found[level] = {
-            **class_figures(of(predictions), classes, settings, clustered),
+            **class_figures(of(predictions), classes, settings, clustered, ordinal),
             "train_accuracy": _accuracy(of(training), classes, settings),
             "validation_accuracy": _accuracy(of(validation), classes, settings),
             "test_sets": {
-                name: class_figures(of(table), classes, settings, clustered)
+                name: class_figures(of(table), classes, settings, clustered, ordinal)
                 for name, table in tested.items()
             },
         }
@@ -88,12 +94,18 @@ def class_figures(
     classes: Sequence[str],
     settings: EvaluationSettings | ModelSettings,
     clustered: bool,
+    ordinal: bool = False,
 ) -> dict[str, Any]:
-    """Figures of the cases of one level; counting patients where these have several (clustered)."""
-    about = _about(rows, classes)
+    """Figures of the cases of one level; counting patients where these have several (clustered).
+
+    Of classes that have an order also `ordinal`, the figures of `ordinal_figures` and `ordinal_c`,
+    and `cuts`: by class but the first, `auc` and `roc` of "this or higher".
+    """
+    figures = _about(rows, classes)
     if not len(rows):
-        return about
-    return {**about, **_shown(rows, classes, _found(rows, classes, settings, clustered))}
+        return figures
+    figures |= _shown(rows, classes, _found(rows, classes, settings, clustered))
+    return figures | (_ordinal(rows, classes, settings, clustered) if ordinal else {})
 
 
 def _about(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
@@ -151,8 +163,9 @@ def evaluate_class_model(
 
     Returns:
       `settings`, `classes`, the figures of a level of `evaluate_classes`, `calibration` of each
-      class against the rest, `ordinal` where asked for, and `subgroups`: for each column, of each
-      group the same figures (no curves), and `gaps` and `gaps_of_class`, to all other cases.
+      class against the rest, `ordinal` and `cuts` where asked for, and `subgroups`: for each
+      column, of each group the same figures (no curves), and `gaps` and `gaps_of_class`, to all
+      other cases.
 
     Raises:
       UserError: a column that is not there.
@@ -171,33 +184,33 @@ def evaluate_class_model(
         column: [_group(*row, classes) for row in groups_apart(cases, column, found)]
         for column in by
     }
-    figures = class_figures(cases, classes, settings, clustered)
-    about = {"settings": asdict(settings), "classes": list(classes)}
-    if settings.ordinal:
-        figures["ordinal"] = _ordinal(cases, classes, settings, clustered)
     return {
-        **about,
-        **figures,
+        "settings": asdict(settings),
+        "classes": list(classes),
+        **class_figures(cases, classes, settings, clustered, settings.ordinal),
         "calibration": _calibration(cases, classes, settings, clustered),
         "subgroups": apart,
     }
 
 
 def _ordinal(
-    cases: pd.DataFrame, classes: Sequence[str], settings: ModelSettings, clustered: bool
+    cases: pd.DataFrame,
+    classes: Sequence[str],
+    settings: EvaluationSettings | ModelSettings,
+    clustered: bool,
 ) -> dict[str, Any]:
-    """How far the calls are off, by classes in the order of their columns."""
-    called = cases[probability_columns(classes)].to_numpy().argmax(axis=1)
-    figures = ordinal_figures(
-        cases["label"].to_numpy(),
-        called,
-        len(classes),
-        cases["patient_id"].to_numpy() if clustered else None,
-        samples=settings.bootstrap_samples,
-        seed=settings.seed,
-        confidence=settings.confidence,
-    )
-    return to_plain(figures)
+    """How far the calls are off, by classes in the order of their columns, and each cut of them."""
+    labels, probs = cases["label"].to_numpy(), cases[probability_columns(classes)].to_numpy()
+    patients = cases["patient_id"].to_numpy() if clustered else None
+    options = {"samples": settings.bootstrap_samples, "seed": settings.seed}
+    options["confidence"] = settings.confidence
+    figures = ordinal_figures(labels, probs.argmax(axis=1), len(classes), patients, **options)
+    ordinal_c, areas = order_figures(labels, probs, patients, **options)
+    cuts = {
+        name: {"auc": to_plain(area), "roc": roc_points(labels >= k, probs[:, k:].sum(axis=1))}
+        for k, (name, area) in enumerate(zip(classes[1:], areas, strict=True), start=1)
+    }
+    return {"ordinal": to_plain({**figures, "ordinal_c": ordinal_c}), "cuts": cuts}
 
 
 def _calibration(

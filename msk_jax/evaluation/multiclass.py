@@ -193,6 +193,55 @@ def ordinal_figures(
     return figures
 
 
+def order_figures(
+    labels: np.ndarray,
+    probs: np.ndarray,
+    clusters: np.ndarray | None = None,
+    *,
+    samples: int = 2000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> tuple[Figure, list[Auc]]:
+    """How well probabilities put cases in the order of their classes.
+
+    Args:
+      labels: class of each case [cases], 0 .. classes - 1.
+      probs: [cases, classes].
+      clusters: patient of each case; where given, intervals count patients.
+
+    Returns:
+      The ordinal C: mean over pairs of classes of the AUC of the expected class, the sum of classes
+      times their probabilities. And for each class but the first the AUC of "this or higher", by
+      the sum of the probabilities from it upwards.
+
+    Raises:
+      ValueError: as `multiclass_figures`.
+
+    Source: B. Van Calster and others, Biometrical Journal 2012;54:674.
+    """
+    labels, probs = _checked(labels, probs)
+    classes = range(probs.shape[1])
+    options = {"samples": samples, "seed": seed, "confidence": confidence}
+    above = probs[:, ::-1].cumsum(axis=1)[:, ::-1]
+    cuts = [_auc(labels >= c, above[:, c], clusters, options) for c in classes[1:]]
+    method = "bootstrap" if clusters is None else "patient-clustered bootstrap"
+    absent = [str(c) for c in classes if not (labels == c).any()]
+    if absent:
+        return missing(method, f"There is no case of class {', '.join(absent)}."), cuts
+    expected = probs @ np.arange(len(classes))
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        areas = []
+        for low, high in combinations(classes, 2):
+            kept = (labels == low) | (labels == high)
+            areas.append(weighted_areas(labels[kept] == high, expected[kept], weights[:, kept]))
+        return np.mean(areas, axis=0)[:, None]
+
+    bounds = cluster_bootstrap(units_of(clusters, len(labels)), statistic, **options)
+    value = statistic(np.ones((1, len(labels))))[0, 0]
+    return bootstrap_figure(value, bounds.low[0], bounds.high[0], method), cuts
+
+
 def _ordinal(table: np.ndarray) -> np.ndarray:
     """Mean absolute error, linear and quadratic kappa, tau b of counts [true, called]."""
     k = len(table)

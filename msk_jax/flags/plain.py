@@ -1,6 +1,7 @@
 """Flags of the verbs that need no experiment."""
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -170,14 +171,27 @@ class Pseudonym:
 class Experiments:
     """List the experiments."""
 
+    markdown: bool = False
+    """As the table of the README."""
+
     def run(self) -> None:
         columns = ("name", "modality", "task", "input", "source")
-        rows = [columns]
-        rows += [
-            tuple(getattr(catalogue.load(name), column) for column in columns)
+        rows = [
+            [getattr(catalogue.load(name), column) for column in columns]
             for name in catalogue.names()
         ]
-        console.say_columns(rows)
+        if not self.markdown:
+            console.say_columns([columns, *rows])
+            return
+        print(_markdown_row(["experiment", *columns[1:]]))
+        print("|---" * len(columns) + "|")
+        for name, *others, source in rows:
+            linked = re.sub(r"\b10\.\d{4,}/[^\s;]+", r"[\g<0>](https://doi.org/\g<0>)", source)
+            print(_markdown_row([f"`{name}`", *others, linked]))
+
+
+def _markdown_row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -211,12 +211,17 @@ class Ablate:
     """Runs of each variant."""
     only: tuple[str, ...] = ()
     """Words of the variants to run, as `--only "1 slice" "5 slices"`; none runs them all."""
+    init_from: Path | None = None
+    """Weights (.safetensors or .pth) that fit the experiment's full network: adds that network with
+    and without them to the variants."""
 
     def run(self, experiment: Experiment) -> None:
         from msk_jax.verbs import ablate
 
         ablation = catalogue.load_ablation(experiment.name)
-        ablate.run(experiment, ablation, self.out, self.data_dir, self.seeds, self.only)
+        ablate.run(
+            experiment, ablation, self.out, self.data_dir, self.seeds, self.only, self.init_from
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,7 +33,7 @@ class GridNetConfig:
     grid: int = 6
     """Cells along each side."""
     depth: int = 4
-    """Layers of the Transformer."""
+    """Layers of the Transformer; of 0 there is none, and the mean of the cells is classified."""
     num_heads: int = 8
     """Heads of its attention."""
     mlp_ratio: float = 4.0
@@ -82,10 +82,13 @@ class GridNet(nn.Module):
         x = endpoint(self, "map", x)
         batch = x.shape[0]
         cells = patches(x, c.grid).mean((1, 2)).reshape(batch, c.grid, c.grid, -1)
-        transformer = GridTransformer(
-            c.depth, c.num_heads, c.mlp_ratio, c.dropout, layers=layers, name="transformer"
-        )
-        features, _ = transformer(cells)
+        if c.depth:
+            transformer = GridTransformer(
+                c.depth, c.num_heads, c.mlp_ratio, c.dropout, layers=layers, name="transformer"
+            )
+            features, _ = transformer(cells)
+        else:
+            features = cells.mean((1, 2))
         return nn.Dense(c.num_classes, name="head")(features), {"map": x, "features": features}
 
 

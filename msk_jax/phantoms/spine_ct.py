@@ -178,18 +178,21 @@ def _soft_tissue(spine: Spine, x, y, streak) -> np.ndarray:
 
 
 def measured(spine: Spine, f: Findings) -> dict[str, float]:
-    """What an ideal reader would measure on the level: heights, canal, pedicles."""
+    """What an ideal reader would measure on the level: heights, what the end plate that gave way
+    less has lost, canal, pedicles."""
     v = spine.vertebra
     edge = np.float32(0.85 * v.half_depth_mm)
     zero = np.float32(0)
-    heights = []
+    heights, second = [], []
     for y in (-edge, zero, edge):
-        upper, lower, _ = end_plates(v, f, zero, y)
+        upper, lower, *lost = end_plates(v, f, zero, y)
         heights.append(float(upper - lower))
+        second.append(float(min(lost)))
     return {
         "anterior_height_mm": round(heights[0], 2),
         "middle_height_mm": round(heights[1], 2),
         "posterior_height_mm": round(heights[2], 2),
+        "second_loss_mm": round(max(second), 2),
         "canal_mm": round(v.canal_mm - f.retropulsion_mm, 2),
         "pedicles_mm": round(2 * (v.canal_half_mm + 5) * (1 + f.spread), 2),
     }

@@ -33,6 +33,8 @@ class ThoracolumbarPhantom:
         "patient_id", "series_uid", "level", "label", "centre_x_mm", "centre_y_mm", "centre_z_mm",
         "site", "age", "sex",
     )  # fmt: skip
+    classes: ClassVar[tuple[str, ...]] = CLASSES
+    add_fracture = staticmethod(add_fracture)
 
     patients: int = 698
     """Number of patients; each has one CT series and one labelled vertebra."""
@@ -71,8 +73,10 @@ class ThoracolumbarPhantom:
         )
         if not self.sites:
             raise UserError("The phantom has no site. Give at least one name with --sites.")
-        if min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-6:
-            raise UserError("The phantom's shares must be three numbers that sum to 1.")
+        wanted = len(self.classes)
+        right = len(self.shares) == wanted and min(self.shares) >= 0
+        if not right or abs(sum(self.shares) - 1) > 1e-6:
+            raise UserError(f"The phantom's shares must be {wanted} numbers that sum to 1.")
         check_width(self, 140, 260)
 
     def write_patient(self, out: Path, number: int) -> tuple[list[dict], list[dict]]:
@@ -115,7 +119,7 @@ class SpinePatient:
     kernel: str
     site: str
     level: str
-    kind: str  # one of `CLASSES`
+    kind: str  # one of the phantom's classes
     said: str  # what the manifest says
     expression: float
     findings: dict[int, Findings]
@@ -149,12 +153,12 @@ def draw_patient(config: ThoracolumbarPhantom, number: int) -> SpinePatient:
     site = (kinds[:-1].count(kinds[-1]) + seed) % len(config.sites)
     noise, psf, sharpening, kernel = SCANNERS[site % len(SCANNERS)]
     scanner = Scanner(float(rng.uniform(*noise)), psf, sharpening)
-    kind, expression = CLASSES[kinds[-1]], draw_expression(seed, number)
+    kind, expression = config.classes[kinds[-1]], draw_expression(seed, number)
     findings = {level: draw_control(seed, number, str(level)) for level in NEIGHBOURS}
     amount = config.severity * expression
-    findings[0] = add_fracture(findings[0], kind, amount, seed, number)
+    findings[0] = config.add_fracture(findings[0], kind, amount, seed, number)
     label = stream(seed, number, "label")
-    others = [name for name in CLASSES if name != kind]
+    others = [name for name in config.classes if name != kind]
     said = str(label.choice(others)) if label.random() < config.label_noise else kind
     place = stream(seed, number, "place")
     click = np.asarray(spine.centre_mm) + place.normal(0, CLICK_MM, 3)
@@ -187,6 +191,7 @@ def true_parameters(patient: SpinePatient) -> dict:
         "retropulsion_mm": round(shown.retropulsion_mm, 2),
         "cracks": len(shown.cracks),
         "crack_mm": round(sum(crack.width_mm for crack in shown.cracks), 2),
+        "split_mm": round(sum(c.width_mm * abs(c.normal[1]) for c in shown.cracks), 2),
         "band": round(shown.band_strength, 3),
         "sclerosis": int(shown.sclerosis_hu > 0),
         "node_mm": round(shown.node_mm, 2),

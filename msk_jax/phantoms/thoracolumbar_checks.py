@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from msk_jax.phantoms.checks import cross_validated_auc, global_features, over_patients
-from msk_jax.phantoms.fractures import CLASSES
 from msk_jax.phantoms.spine_ct import to_spine
 from msk_jax.phantoms.thoracolumbar import (
     SpinePatient,
@@ -22,15 +21,18 @@ does not see, along x, y and z of the spine."""
 BEHIND_MM = 23.0
 """How far the box's middle lies behind that of the body."""
 
-READING = {"height_mm": 0.8, "canal_mm": 0.8, "pedicles_mm": 0.8, "crack_mm": 0.6, "band": 0.15}
+READING = {
+    "height_mm": 0.8, "loss_mm": 0.8, "canal_mm": 0.8, "pedicles_mm": 0.8, "crack_mm": 0.6,
+    "split_mm": 0.6, "band": 0.15,
+}  # fmt: skip
 """Standard deviations of what a reader measures on voxels of 0.7 mm with noise."""
 
 
 def oracle_auc(parameters: pd.DataFrame | Path, seed: int = 0) -> float:
     """Macro AUC of a logistic regression on the true parameters, read with errors.
 
-    Heights and pedicles are in shares of the neighbour's, as a reader judges them; with the canal,
-    the cracks and the band of impacted bone.
+    Heights and pedicles are in shares of the neighbour's, as a reader judges them; with the second
+    end plate, the canal, the cracks, those across the body, and the band of impacted bone.
     """
     table = pd.read_csv(parameters) if isinstance(parameters, Path | str) else parameters.copy()
     rng = np.random.default_rng(seed)
@@ -42,13 +44,14 @@ def oracle_auc(parameters: pd.DataFrame | Path, seed: int = 0) -> float:
         table[name] / table[f"neighbour_{name}"]
         for name in ("anterior_height_mm", "middle_height_mm", "posterior_height_mm", "pedicles_mm")
     ]
-    features = np.stack([*shares, table["canal_mm"], table["crack_mm"], table["band"]], axis=1)
+    others = ("second_loss_mm", "canal_mm", "crack_mm", "split_mm", "band")
+    features = np.stack([*shares, *(table[name] for name in others)], axis=1)
     return cross_validated_auc(features, class_numbers(table), seed)
 
 
 def class_numbers(parameters: pd.DataFrame) -> np.ndarray:
-    """Class of each row as the manifest says it, label noise included."""
-    return parameters["label"].map(CLASSES.index).to_numpy()
+    """A number for the class of each row as the manifest says it, label noise included."""
+    return np.unique(parameters["label"], return_inverse=True)[1]
 
 
 def measure(config: ThoracolumbarPhantom, workers: int = 1) -> dict[str, float]:

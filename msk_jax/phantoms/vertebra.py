@@ -5,7 +5,7 @@ posterior, z up. All that is drawn in `draw_spine` is nuisance: it is drawn befo
 is broken.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from msk_jax.phantoms.anatomy import smooth_max, stream
 LINE, BAND, FRAGMENT, MIMIC = 1, 2, 3, 4
 """Codes of the truth mask: fracture line or gap, impacted bone, bone in the canal, what only looks
 like a fracture."""
+
+PROCESS_MM = 29.0
+"""How far to the left a transverse process breaks: where nothing else of the arch is."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Plane:
     offset_mm: float
     width_mm: float
     hu: float
+    half: int = 0  # 1 or -1: above or below the body's middle alone
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ class Findings:
     cracks: tuple[Plane, ...] = ()
     lamina_mm: float = 0.0  # width of a gap in the lamina
     inferior: bool = False  # the lower end plate gave way
+    both: float = 0.0  # share of the loss that is the other end plate's
+    process_mm: float = 0.0  # width of a gap in the left transverse process
     sclerosis_hu: float = 0.0  # below an end plate, degenerative
     node_mm: float = 0.0  # depth of a Schmorl node
     node_x_mm: float = 0.0
@@ -143,19 +149,22 @@ def _capsule(x, y, z, start, end, radius, flat=1.0):
 
 
 def end_plates(v: Vertebra, f: Findings, x, y):
-    """z of the upper and of the lower end plate, and what the broken one has lost (mm)."""
+    """z of the upper and of the lower end plate, and what each has lost (mm)."""
     u = np.clip((v.half_depth_mm - y) / (2 * v.half_depth_mm), 0, 1)  # 0 behind, 1 in front
     half = (v.posterior_mm + (v.anterior_mm - v.posterior_mm) * u) / 2
     lost = v.posterior_mm * f.posterior_loss * (1 - u) + v.anterior_mm * f.anterior_loss * u
     node = f.node_mm * np.exp(-((x - f.node_x_mm) ** 2 + (y - 2) ** 2) / 25)
     hollow = 1.2 * np.clip(1 - (x / v.half_width_mm) ** 2 - (y / v.half_depth_mm) ** 2, 0, 1)
     upper, lower = half - hollow - node, hollow - half
-    return (upper, lower + lost, lost) if f.inferior else (upper - lost, lower, lost)
+    second = lost * f.both
+    first = lost - second
+    above, below = (second, first) if f.inferior else (first, second)
+    return upper - above, lower + below, above, below
 
 
 def body(v: Vertebra, f: Findings, x, y, z):
     """Signed distance of the vertebral body, and of the healthy wall behind it (y beyond it)."""
-    upper, lower, _ = end_plates(v, f, x, y)
+    upper, lower, *_ = end_plates(v, f, x, y)
     middle, half = (upper + lower) / 2, np.maximum((upper - lower) / 2, 1)
     q = np.clip((z - middle) / half, -1, 1)
     sign = -1 if f.inferior else 1
@@ -175,7 +184,7 @@ def body(v: Vertebra, f: Findings, x, y, z):
 
 def arch(v: Vertebra, f: Findings, x, y, z):
     """Signed distance of pedicles, laminae and processes."""
-    x = np.abs(x)
+    left, x = x, np.abs(x)
     wall, canal, half = v.wall_mm, v.canal_mm, v.canal_half_mm
     corner = (half + 5, wall + 0.55 * canal, 4)
     back = (0, wall + canal + 4, -3)
@@ -193,6 +202,9 @@ def arch(v: Vertebra, f: Findings, x, y, z):
     if f.lamina_mm:
         gap = np.abs(x - 4) - f.lamina_mm / 2
         found = np.maximum(found, np.where(y > wall + canal / 2, -gap, -1e3))
+    if f.process_mm:
+        gap = np.abs(left - PROCESS_MM) - f.process_mm / 2
+        found = np.maximum(found, np.where(left > half + 8, -gap, -1e3))
     return found
 
 
@@ -212,12 +224,13 @@ def materials(spine: Spine, f: Findings, x, y, z, width: float):
     solid, beyond = body(v, f, x, y, z)
     rear = arch(v, f, x, y, z)
     in_body, in_arch = _share(solid, width), _share(rear, width)
-    upper, lower, lost = end_plates(v, f, x, y)
-    depth = z - lower if f.inferior else upper - z
+    upper, lower, above, below = end_plates(v, f, x, y)
     marrow = np.full_like(x, spine.trabecular_hu)
     truth = {}
     if f.band_strength:
-        band = np.exp(-(((depth - 5) / 3) ** 2)) * np.clip(lost / 3, 0, 1) * f.band_strength
+        sides = ((upper - z, above), (z - lower, below))
+        bands = (np.exp(-(((d - 5) / 3) ** 2)) * np.clip(lost / 3, 0, 1) for d, lost in sides)
+        band = np.maximum(*bands) * f.band_strength
         marrow += np.maximum(f.band_hu - marrow, 60) * band
         truth[BAND] = (band > 0.4) * in_body
     if f.sclerosis_hu:
@@ -232,8 +245,13 @@ def materials(spine: Spine, f: Findings, x, y, z, width: float):
     for crack in f.cracks:
         away = sum(n * p for n, p in zip(crack.normal, (x, y, z), strict=True)) - crack.offset_mm
         inside = _share(np.abs(away) - crack.width_mm / 2, width) * in_body
+        if crack.half:
+            inside = inside * _share(-crack.half * z, width)
         hu += (crack.hu - hu) * inside
         truth[LINE] = np.maximum(truth.get(LINE, 0), inside)
+    if f.process_mm:
+        whole = _share(arch(v, replace(f, process_mm=0.0), x, y, z), width)
+        truth[LINE] = np.maximum(truth.get(LINE, 0), whole - in_arch)
     if f.retropulsion_mm:
         truth[FRAGMENT] = in_body * _share(-beyond, width)
     bone = np.maximum(in_body, in_arch)

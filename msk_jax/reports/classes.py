@@ -31,6 +31,17 @@ OF_CLASS = {
     "auc": "AUC against the rest",
 }
 
+ORDINAL = {
+    "kappa_quadratic": "Quadratic kappa",
+    "kappa_linear": "Linear kappa",
+    "mean_absolute_error": "Mean absolute error, steps",
+    "exact": "Exact",
+    "within_one": "At most one step off",
+    "kendall_tau_b": "Kendall's tau b",
+    "ordinal_c": "Ordinal C",
+}
+"""Of classes that have an order."""
+
 
 def classes_context(inputs: ReportInputs, levels: Mapping[str, Any]) -> dict[str, Any]:
     """What `classes.html.j2` needs more than `report.html.j2`."""
@@ -44,6 +55,7 @@ def classes_context(inputs: ReportInputs, levels: Mapping[str, Any]) -> dict[str
         "accuracies": ACCURACIES,
         "overall": OVERALL,
         "of_class": OF_CLASS,
+        "ordinal": ORDINAL,
         "test_sets": sets,
         "parts": _parts(levels),
         "mistakes": wrong[:_MOST_MISTAKES],
@@ -58,6 +70,11 @@ def classes_context(inputs: ReportInputs, levels: Mapping[str, Any]) -> dict[str
                 for name, where, part in _parts(levels)
                 if any(of_class["roc"] for of_class in part["of_class"].values())
             },
+            "cuts": {
+                f"{name}, {where}": svg(model_plots.class_curves_figure(_cuts(part)))
+                for name, where, part in _parts(levels)
+                if any(cut["roc"] for cut in _cuts(part).values())
+            },
             "training": None if training is None else svg(training),
         },
     }
@@ -70,6 +87,11 @@ def _parts(levels: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]
         parts.append((name, "out of fold", level))
         parts += [(name, where, part) for where, part in level["test_sets"].items() if part["n"]]
     return parts
+
+
+def _cuts(part: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Area and curve of each cut of classes that have an order, by what lies above it."""
+    return {f"{name} or higher": cut for name, cut in part.get("cuts", {}).items()}
 
 
 def _headline(levels: Mapping[str, Any]) -> str:

@@ -62,6 +62,9 @@ class Recipe:
     sampling: Literal["all", "balanced"] = "all"
     """Which stacks an epoch draws: `all` of them once, or the classes in turn (`balanced`), the
     rare ones again and again; balanced stacks are not weighed."""
+    loss: Literal["cross_entropy", "ordinal"] = "cross_entropy"
+    """What is minimised [U]: the cross entropy, as usual; or, of classes that have an order, its
+    mean over the cuts between them (`ordinal`), so that a call further off costs more."""
     label_smoothing: float = 0.0
     """Share of the label given to all classes alike."""
     mixup: float = 0.0

@@ -19,6 +19,7 @@ from jax import lax
 from msk_jax.data.augment import Preprocess
 from msk_jax.errors import UserError
 from msk_jax.models.layers import ENDPOINT, example_keys
+from msk_jax.training.losses import LOSSES
 from msk_jax.training.mixup import mix_pairs
 from msk_jax.training.recipe import Recipe
 
@@ -177,7 +178,8 @@ def batch_loss(
         kept = jax.checkpoint_policies.save_only_these_names(ENDPOINT)
         apply = jax.checkpoint(apply, policy=kept)
     (logits, _), updated = apply(params, examples["image"])
-    losses = optax.softmax_cross_entropy(logits.astype(jnp.float32), examples["target"])
+    loss = LOSSES[settings.recipe.loss]
+    losses = loss(logits.astype(jnp.float32), examples["target"])
     return jnp.sum(examples["weight"] * losses) / total, updated.get("batch_stats", {})
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import logit
+from scipy.special import expit, logit
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -43,12 +43,43 @@ class LogisticModel:
 
 
 @dataclass(frozen=True)
+class Coefficients:
+    """A fitted model in plain numbers, so that a checkpoint can carry it."""
+
+    model: LogisticModel
+    medians: tuple[float, ...]
+    """Of its numbers, in the place of missing ones."""
+    means: tuple[float, ...]
+    scales: tuple[float, ...]
+    """Mean and standard deviation of its numbers."""
+    words: tuple[tuple[str, ...], ...]
+    """Of each of its words, what the training patients have."""
+    weights: tuple[float, ...]
+    """Of the standardised numbers, of each word, and of the log-odds."""
+    intercept: float
+
+    def predict(self, rows: pd.DataFrame) -> np.ndarray:
+        """Probabilities of the second class [rows], see `design` for the columns."""
+        table = design(self.model, rows)
+        numbers = table[list(self.model.columns)].to_numpy(float)
+        numbers = np.where(np.isnan(numbers), np.array(self.medians), numbers)
+        columns = [(numbers - np.array(self.means)) / np.array(self.scales)]
+        for name, known in zip(self.model.words, self.words, strict=True):
+            columns.append(table[name].to_numpy()[:, None] == np.array(known))
+        if self.model.image:
+            columns.append(table[["prob"]].to_numpy())
+        return expit(np.concatenate(columns, axis=1) @ np.array(self.weights) + self.intercept)
+
+
+@dataclass(frozen=True)
 class Fitted:
     """What the models of all folds say; tables as in `evaluation.predictions`."""
 
     test: pd.DataFrame
     validation: pd.DataFrame
     test_sets: dict[str, pd.DataFrame]
+    models: tuple[Coefficients, ...] = ()
+    """By fold."""
 
 
 def fit_folds(
@@ -77,21 +108,21 @@ def fit_folds(
     """
     known, seen = test[test["level"] == level], validation[validation["level"] == level]
     asked = {name: table[table["level"] == level] for name, table in test_sets.items()}
-    tests, validations, means = [], [], {name: [] for name in asked}
+    tests, validations, models = [], [], []
     for k, roles in enumerate(parts):
         fitted = fit(model, known[known["patient_id"].map(roles) == "train"])
-        tests.append(_predicted(model, fitted, known[known["fold"] == k]))
-        validations.append(_predicted(model, fitted, seen[seen["fold"] == k]))
-        for name, table in asked.items():
-            means[name].append(_predicted(model, fitted, table)["prob"].to_numpy())
+        tests.append(_predicted([fitted], known[known["fold"] == k]))
+        validations.append(_predicted([fitted], seen[seen["fold"] == k]))
+        models.append(fitted)
     return Fitted(
         pd.concat(tests),
         pd.concat(validations),
-        {name: table.assign(prob=np.mean(means[name], axis=0)) for name, table in asked.items()},
+        {name: _predicted(models, table) for name, table in asked.items()},
+        tuple(models),
     )
 
 
-def fit(model: LogisticModel, rows: pd.DataFrame) -> Pipeline:
+def fit(model: LogisticModel, rows: pd.DataFrame) -> Coefficients:
     """The model of these rows; see `fit_folds`."""
     if rows["label"].nunique() < 2:
         raise UserError(
@@ -108,7 +139,27 @@ def fit(model: LogisticModel, rows: pd.DataFrame) -> Pipeline:
         (table, list(model.columns)), (one_hot, list(model.words)), remainder="passthrough"
     )
     steps = make_pipeline(columns, LogisticRegression(C=model.strength, max_iter=1000))
-    return steps.fit(design(model, rows), rows["label"].to_numpy())
+    return _coefficients(model, steps.fit(design(model, rows), rows["label"].to_numpy()))
+
+
+def _coefficients(model: LogisticModel, steps: Pipeline) -> Coefficients:
+    columns, regression = steps
+    medians = means = scales = words = ()
+    if model.columns:
+        imputer, scaler = columns.named_transformers_["pipeline"]
+        # A column without any number is taken as 0.
+        medians, means, scales = np.nan_to_num(imputer.statistics_), scaler.mean_, scaler.scale_
+    if model.words:
+        words = columns.named_transformers_["onehotencoder"].categories_
+    return Coefficients(
+        model,
+        tuple(map(float, medians)),
+        tuple(map(float, means)),
+        tuple(map(float, scales)),
+        tuple(tuple(map(str, known)) for known in words),
+        tuple(regression.coef_[0].tolist()),
+        float(regression.intercept_[0]),
+    )
 
 
 def design(model: LogisticModel, rows: pd.DataFrame) -> pd.DataFrame:
@@ -129,7 +180,11 @@ def design(model: LogisticModel, rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, index=rows.index)
 
 
-def _predicted(model: LogisticModel, fitted: Pipeline, rows: pd.DataFrame) -> pd.DataFrame:
-    if not len(rows):
-        return rows
-    return rows.assign(prob=fitted.predict_proba(design(model, rows))[:, 1])
+def _predicted(models: Sequence[Coefficients], rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the mean of what these models say."""
+    return rows.assign(prob=mean_of(models, rows)) if len(rows) else rows
+
+
+def mean_of(models: Sequence[Coefficients], rows: pd.DataFrame) -> np.ndarray:
+    """The mean probability [rows] of the models of several folds."""
+    return np.mean([model.predict(rows) for model in models], axis=0)

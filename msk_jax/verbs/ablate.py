@@ -25,8 +25,20 @@ def run(
     data_dir: Path | None,
     seeds: int,
     only: tuple[str, ...] = (),
+    init_from: Path | None = None,
 ) -> pd.DataFrame:
     """Train and evaluate every variant; finished ones are taken from an earlier call.
+
+    Args:
+        experiment: whose ablation it is.
+        ablation: its variants.
+        out: folder of everything.
+        data_dir: shards, in place of those of phantom patients; variants of another region are
+            left out then.
+        seeds: runs of each variant.
+        only: words of the variants to run; none runs them all.
+        init_from: weights of the experiment's full network, for two more variants: that network
+            with them and without.
 
     Returns:
         One row per variant and seed: `variant`, `seed`, and the out-of-fold AUC per level. Also
@@ -35,15 +47,15 @@ def run(
     if seeds < 1:
         raise UserError("An ablation needs runs of each variant: give --seeds 1 or more.")
     console.writable_folder(out, "--out")
-    variants = _chosen(ablation, only)
-    data_dir = data_dir or _phantom_shards(experiment, ablation, out)
+    variants = _chosen(all_variants(experiment, ablation, init_from), only, data_dir)
     rows = []
     for name, changes in variants.items():
+        changed = with_region(experiment, changes)
+        shards = data_dir or phantom_shards(changed, ablation, out, changes.get("region", {}))
         for seed in range(seeds):
             stage = variant(ablation.stage, changes, seed)
             console.say(f"{name}, seed {seed}")
-            workdir = out / re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") / f"seed_{seed}"
-            areas = _areas(experiment, stage, data_dir, workdir)
+            areas = _areas(changed, stage, shards, out / _slug(name) / f"seed_{seed}")
             rows.append({"variant": name, "seed": seed, **areas})
             table = pd.DataFrame(rows)
             table.to_csv(out / "ablation.csv", index=False)
@@ -59,37 +71,75 @@ def run(
 
 def variant(whole: Stage, changes: Mapping[str, object], seed: int) -> Stage:
     """The stage of a variant, see `Ablation.variants`."""
-    model = {name: value for name, value in changes.items() if name != "before"}
+    fields = {k: v for k, v in changes.items() if k not in ("model", "recipe", "region", "before")}
     return dataclasses.replace(
         whole,
-        model=dataclasses.replace(whole.model, **model),
-        recipe=dataclasses.replace(whole.recipe, seed=seed),
+        model=dataclasses.replace(changes.get("model", whole.model), **fields),
+        recipe=dataclasses.replace(whole.recipe, **{**changes.get("recipe", {}), "seed": seed}),
         before=changes.get("before", whole.before),
     )
 
 
-def _chosen(ablation: Ablation, only: tuple[str, ...]) -> dict:
-    """The variants whose names contain one of the given words; all where none is given."""
-    chosen = {
-        name: changes
-        for name, changes in ablation.variants.items()
-        if not only or any(word in name for word in only)
+def with_region(experiment: Experiment, changes: Mapping[str, object]) -> Experiment:
+    """The experiment on the region of a variant."""
+    region = dataclasses.replace(experiment.cohort.region, **changes.get("region", {}))
+    return dataclasses.replace(
+        experiment, cohort=dataclasses.replace(experiment.cohort, region=region)
+    )
+
+
+def all_variants(experiment: Experiment, ablation: Ablation, init_from: Path | None) -> dict:
+    """Those of the ablation, and the full network with and without given weights."""
+    if init_from is None:
+        return dict(ablation.variants)
+    model = {"model": experiment.stage.model}
+    return {
+        **ablation.variants,
+        "full network without pretrained weights": model,
+        "full network with pretrained weights": {**model, "recipe": {"init_from": init_from}},
     }
+
+
+def _chosen(variants: dict, only: tuple[str, ...], data_dir: Path | None) -> dict:
+    """The variants whose names contain one of the given words; all where none is given."""
+    chosen = {k: v for k, v in variants.items() if not only or any(word in k for word in only)}
     if not chosen:
-        listed = ", ".join(ablation.variants)
+        listed = ", ".join(variants)
         raise UserError(f"No variant is called {' or '.join(only)}; there are: {listed}.")
-    return chosen
+    other = [name for name, changes in chosen.items() if "region" in changes and data_dir]
+    if other:
+        console.say(
+            f"Left out: {', '.join(other)}. They cut the pictures otherwise than the shards in "
+            f"{data_dir} hold them; without --data-dir they are made of phantom patients."
+        )
+    if len(other) == len(chosen):
+        raise UserError("No variant is left for these shards. Run it without --data-dir.")
+    return {name: changes for name, changes in chosen.items() if name not in other}
 
 
-def _phantom_shards(experiment: Experiment, ablation: Ablation, out: Path) -> Path:
-    """Shards of the ablation's phantom, made once."""
-    cohort, shards = out / "phantom", out / "shards"
-    phantom.resume(experiment, cohort, ablation.phantom)
+def _slug(words: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")
+
+
+def phantom_shards(
+    experiment: Experiment, ablation: Ablation, out: Path, changes: Mapping[str, object]
+) -> Path:
+    """Shards of the ablation's phantom, made once for each region that variants have."""
+    apart = _slug(" ".join(f"{name} {value}" for name, value in changes.items()))
+    cohort, shards = out / "phantom", out / "_".join(filter(None, ("shards", apart)))
+    manifest = phantom.resume(experiment, cohort, ablation.phantom)
+    region = experiment.cohort.region
+    if region.unit_column:  # a region may have fewer units than the patients
+        table = pd.read_csv(manifest, dtype=str, keep_default_na=False)
+        kept = table[table[region.unit_column].isin(region.unit_names)]
+        if len(kept) < len(table):
+            manifest = cohort / f"manifest_{apart}.csv"
+            kept.to_csv(manifest, index=False)
     with console.progress_bar("Reading DICOM") as update:
         build_cohort(
             experiment.cohort,
             cohort / "dicom",
-            cohort / "manifest.csv",
+            manifest,
             shards,
             num_folds=ablation.num_folds,
             progress=update,

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from msk_jax.experiment import Experiment, Stage
 from msk_jax.files import empty_folder, in_bucket, read_json, replacing_folder, write_json
 from msk_jax.training.checkpoints import Checkpoints
 from msk_jax.training.loop import Trainer
-from msk_jax.training.tabular import fit_folds
+from msk_jax.training.tabular import Fitted, fit_folds
 from msk_jax.verbs import console
 from msk_jax.verbs.explained import judge_maps
 from msk_jax.verbs.features import OWN_TEST_FOLD, map_features, patient_features
@@ -72,8 +72,9 @@ def run(
     found = predict_folds(experiment, stage, data, folds, workdir, test_sets, len(classes) > 2)
     _write_tables(found, workdir)
     metrics = judge(found, experiment)
-    if len(classes) == 2 and (test_sets or experiment.beside):
-        metrics |= _side_by_side(found, metrics, folds, experiment, workdir)
+    beside = _fit_beside(found, folds, experiment)
+    if len(classes) == 2 and (test_sets or beside):
+        metrics |= _side_by_side(found, beside, metrics, experiment, workdir)
     if ratings is not None or (experiment.readers is not None and test_sets):
         metrics["readers"] = _readers(found, metrics, experiment, workdir, ratings)
     if marked is not None:
@@ -88,7 +89,7 @@ def run(
     else:
         chosen = choose_of_classes(found.test, classes, levels)
     write_heat_maps(workdir / "cam", found.ensemble, data, folds, chosen, stage, levels[1])
-    _export(workdir / MODEL_NAME, experiment, stage, found.ensemble, metrics)
+    _export(workdir / MODEL_NAME, experiment, stage, found.ensemble, metrics, beside)
     console.note_command(workdir)
     write_run(workdir, experiment, stage, cohort["is_phantom"])
     _print(metrics)
@@ -163,24 +164,34 @@ def judge(found: Found, experiment: Experiment, **changes) -> dict:
         found = _with_pooled_sites(found, experiment)
         return evaluate_study(found.test, found.validation, settings, levels, found.test_sets)
     return evaluate_classes(
-        found.test, found.validation, found.training, found.test_sets, settings, classes, levels
-    )
+        found.test, found.validation, found.training, found.test_sets, settings, classes, levels,
+        experiment.cohort.ordinal,
+    )  # fmt: skip
+
+
+def _fit_beside(found: Found, folds: dict[str, int], experiment: Experiment) -> dict[str, Fitted]:
+    """The models beside the network, by name."""
+    parts = [roles(folds, k) for k in range(max(folds.values()) + 1)]
+    told = (found.test, found.validation, found.test_sets, experiment.cohort.levels[-1])
+    return {model.name: fit_folds(model, parts, *told) for model in experiment.beside}
 
 
 def _side_by_side(
-    found: Found, metrics: dict, folds: dict[str, int], experiment: Experiment, workdir: Path
+    found: Found,
+    models: Mapping[str, Fitted],
+    metrics: dict,
+    experiment: Experiment,
+    workdir: Path,
 ) -> dict:
-    """The network and the models beside it, fitted here, in all sets of patients."""
+    """The network and the models beside it, in all sets of patients."""
     last = experiment.cohort.levels[-1]
     everybody = _with_pooled_sites(found, experiment)
     tables, figures = {IMAGE: _by_set(everybody, last)}, {IMAGE: metrics["levels"][last]}
-    parts = [roles(folds, k) for k in range(max(folds.values()) + 1)]
-    for model in experiment.beside:
-        fitted = fit_folds(model, parts, found.test, found.validation, found.test_sets, last)
+    for name, fitted in models.items():
         beside = Found([], fitted.test, fitted.validation, pd.DataFrame(), fitted.test_sets)
-        _write_tables(beside, workdir, f"{model.name}_")
-        tables[model.name] = _by_set(_with_pooled_sites(beside, experiment), last)
-        figures[model.name] = judge(beside, experiment)["levels"][last]
+        _write_tables(beside, workdir, f"{name}_")
+        tables[name] = _by_set(_with_pooled_sites(beside, experiment), last)
+        figures[name] = judge(beside, experiment)["levels"][last]
     return side_by_side(tables, figures, experiment.evaluation)
 
 
@@ -291,7 +302,12 @@ def _predict(
 
 
 def _export(
-    folder: Path, experiment: Experiment, stage: Stage, ensemble: list, metrics: dict
+    folder: Path,
+    experiment: Experiment,
+    stage: Stage,
+    ensemble: list,
+    metrics: dict,
+    beside: Mapping[str, Fitted],
 ) -> None:
     """The networks of all folds with everything that predicting needs, as one checkpoint."""
     settings = {
@@ -304,6 +320,7 @@ def _export(
             else None
             for level, figures in metrics["levels"].items()
         },
+        "beside": {name: to_json(fitted.models) for name, fitted in beside.items()},
         "versions": console.versions(),
     }
     with _anew(folder) as partial, Checkpoints(partial) as checkpoint:
@@ -327,25 +344,29 @@ def unit_limits(metrics: dict, unit: str) -> dict[int, float | None]:
     return {entry["fold"]: entry["threshold"] for entry in per_fold}
 
 
-_SHOWN = {
-    "auc": "AUC", "sensitivity": "sens", "specificity": "spec",
-    "accuracy": "accuracy", "macro_auc": "macro AUC", "kappa": "kappa",
+_OF_TWO = {"auc": "AUC", "sensitivity": "sens", "specificity": "spec"}
+_OF_CLASSES = {"accuracy": "accuracy", "macro_auc": "macro AUC", "kappa": "kappa"}
+_OF_ORDER = {
+    "kappa_quadratic": "quadratic kappa", "mean_absolute_error": "steps off",
+    "ordinal_c": "ordinal C",
 }  # fmt: skip
 
 
 def _print(metrics: dict) -> None:
-    names = list(_SHOWN)[3:] if "classes" in metrics else list(_SHOWN)[:3]
+    shown = _OF_CLASSES if "classes" in metrics else _OF_TWO
     width = max(9, *(len(level) + 1 for level in metrics["levels"]))
     for level, figures in metrics["levels"].items():
-        console.say(f"  {level:<{width}}" + _line(figures, names))
+        console.say(f"  {level:<{width}}" + _line(figures, shown))
+        if "ordinal" in figures:
+            console.say(f"  {level:<{width}}in order: " + _line(figures["ordinal"], _OF_ORDER))
         for name, tested in figures.get("test_sets", {}).items():
-            console.say(f"  {level:<{width}}{name}: " + _line(tested, names))
+            console.say(f"  {level:<{width}}{name}: " + _line(tested, shown))
 
 
-def _line(figures: dict, names: Sequence[str]) -> str:
-    parts = [f"n {figures['n']}"]
-    for name in names:
-        figure, label = figures.get(name), _SHOWN[name]
+def _line(figures: dict, shown: Mapping[str, str]) -> str:
+    parts = [f"n {figures['n']}"] if "n" in figures else []
+    for name, label in shown.items():
+        figure = figures.get(name)
         if figure is None or figure["value"] is None:
             parts.append(f"{label} none")
             continue

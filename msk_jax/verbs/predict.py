@@ -24,6 +24,7 @@ from msk_jax.files import csv_text, replacing
 from msk_jax.training.parallel import parallel_predict, predict_all
 from msk_jax.training.step import AXIS
 from msk_jax.verbs import console
+from msk_jax.verbs.beside import askable, patients_of, with_beside
 from msk_jax.verbs.heatmaps import crop_plane, explain, series_plane
 from msk_jax.verbs.results import DicomResults
 from msk_jax.verbs.saved_model import SavedModel, load_model, model_folder
@@ -75,12 +76,15 @@ def run(
         if dicom_results or server:
             results = DicomResults.of(out, saved.experiment.name, model_folder(workdir), server)
         secret = load_key(key) if key else load_or_create_key(default_key_path(manifest))
+        patients = None if places is None else patients_of(places, cohort, secret)
+        saved = dataclasses.replace(saved, beside=askable(saved, patients))
         jobs, rejected = _jobs(found, places, cohort, secret)
         console.writable_folder(out, "--out")
         with _all_or_nothing(out):
-            done, unwritten = _predict_all(saved, jobs, rejected, out, secret, results)
+            tables, unwritten = _predict_all(saved, jobs, rejected, out, secret, results)
+            _write(saved, out, tables, rejected + unwritten, patients)
     # Outside: what the sentences speak of stays.
-    _tell(out, done, rejected, unwritten, len(found.skipped))
+    _tell(out, len(tables), rejected, unwritten, len(found.skipped))
 
 
 def _jobs(
@@ -120,8 +124,8 @@ def _name(found: Scan, picture: Path) -> str:
 def _predict_all(
     saved: SavedModel, jobs: list[Job], rejected: list[tuple], out: Path, secret: bytes,
     results: DicomResults | None,
-) -> tuple[int, list[tuple]]:  # fmt: skip
-    """How many series were predicted, and those of which no DICOM results were written."""
+) -> tuple[list[pd.DataFrame], list[tuple]]:  # fmt: skip
+    """Rows of each series, and those series of which no DICOM results were written."""
     predict = parallel_predict(saved.stage.network(AXIS), saved.stage.preprocess)
     tables, unwritten = [], []
     with console.progress_bar("Predicting series") as update:
@@ -143,8 +147,7 @@ def _predict_all(
                     reason = clean_reason(error, job.files, job.patient_id)
                     unwritten.append((name, job.modality, f"Predicted, but: {reason}"))
             update(done + 1, len(jobs), "")
-    _write(saved, out, tables, rejected + unwritten)
-    return len(tables), unwritten
+    return tables, unwritten
 
 
 def _tell(
@@ -329,7 +332,7 @@ def _with_whole_patients(saved: SavedModel, table: pd.DataFrame) -> pd.DataFrame
     return pd.concat([table[table["level"] != patient], whole], ignore_index=True)
 
 
-def _write(saved: SavedModel, out: Path, tables, rejected) -> None:
+def _write(saved: SavedModel, out: Path, tables, rejected, patients: pd.DataFrame | None) -> None:
     if tables:
         table = _with_whole_patients(saved, pd.concat(tables))
         classes = saved.experiment.cohort.classes
@@ -340,6 +343,7 @@ def _write(saved: SavedModel, out: Path, tables, rejected) -> None:
             table = table.assign(threshold=limits, positive=positive)
         else:
             table = table.assign(called=np.asarray(classes)[_called(saved, table)[0]])
+        table = with_beside(saved, table, patients)
         with replacing(out / "predictions.csv") as temporary:
             table.drop(columns=["label", "fold"]).to_csv(temporary, index=False)
         with replacing(out / "predictions.json") as temporary:

@@ -11,10 +11,13 @@ from msk_jax.config import from_json
 from msk_jax.errors import UserError
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.training.checkpoints import Checkpoints
+from msk_jax.training.tabular import Coefficients
 from msk_jax.verbs.evaluate import MODEL_NAME
 
 # What `evaluate` puts beside the networks; one threshold per level.
-_SETTINGS = {"experiment": dict, "stage": dict, "num_members": int, "thresholds": dict}
+_SETTINGS = {
+    "experiment": dict, "stage": dict, "num_members": int, "thresholds": dict, "beside": dict,
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +28,8 @@ class SavedModel:
     stage: Stage
     thresholds: dict[str, float | None]
     members: list[Any]
+    beside: dict[str, tuple[Coefficients, ...]]
+    """The models beside the network, by name and fold."""
 
 
 def model_folder(workdir: Path) -> Path:
@@ -65,4 +70,8 @@ def load_model(workdir: Path) -> SavedModel:
         stage,
         settings["thresholds"],
         [tree[f"member_{k}"] for k in range(count)],
+        {
+            name: tuple(from_json(one, Coefficients, folder / "0") for one in models)
+            for name, models in settings["beside"].items()
+        },
     )

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import kendalltau
 from sklearn import metrics
 
-from msk_jax.evaluation.multiclass import multiclass_figures, ordinal_figures
+from msk_jax.evaluation.multiclass import multiclass_figures, order_figures, ordinal_figures
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +67,20 @@ def test_ordinal_by_hand_and_beside_scikit_learn():
     assert "patient" in clustered["kappa_linear"].method
     with pytest.raises(ValueError, match=r"0 \.\. 1"):
         ordinal_figures(truth, called, 2)
+
+
+def test_order_beside_scikit_learn(cases):
+    labels, probs = cases
+    found, cuts = order_figures(labels, probs, samples=200)
+    expected = probs[:, 1] + 2 * probs[:, 2]
+    pairs = []
+    for low, high in ((0, 1), (0, 2), (1, 2)):
+        kept = np.isin(labels, (low, high))
+        pairs.append(metrics.roc_auc_score(labels[kept] == high, expected[kept]))
+    assert found.value == pytest.approx(np.mean(pairs), abs=1e-12)
+    assert found.low < found.value < found.high
+    for k, area in enumerate(cuts, start=1):
+        theirs = metrics.roc_auc_score(labels >= k, probs[:, k:].sum(axis=1))
+        assert area.value == pytest.approx(theirs, abs=1e-12)
+    none, cuts = order_figures(labels[labels != 1], probs[labels != 1], samples=20)
+    assert none.value is None and "class 1" in none.why and cuts[0].value is not None

@@ -99,6 +99,7 @@ def test_what_is_told_of_it(name):
 PUBLISHED = {
     "sacroiliitis": {"num_slices", "aspp", "rfpn"},
     "thoracolumbar": set(),
+    "thoracolumbar_ao": set(),
     "osteoporosis": {"grid"},
     "knee_tumour": set(),
 }

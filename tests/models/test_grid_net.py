@@ -36,6 +36,17 @@ def test_a_cell_is_seen_by_itself_or_with_its_neighbours(reading):
     assert moved[2:, 2:].any() == moved[:2, 2:].any() == (reading == "whole")
 
 
+def test_without_transformer_the_mean_of_the_cells_is_classified():
+    config = GridNetConfig("resnet10", 4, grid=2, depth=0)
+    network, x = config.build(), np.random.default_rng(0).normal(size=(1, 64, 64, 1))
+    variables = jax.jit(network.init)(jax.random.key(0), x)
+    assert set(variables["params"]) == {"encoder", "head"}
+    see = jax.jit(lambda x: network.apply(variables, x)[0])
+    # Cells that change their places leave their mean as it is.
+    np.testing.assert_allclose(see(np.roll(x, 32, axis=1)), see(x), rtol=1e-5)
+    assert not np.allclose(see(x[:, ::-1]), see(x), rtol=1e-3)
+
+
 def test_published_size():
     """Either reading of 384 pixels: a map of 12 x 12 x 512, and ResNet-18 less its last layer."""
     for reading in ("patches", "whole"):

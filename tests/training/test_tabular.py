@@ -1,12 +1,15 @@
 """Logistic models of the patients' table beside the same fit on columns made by hand."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from msk_jax.config import from_json, to_json
 from msk_jax.errors import UserError
-from msk_jax.training.tabular import LogisticModel, design, fit
+from msk_jax.training.tabular import Coefficients, LogisticModel, fit
 
 MODEL = LogisticModel("clinical", ("age", "sex"), words=("bone",))
 
@@ -28,7 +31,25 @@ def test_words_are_one_hot_and_numbers_standardised():
     expected = LogisticRegression(C=1.0, max_iter=1000).fit(by_hand, rows["label"])
     found = fit(MODEL, rows)
     np.testing.assert_allclose(
-        found.predict_proba(design(MODEL, rows)), expected.predict_proba(by_hand), atol=1e-9
+        found.predict(rows), expected.predict_proba(by_hand)[:, 1], atol=1e-9
+    )
+    kept = json.loads(json.dumps(to_json(found)))
+    np.testing.assert_array_equal(
+        from_json(kept, Coefficients, "here").predict(rows), found.predict(rows)
+    )
+
+
+def test_a_missing_number_is_the_median_and_log_odds_are_not_standardised():
+    rows = _rows().assign(prob=np.linspace(0.01, 0.99, 80), empty=np.nan)
+    stacked = LogisticModel("combined", ("age", "empty"), image=True)
+    known = rows.assign(age=rows["age"].where(rows.index != 3))
+    found = fit(stacked, known)
+    age = rows["age"].mask(rows.index == 3, known["age"].median()).to_numpy()
+    odds = np.log(rows["prob"] / (1 - rows["prob"]))
+    by_hand = np.column_stack([(age - age.mean()) / age.std(), np.zeros(80), odds])
+    expected = LogisticRegression(C=1.0, max_iter=1000).fit(by_hand, rows["label"])
+    np.testing.assert_allclose(
+        found.predict(known), expected.predict_proba(by_hand)[:, 1], atol=1e-9
     )
 
 
@@ -36,16 +57,12 @@ def test_an_unknown_word_counts_for_nothing_and_an_empty_one_is_a_word():
     rows = _rows()
     found = fit(MODEL, rows)
     asked = rows.iloc[:2].assign(bone=["patella", None])
-    weights = found[-1].coef_[0]
-    numbers = found[0].named_transformers_["pipeline"].transform(asked.assign(sex=[
-        {"F": 1.0, "M": 0.0}[sex] for sex in asked["sex"]
-    ])[["age", "sex"]])  # fmt: skip
-    expected = 1 / (1 + np.exp(-(numbers @ weights[:2] + found[-1].intercept_)))
-    np.testing.assert_allclose(
-        found.predict_proba(design(MODEL, asked))[:, 1], expected, atol=1e-12
-    )
+    numbers = np.stack([asked["age"], asked["sex"] == "F"], 1).astype(float)
+    numbers = (numbers - found.means) / found.scales
+    expected = 1 / (1 + np.exp(-(numbers @ found.weights[:2] + found.intercept)))
+    np.testing.assert_allclose(found.predict(asked), expected, atol=1e-12)
     with_empty = rows.assign(bone=rows["bone"].where(rows["age"] > 20, ""))
-    assert fit(MODEL, with_empty)[-1].coef_.shape == (1, 6)
+    assert len(fit(MODEL, with_empty).weights) == 6
 
 
 def test_a_word_that_the_cohort_does_not_keep():

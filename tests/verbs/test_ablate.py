@@ -2,12 +2,13 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from msk_jax.errors import UserError
-from msk_jax.experiment import Ablation, load_ablation
+from msk_jax.experiment import Ablation, load, load_ablation
 from msk_jax.verbs import ablate, phantom
 
 
@@ -49,6 +50,35 @@ def test_summary_by_hand():
     assert a["slice_sd"] == pytest.approx(0.0707107, abs=1e-6)  # 0.1 / sqrt(2)
     assert b["slice_difference"] == pytest.approx(-0.15)
     assert b["joint_mean"] == pytest.approx(0.6) and b["patient_difference"] == pytest.approx(-0.5)
+
+
+@pytest.mark.parametrize("name", ["knee_tumour", "osteoporosis", "thoracolumbar"])
+def test_every_variant_of_an_ablation_is_another_system(name):
+    """Regions, recipes and networks that can be made; and with weights two more variants."""
+    experiment, ablation = load(name), load_ablation(name)
+    weights = Path("weights.safetensors")
+    variants = ablate.all_variants(experiment, ablation, weights)
+    assert len(variants) == len(ablation.variants) + 2
+    systems = {}
+    for title, changes in variants.items():
+        stage = ablate.variant(ablation.stage, changes, 3)
+        stage.check()
+        assert stage.recipe.seed == 3
+        assert stage.before == changes.get("before", ablation.stage.before)
+        stage.model.build()
+        systems[title] = (stage, ablate.with_region(experiment, changes).cohort)
+    assert len({repr(system) for system in systems.values()}) == len(variants)
+    (without, _), (pretrained, _) = list(systems.values())[-2:]
+    assert without.model == pretrained.model == experiment.stage.model
+    assert (without.recipe.init_from, pretrained.recipe.init_from) == (None, weights)
+
+
+def test_variants_of_another_region_want_their_own_shards(tiny, shards, tmp_path, capsys):
+    variants = {"coarse": {"region": {"pixel_mm": 6.0}}, "fine": {"region": {"pixel_mm": 1.0}}}
+    ablation = Ablation(tiny.phantom, tiny.small, tiny.num_folds, variants)
+    with pytest.raises(UserError, match="No variant is left for these shards"):
+        ablate.run(tiny, ablation, tmp_path, shards, seeds=1)
+    assert "Left out: coarse, fine." in capsys.readouterr().out
 
 
 def test_ablation_of_the_paper_and_of_nothing(tiny, tmp_path):

@@ -131,17 +131,52 @@ def test_report_shows_the_published_areas_beside_ours(chest):
         assert text in page, text
 
 
-def test_predict_from_the_checkpoint_alone(chest, tmp_path):
-    """A radiograph of no fold gets what `evaluate` gave."""
+def _predict_one_of_b(chest, tmp_path, capsys, change=None):
+    """Rows for a radiograph of no fold, and what was said; by a manifest where it is changed."""
     manifest = pd.read_csv(chest / "cohort" / "manifest.csv")
-    path = manifest.loc[manifest["site"] == "B", "path"].iloc[0]
+    row = manifest[manifest["site"] == "B"].iloc[:1]
     (tmp_path / "dicom").mkdir()
-    (tmp_path / "dicom" / "new.dcm").write_bytes((chest / "cohort" / "dicom" / path).read_bytes())
+    image = (chest / "cohort" / "dicom" / row["path"].iloc[0]).read_bytes()
+    (tmp_path / "dicom" / "new.dcm").write_bytes(image)
+    more = ()
+    if change is not None:
+        change(row.drop(columns="label").assign(path="new.dcm")).to_csv(
+            tmp_path / "new.csv", index=False
+        )
+        more = ("--manifest", tmp_path / "new.csv")
     verb("predict", "--workdir", chest / "run", "--dicom", tmp_path / "dicom", "--out",
-         tmp_path / "new", "--key", chest / "cohort" / "pseudonym.key")  # fmt: skip
-    new = pd.read_csv(tmp_path / "new" / "predictions.csv")
+         tmp_path / "new", "--key", chest / "cohort" / "pseudonym.key", *more)  # fmt: skip
+    assert len(list((tmp_path / "new").glob("*.png"))) == 1
+    return pd.read_csv(tmp_path / "new" / "predictions.csv"), " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
+def test_predict_from_the_checkpoint_alone(chest, tmp_path, capsys):
+    """A radiograph of no fold gets what `evaluate` gave."""
+    new, said = _predict_one_of_b(chest, tmp_path, capsys)
     known = pd.read_csv(chest / "run" / "test_set_predictions.csv")
     known = known[known["patient_id"] == new["patient_id"].iloc[0]]
     # Another batch, and so other rounding of single precision.
     np.testing.assert_allclose(new["prob"], known["prob"].iloc[0], atol=1e-5)
-    assert len(new) == 3 and (tmp_path / "new").glob("*.png")
+    assert len(new) == 3 and "prob_clinical" not in new
+    assert "The clinical model is not asked: it wants age, sex, height, weight, bmi." in said
+    assert "Give --manifest with patient_id" in said
+
+
+def test_predict_asks_the_models_beside_the_network(chest, tmp_path, capsys):
+    new, said = _predict_one_of_b(chest, tmp_path, capsys, lambda row: row)
+    assert "is not asked" not in said
+    (row,) = new[new["level"] == "patient"].to_dict("records")
+    assert new[["prob_clinical", "prob_combined"]].count().tolist() == [1, 1]
+    for name in ("clinical", "combined"):
+        known = pd.read_csv(chest / "run" / f"{name}_test_set_predictions.csv")
+        known = known.set_index("patient_id")["prob"][row["patient_id"]]
+        np.testing.assert_allclose(row[f"prob_{name}"], known, atol=1e-5)
+
+
+def test_predict_says_which_columns_the_models_beside_it_lack(chest, tmp_path, capsys):
+    without = lambda row: row.drop(columns=["bmi", "weight"])  # noqa: E731
+    new, said = _predict_one_of_b(chest, tmp_path, capsys, without)
+    assert "The combined model is not asked: the manifest has no column weight, bmi." in said
+    assert "prob_combined" not in new

@@ -7,7 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from msk_jax.experiment import load
+from msk_jax.data.folds import load_folds
+from msk_jax.data.pipeline import read_records
+from msk_jax.experiment import Ablation, load
+from msk_jax.verbs import ablate
 from msk_jax.verbs.readers import read_or_simulate
 from tests.conftest import REPOSITORY
 from tests.verbs.conftest import verb
@@ -45,6 +48,21 @@ def test_a_patient_is_the_mean_of_the_views_and_keeps_the_bone(knee):
     manifest = pd.read_csv(knee / "cohort" / "manifest.csv").drop_duplicates("patient_id")
     assert sorted(patients["bone"]) == sorted(manifest["bone"])
     assert set(patients["bone"]) == {"femur", "tibia"}  # by chance no fibula among them
+
+
+def test_a_variant_of_the_ablation_has_one_view(knee, tmp_path):
+    """Shards of its own, of the same patients in the same folds, from the same phantom."""
+    (tmp_path / "phantom").symlink_to(knee / "cohort")
+    experiment, changes = load(TINY_KNEE), {"region": {"views": ("AP",)}}
+    ablation = Ablation(experiment.phantom, experiment.small, experiment.num_folds, {"AP": changes})
+    ap = ablate.with_region(experiment, changes)
+    single, both = (
+        ablate.phantom_shards(cut, ablation, tmp_path, changed)
+        for cut, changed in ((ap, changes["region"]), (experiment, {}))
+    )
+    assert {record["unit_id"].rsplit("/")[-1] for record in read_records(single)} == {"AP"}
+    assert len(list(read_records(both))) == 2 * len(list(read_records(single)))
+    assert load_folds(single) == load_folds(both)
 
 
 def test_all_other_sites_together_are_a_test_set_too(metrics):

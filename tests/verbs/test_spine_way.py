@@ -6,10 +6,11 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import cohen_kappa_score
 
 from msk_jax.data.deidentify import load_key, pseudonym
 from msk_jax.data.folds import load_folds, load_test_sets
-from msk_jax.experiment import Ablation, load, load_ablation
+from msk_jax.experiment import Ablation, load
 from msk_jax.verbs import ablate, predict
 from tests.conftest import TINY_SPINE
 from tests.verbs.conftest import verb
@@ -38,6 +39,12 @@ def test_tables_and_figures(spine_run, spine_shards):
     patient = metrics["levels"]["patient"]
     assert np.sum(patient["confusion"]) == 12
     assert np.sum(patient["test_sets"]["held-out"]["confusion"]) == 4
+    rows = table[table["level"] == "patient"]
+    called = rows[PROBS].to_numpy().argmax(axis=1)
+    expected = cohen_kappa_score(rows["label"], called, weights="quadratic")
+    assert patient["ordinal"]["kappa_quadratic"]["value"] == pytest.approx(expected)
+    assert list(patient["cuts"]) == list(CLASSES[1:])
+    assert set(patient["test_sets"]["held-out"]["cuts"]) == set(CLASSES[1:])
     assert 0 <= patient["train_accuracy"]["value"] <= 1
     assert patient["validation_accuracy"]["n"] == 12
 
@@ -47,7 +54,8 @@ def test_report_shows_the_published_figures(spine_run):
     page = (spine_run / "report.html").read_text()
     for text in ("95.75 %", "96.36 %", "another cohort", "three classes, normal, compression and",
                  "Confusion matrix, vertebra, held-out", "Phases before the recipe",
-                 "Of 4 held-out patients"):  # fmt: skip
+                 "Of 4 held-out patients", "Mean absolute error, steps",
+                 "ROC curves of the cuts"):  # fmt: skip
         assert text in page, text
 
 
@@ -107,7 +115,7 @@ def _check_heat_maps_say_what_they_show(written, new):
 
 
 def test_ablation_gives_the_macro_auc(spine_run, spine_shards, tmp_path):
-    """Of the run that is there; and every variant of the paper's is a stage that can be trained."""
+    """Of the run that is there."""
     shutil.copytree(spine_run, tmp_path / "whole" / "seed_0")
     spine = load(TINY_SPINE)
     ablation = Ablation(spine.phantom, spine.stage, spine.num_folds, {"whole": {}})
@@ -116,19 +124,23 @@ def test_ablation_gives_the_macro_auc(spine_run, spine_shards, tmp_path):
     for level, figures in levels.items():
         # Half a digit of float32 probabilities may change the order of two cases.
         assert areas[level] == pytest.approx(figures["macro_auc"]["value"], abs=1e-3)
-    paper = load_ablation("thoracolumbar")
-    stages = {name: ablate.variant(paper.stage, c, 3) for name, c in paper.variants.items()}
-    assert len({repr(stage) for stage in stages.values()}) == len(paper.variants)
-    assert stages["without the frozen phase"].before == ()
-    for stage in stages.values():
-        stage.check()
-        assert stage.recipe.seed == 3
 
 
-def test_letters_are_refused_with_the_reason(spine_cohort, tmp_path, capsys):
-    manifest = pd.read_csv(spine_cohort / "manifest.csv").replace({"label": {"burst": "B"}})
+@pytest.mark.parametrize(
+    ("experiment", "label", "reason"),
+    [(TINY_SPINE, "B", "both fractures are type A, so write the word"),
+     (TINY_SPINE, "A3", "there is `thoracolumbar_ao`"),
+     ("thoracolumbar_ao", "A", "does not say which step"),
+     ("thoracolumbar_ao", "B2", "by another mechanism"), ("thoracolumbar_ao", "C", "displacement"),
+     ("thoracolumbar_ao", "burst", "write A3 or A4")],
+)  # fmt: skip
+def test_other_words_are_refused_with_the_reason(
+    experiment, label, reason, spine_cohort, tmp_path, capsys
+):
+    manifest = pd.read_csv(spine_cohort / "manifest.csv").replace({"label": {"burst": label}})
     manifest.to_csv(tmp_path / "letters.csv", index=False)
-    verb("build", TINY_SPINE, "--dicom", spine_cohort / "dicom", "--manifest",
+    verb("build", experiment, "--dicom", spine_cohort / "dicom", "--manifest",
          tmp_path / "letters.csv", "--data-dir", tmp_path / "shards", status=2)  # fmt: skip
-    assert "both fractures are type A, so write the word" in capsys.readouterr().err
+    assert f"label {label!r} is not one of" in (error := capsys.readouterr().err)
+    assert reason in error
     assert not (tmp_path / "shards").exists()

@@ -1,0 +1,20 @@
+"""What a loss that knows of the order of the types, and a second plane, are worth.
+
+msk-jax ablate thoracolumbar_ao --out ablation
+"""
+
+import dataclasses
+
+from experiments.thoracolumbar_ao import experiment
+from msk_jax.experiment import Ablation
+
+ablation = Ablation(
+    phantom=dataclasses.replace(experiment.phantom, patients=experiment.demo_patients),
+    stage=experiment.small,
+    num_folds=3,
+    variants={
+        "cross entropy, sagittal": {},
+        "ordinal loss": {"recipe": {"loss": "ordinal"}},
+        "both planes": {"region": {"plane": "both"}},
+    },
+)
