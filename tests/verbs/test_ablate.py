@@ -52,7 +52,9 @@ def test_summary_by_hand():
     assert b["joint_mean"] == pytest.approx(0.6) and b["patient_difference"] == pytest.approx(-0.5)
 
 
-@pytest.mark.parametrize("name", ["knee_tumour", "osteoporosis", "thoracolumbar"])
+@pytest.mark.parametrize(
+    "name", ["knee_tumour", "osteoporosis", "thoracolumbar", "thoracolumbar_ao"]
+)
 def test_every_variant_of_an_ablation_is_another_system(name):
     """Regions, recipes and networks that can be made; and with weights two more variants."""
     experiment, ablation = load(name), load_ablation(name)
