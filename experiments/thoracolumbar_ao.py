@@ -23,8 +23,8 @@ experiment = dataclasses.replace(
     name="thoracolumbar_ao",
     title="Modified ResNet-50: AO Spine types A0 to A4 on CT",
     task="AO Spine type A0, A1, A2, A3 or A4, in their order",
-    source="types: Vaccaro AR et al., Spine 2013;38(23):2028-2037, 10.1097/BRS.0b013e3182a8a381; "
-    "network: as `thoracolumbar`",
+    source="Vaccaro AR et al., Spine 2013;38(23):2028-2037, "
+    "10.1097/BRS.0b013e3182a8a381 (the types)",
     phantom=AOSpinePhantom(patients=698),  # as many as there are images in that study
     cohort=dataclasses.replace(
         words.cohort,

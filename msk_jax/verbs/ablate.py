@@ -14,6 +14,7 @@ from msk_jax.evaluation.plots import ablation_figure
 from msk_jax.evaluation.predictions import LEVELS
 from msk_jax.experiment import Ablation, Experiment, Stage
 from msk_jax.files import read_json, write_json
+from msk_jax.models.weight_files import read_state_dict
 from msk_jax.verbs import console, phantom, train
 from msk_jax.verbs.evaluate import judge, predict_folds
 
@@ -47,6 +48,8 @@ def run(
     if seeds < 1:
         raise UserError("An ablation needs runs of each variant: give --seeds 1 or more.")
     console.writable_folder(out, "--out")
+    if init_from is not None:
+        read_state_dict(init_from)  # a file that cannot be read is refused before the long work
     variants = _chosen(all_variants(experiment, ablation, init_from), only, data_dir)
     rows = []
     for name, changes in variants.items():

@@ -91,6 +91,8 @@ def test_ablation_of_the_paper_and_of_nothing(tiny, tmp_path):
     ablation = Ablation(tiny.phantom, tiny.small, tiny.num_folds, {"whole": {}})
     with pytest.raises(UserError, match="No variant is called half; there are: whole"):
         ablate.run(tiny, ablation, tmp_path, None, seeds=1, only=("half",))
+    with pytest.raises(UserError, match=r"no\.safetensors"):
+        ablate.run(tiny, ablation, tmp_path, None, seeds=1, init_from=tmp_path / "no.safetensors")
 
 
 def test_a_cohort_of_other_settings_is_not_taken_for_this_one(tiny, phantom_cohort):
