@@ -36,6 +36,7 @@ full = Stage(
         epochs=60,
         batch_size=8,
         learning_rate=5e-5,
+        monitor="auc",
         augmentation=Augmentation(rotation=20.0, flip=0.5),
     ),
 )

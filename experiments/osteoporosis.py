@@ -40,6 +40,7 @@ full = Stage(
         epochs=60,
         batch_size=32,
         learning_rate=3e-4,
+        monitor="auc",
         patience=12,
         augmentation=Augmentation(
             rotation=7.0, scaling=0.1, translation=0.04, gamma=(0.7, 1.4), contrast=0.15

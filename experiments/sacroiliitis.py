@@ -43,6 +43,7 @@ full = Stage(
         learning_rate=1e-3,
         rates=(("encoder/.*", 0.1), (".*", 1.0)),
         warmup_epochs=5,
+        monitor="auc",
         patience=15,
         augmentation=Augmentation(rotation=15.0, scaling=0.1, translation=0.1),
     ),

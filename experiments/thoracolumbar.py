@@ -48,6 +48,7 @@ full = Stage(
         optimiser="sgd",
         learning_rate=1e-4,
         warmup_epochs=1,
+        monitor="auc",
         patience=15,
         label_smoothing=0.1,
         augmentation=Augmentation(rotation=15.0, scaling=0.1, translation=0.1),

@@ -75,11 +75,11 @@ def test_every_variant_of_an_ablation_is_another_system(name):
     assert (without.recipe.init_from, pretrained.recipe.init_from) == (None, weights)
 
 
-def test_variants_of_another_region_want_their_own_shards(tiny, shards, tmp_path, capsys):
+def test_variants_of_another_region_want_their_own_shards(tiny, tmp_path, capsys):
     variants = {"coarse": {"region": {"pixel_mm": 6.0}}, "fine": {"region": {"pixel_mm": 1.0}}}
     ablation = Ablation(tiny.phantom, tiny.small, tiny.num_folds, variants)
     with pytest.raises(UserError, match="No variant is left for these shards"):
-        ablate.run(tiny, ablation, tmp_path, shards, seeds=1)
+        ablate.run(tiny, ablation, tmp_path, tmp_path / "shards", seeds=1)
     assert "Left out: coarse, fine." in capsys.readouterr().out
 
 
