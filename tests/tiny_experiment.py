@@ -17,6 +17,7 @@ _stage = Stage(
     preprocess=whole.stage.preprocess,
     recipe=Recipe(
         epochs=2, batch_size=16, learning_rate=3e-3, rates=((".*", 1.0),), warmup_epochs=0,
+        monitor="auc",
         augmentation=Augmentation(rotation=5.0),
     ),
 )  # fmt: skip

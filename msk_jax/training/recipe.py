@@ -70,11 +70,14 @@ class Recipe:
     mixup: float = 0.0
     """Mix pairs of training pictures and their labels, the shares drawn from
     Beta(mixup, mixup); 0 mixes none."""
-    monitor: Literal["auc", "loss", "none"] = "auc"
+    monitor: Literal["auc", "loss", "none"] = "none"
     """Validation figure that picks the best epoch and stops training early; `none` keeps the last
-    epoch, for validation folds of so few patients that their figures are noise."""
+    epoch, at whose end the schedule has come to rest. Give one for validation folds of hundreds of
+    patients: of a few dozen their figures are noise, and folds that stop at odd epochs have
+    probabilities of different scale."""
     patience: int = 15
-    """Epochs without a better validation figure before training stops."""
+    """Epochs without a better validation figure before training stops; of no effect where none is
+    monitored."""
     checkpoint_every: int | None = None
     """Steps between checkpoints; none saves after each epoch."""
     init_from: Path | None = None
