@@ -1,10 +1,15 @@
 """The loss of classes that have an order, by hand."""
 
+from types import SimpleNamespace
+
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
 from msk_jax.training.losses import ordinal_cross_entropy
+from msk_jax.training.recipe import Recipe
+from msk_jax.training.step import StepSettings, batch_loss
 
 
 def test_cuts_by_hand():
@@ -28,3 +33,17 @@ def test_of_two_classes_it_is_the_cross_entropy():
         optax.softmax_cross_entropy(logits, targets),
         rtol=1e-5,
     )
+
+
+def test_the_recipe_chooses_the_loss_of_a_step():
+    logits, targets = np.log([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]]), np.eye(3)[[2, 2]]
+    network = SimpleNamespace(apply=lambda *_, **__: ((jnp.asarray(logits), {}), {}))
+    examples = {"image": None, "target": targets, "weight": np.array([1.0, 3.0])}
+    found = {}
+    for loss in ("cross_entropy", "ordinal"):
+        settings = StepSettings(network, 3, None, None, Recipe(loss=loss))
+        found[loss] = float(batch_loss(settings, {}, 4.0, {}, examples, None)[0])
+    last = -np.log([0.2, 0.8])
+    assert found["cross_entropy"] == pytest.approx(last @ [0.25, 0.75], rel=1e-5)
+    cuts = (-np.log([0.5, 0.9]) + last) / 2
+    assert found["ordinal"] == pytest.approx(cuts @ [0.25, 0.75], rel=1e-5)
