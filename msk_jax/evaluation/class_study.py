@@ -50,10 +50,9 @@ def evaluate_classes(
       ordinal: whether the classes have an order.
 
     Returns:
-      A dict of plain Python values: `settings`, `folds`, `classes` and `levels`. A level holds the
-      figures of `class_figures` (out of fold), n, patients, counts (cases by class),
-      `train_accuracy`, `validation_accuracy` and `test_sets` with the same figures of each.
-      Intervals below the level of patients count patients.
+      A dict of plain Python values: `settings`, `folds`, `classes` and `levels`. A level holds its
+      `class_figures` (out of fold), `train_accuracy`, `validation_accuracy` and `test_sets`, with
+      `class_figures` of each. Intervals below the level of patients count patients.
 
     Raises:
       UserError: faulty tables, or folds that overlap.
