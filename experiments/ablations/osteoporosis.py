@@ -3,8 +3,8 @@
     msk-jax ablate osteoporosis --out ablation
 
 Every patch by itself through a shared trunk, or one pass over the whole picture; a coarser grid;
-more attention or none, where the mean of the cells is classified. The paper prints no ablation to
-compare with.
+more attention or none, where the mean of the cells is classified; a whole ResNet as trunk; what
+becomes of the tokens. The paper prints no ablation to compare with.
 """
 
 import dataclasses
@@ -13,15 +13,18 @@ from experiments.osteoporosis import experiment
 from msk_jax.experiment import Ablation
 
 ablation = Ablation(
-    phantom=dataclasses.replace(experiment.phantom, patients=400),
+    phantom=dataclasses.replace(experiment.phantom, patients=experiment.demo_patients),
     stage=experiment.small,
     num_folds=3,
     variants={
-        "patches by themselves": {},
-        "one pass over the whole": {"reading": "whole"},
+        "one pass over the whole": {},
+        "patches by themselves": {"reading": "patches"},
         "3 x 3 grid": {"grid": 3},
         "4 layers of attention": {"depth": 4},
         "without Transformer": {"depth": 0},
         "half the width": {"width": 8},
+        "all stages of the trunk": {"stages": 4},
+        "tokens without a norm": {"token_norm": False},
+        "class token": {"summary": "class token"},
     },
 )

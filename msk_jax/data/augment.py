@@ -8,6 +8,9 @@ import jax.numpy as jnp
 
 from msk_jax.errors import UserError
 
+_FLAT = 0.02
+"""Added to the deviation of the surroundings, so that noise where nothing is stays small."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Preprocess:
@@ -26,6 +29,10 @@ class Preprocess:
     """Side in pixels of a central crop; none keeps the stored size."""
     shrink: int = 1
     """Pixels along each side whose mean becomes one pixel, after cropping."""
+    local: float | None = None
+    """Take each pixel against its surroundings in place of `mean` and `std`: a Gaussian of this
+    standard deviation in pixels, after shrinking [U]. None, by default: CT values mean the same
+    everywhere. Radiographs have a background that is thick and thin soft tissue."""
 
     def window(self, stored: jax.Array) -> jax.Array:
         """`[..., height, width, slices]` stored values to 0..1, cropped and shrunk."""
@@ -52,8 +59,23 @@ class Preprocess:
         return jnp.mean(image.reshape(*batch, *blocks, slices), axis=(-4, -2))
 
     def normalise(self, image: jax.Array) -> jax.Array:
-        """0..1 to about zero mean and unit variance."""
-        return (image - self.mean) / self.std
+        """`[..., height, width, slices]` in 0..1 to about zero mean and unit variance."""
+        if self.local is None:
+            return (image - self.mean) / self.std
+        image = image - _around(image, self.local)
+        return image / (jnp.sqrt(_around(jnp.square(image), self.local)) + _FLAT)
+
+
+def _around(image: jax.Array, sigma: float) -> jax.Array:
+    """Means of `[..., height, width, slices]` weighted by a Gaussian, over the picture alone."""
+
+    def weights(pixels: int) -> jax.Array:
+        place = jnp.arange(pixels)
+        near = jnp.exp(-jnp.square((place[:, None] - place) / sigma) / 2)
+        return near / jnp.sum(near, axis=1, keepdims=True)
+
+    rows, columns = (weights(pixels) for pixels in image.shape[-3:-1])
+    return jnp.einsum("ij,...jks,lk->...ils", rows, image, columns, precision="highest")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,8 +30,14 @@ class GridNetConfig:
     reading: Literal["patches", "whole"] = "patches"
     """What goes through the trunk: every cell of the grid by itself, so that cells know of each
     other by attention alone, or the whole picture in one pass, whose map is cut into cells."""
+    stages: int = 4
+    """Stages of the trunk, 1 to 4. A whole ResNet has 4; each one less leaves a map twice as fine,
+    whose channels are simpler."""
     grid: int = 6
     """Cells along each side."""
+    token_norm: bool = False
+    """Batch norm of the tokens, each channel over all cells and pictures: what differs between
+    pictures is small beside what all of them have."""
     depth: int = 4
     """Layers of the Transformer; of 0 there is none, and the mean of the cells is classified."""
     num_heads: int = 8
@@ -40,6 +46,8 @@ class GridNetConfig:
     """Width of its perceptrons, in widths of a token."""
     dropout: float = 0.1
     """Dropout of its layers."""
+    summary: Literal["class token", "mean"] = "class token"
+    """What is classified: the class token, or the mean of the tokens of all cells."""
     num_slices: int = 1
     """Pictures that are seen together; a radiograph is one."""
     num_classes: int = 2
@@ -61,8 +69,8 @@ class GridNet(nn.Module):
     """`[batch, height, width, slices]` -> (logits `[batch, classes]`, endpoints).
 
     The means of the trunk's last map over the cells of the grid are the tokens of a Transformer,
-    whose class token is classified. Endpoints: `map` `[batch, h, w, channels]`, that last map
-    (of patches put together as they lie), and `features`.
+    whose class token, or the mean of the others, is classified. Endpoints: `map` `[batch, h, w,
+    channels]`, that last map (of patches put together as they lie), and `features`.
     """
 
     config: GridNetConfig
@@ -74,22 +82,30 @@ class GridNet(nn.Module):
         c = self.config
         chex.assert_shape(x, (None, None, None, c.num_slices))
         layers = Layers(train, self.axis_name, self.dtype)
-        encoder = ResNetEncoder(c.backbone, c.width, layers=layers, name="encoder")
+        encoder = ResNetEncoder(c.backbone, c.width, stages=c.stages, layers=layers, name="encoder")
+        last = f"stage{c.stages}"
         if c.reading == "patches":
-            x = joined(encoder(patches(x, c.grid))["stage4"], c.grid)
+            x = joined(encoder(patches(x, c.grid))[last], c.grid)
         else:
-            x = encoder(x)["stage4"]
+            x = encoder(x)[last]
         x = endpoint(self, "map", x)
         batch = x.shape[0]
         cells = patches(x, c.grid).mean((1, 2)).reshape(batch, c.grid, c.grid, -1)
-        if c.depth:
-            transformer = GridTransformer(
-                c.depth, c.num_heads, c.mlp_ratio, c.dropout, layers=layers, name="transformer"
-            )
-            features, _ = transformer(cells)
-        else:
-            features = cells.mean((1, 2))
+        if c.token_norm:
+            cells = layers.norm(name="token_norm")(cells)
+        features = self._summary(cells, layers)
         return nn.Dense(c.num_classes, name="head")(features), {"map": x, "features": features}
+
+    def _summary(self, cells: jax.Array, layers: Layers) -> jax.Array:
+        """`[batch, grid, grid, channels]` -> `[batch, channels]`."""
+        c = self.config
+        if not c.depth:
+            return cells.mean((1, 2))
+        transformer = GridTransformer(
+            c.depth, c.num_heads, c.mlp_ratio, c.dropout, layers=layers, name="transformer"
+        )
+        summary, tokens = transformer(cells)
+        return summary if c.summary == "class token" else tokens.mean(1)
 
 
 def patches(x: jax.Array, grid: int) -> jax.Array:

@@ -92,7 +92,8 @@ class ResNetEncoder(nn.Module):
     `volumetric`; in depth nothing is strided, for a 2.5-D stack is only a few slices deep.
     Returns the stage outputs `{"stage1": stride 4, "stage2": 8, "stage3": 16, "stage4": 32}`;
     `output_stride` of 8 or 16 replaces later strides by dilation (torchvision's rule: the first
-    block of a dilated stage keeps the dilation of the stage before).
+    block of a dilated stage keeps the dilation of the stage before). With fewer `stages` than 4 the
+    last ones are left out.
     """
 
     backbone: str = "resnet50"
@@ -100,10 +101,13 @@ class ResNetEncoder(nn.Module):
     output_stride: int = 32
     volumetric: bool = False
     layers: Layers = Layers()
+    stages: int = 4
 
     @nn.compact
     def __call__(self, x: jax.Array) -> dict[str, jax.Array]:
         block, stage_sizes = variant(self.backbone)
+        if self.stages not in (1, 2, 3, 4):
+            raise UserError(f"stages is {self.stages}; a ResNet has 1 to 4.")
         if self.output_stride not in (8, 16, 32):
             raise UserError(f"output_stride is {self.output_stride}; it must be 8, 16 or 32.")
         plane = (lambda s: (1, s, s)) if self.volumetric else (lambda s: (s, s))
@@ -114,7 +118,7 @@ class ResNetEncoder(nn.Module):
         window, padding = ((1, 3, 3), (0, 1, 1)) if self.volumetric else ((3, 3), (1, 1))
         x = max_pool(x, window, plane(2), padding)
         endpoints, stride, dilation = {}, 4, 1
-        for stage, blocks in enumerate(stage_sizes):
+        for stage, blocks in enumerate(stage_sizes[: self.stages]):
             step, first_dilation = (1 if stage == 0 else 2), dilation
             if step == 2 and stride * 2 > self.output_stride:
                 step, dilation = 1, dilation * 2

@@ -1,9 +1,12 @@
 """Windowing by hand; augmentation moves pictures as it says."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from msk_jax.data.augment import Augmentation, Preprocess, bilinear
 from msk_jax.errors import UserError
@@ -20,6 +23,20 @@ def test_window_by_hand():
     image = preprocess.window(stored)
     np.testing.assert_allclose(image.ravel(), [0, 0, 0.5, 0.75, 1, 1], atol=1e-6)
     np.testing.assert_allclose(preprocess.normalise(image).ravel(), [-2, -2, 0, 1, 2, 2], atol=1e-5)
+
+
+def test_against_the_surroundings_as_scipy_does():
+    """Its Gaussian filter, divided by what it gives of a picture of ones, knows no outside."""
+    image = np.random.default_rng(0).uniform(size=(12, 15)).astype(np.float32)
+
+    def around(x):
+        blur = functools.partial(ndimage.gaussian_filter, sigma=2.5, mode="constant", truncate=9)
+        return blur(x) / blur(np.ones_like(x))
+
+    centred = image - around(image)
+    expected = centred / (np.sqrt(around(centred**2)) + 0.02)
+    found = Preprocess(local=2.5).normalise(jnp.asarray(image)[None, ..., None])
+    np.testing.assert_allclose(found[0, ..., 0], expected, atol=1e-4)
 
 
 def test_crop_is_central():

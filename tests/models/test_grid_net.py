@@ -7,6 +7,7 @@ import pytest
 
 from msk_jax.errors import UserError
 from msk_jax.models.grid_net import GridNetConfig, joined, patches
+from msk_jax.models.grid_transformer import GridTransformer
 
 
 def test_patches_lie_row_by_row_and_go_back():
@@ -62,3 +63,43 @@ def test_published_size():
         assert encoder == 11_689_512 - 513_000 - 2 * 64 * 7 * 7
         places = variables["params"]["transformer"]["pos_embedding"]
         assert places.shape == (1, 37, 512)
+
+
+def test_fewer_stages_leave_a_finer_map():
+    """Two of four: 384 pixels become 48 of 128 channels, and the later stages are not there."""
+    network, x = GridNetConfig(stages=2).build(), jax.ShapeDtypeStruct((1, 384, 384, 1), "float32")
+    (_, endpoints), variables = jax.eval_shape(
+        lambda x: network.init_with_output(jax.random.key(0), x), x
+    )
+    assert endpoints["map"].shape == (1, 48, 48, 128)
+    encoder = variables["params"]["encoder"]
+    assert {name for name in encoder if name.startswith("layer")} == {
+        "layer1.0", "layer1.1", "layer2.0", "layer2.1",
+    }  # fmt: skip
+    with pytest.raises(UserError, match="stages is 5; a ResNet has 1 to 4"):
+        jax.eval_shape(GridNetConfig(stages=5).build().init, jax.random.key(0), x)
+
+
+def test_mean_of_normed_tokens():
+    """From the map on: means of cells, normed over cells and pictures, through the layers."""
+    config = GridNetConfig(
+        "resnet10",
+        4,
+        stages=1,
+        grid=2,
+        token_norm=True,
+        depth=1,
+        num_heads=2,
+        dropout=0.0,
+        summary="mean",
+    )
+    x = np.random.default_rng(0).normal(size=(3, 32, 32, 1)).astype(np.float32)
+    network = config.build()
+    variables = jax.jit(network.init)(jax.random.key(0), x)
+    variables = {k: variables[k] for k in ("params", "batch_stats")}
+    (_, found), _ = jax.jit(lambda x: network.apply(variables, x, True, mutable="batch_stats"))(x)
+    cells = np.asarray(found["map"]).reshape(3, 2, 4, 2, 4, 4).mean((2, 4))
+    cells = (cells - cells.mean((0, 1, 2))) / np.sqrt(cells.var((0, 1, 2)) + 1e-5)
+    transformer = GridTransformer(1, 2, dropout=0.0)
+    _, tokens = transformer.apply({"params": variables["params"]["transformer"]}, cells)
+    np.testing.assert_allclose(found["features"], tokens.mean(1), atol=1e-5)
