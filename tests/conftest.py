@@ -44,8 +44,25 @@ import pytest  # noqa: E402
 # 700 new ones would take a quarter of the time.
 gc.set_threshold(200_000, 50, 1000)
 
+_MOST_MEMORY = 3 * 2**30
+
 TINY = str(REPOSITORY / "tests" / "tiny_experiment.py")
 TINY_SPINE = str(REPOSITORY / "tests" / "tiny_spine.py")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bounded_memory():
+    """Compiled programs of earlier files are forgotten where gigabytes have gathered."""
+    yield
+    status = Path("/proc/self/statm")
+    if (
+        status.exists()
+        and int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") > _MOST_MEMORY
+    ):
+        import jax
+
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -53,7 +53,7 @@ def with_beside(
         return table
     table = table.reset_index(drop=True)
     rows = table[table["level"] == saved.experiment.cohort.levels[-1]]
-    asked = rows.join(patients, on="patient_id")
+    asked = rows if patients is None else rows.join(patients, on="patient_id")
     for name, models in saved.beside.items():
         table.loc[rows.index, f"prob_{name}"] = mean_of(models, asked)
     return table

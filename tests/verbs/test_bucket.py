@@ -115,7 +115,7 @@ def test_networks_and_report(bucket, run, tiny):
     here, metrics = load_model(run), json.loads((run / "metrics.json").read_text())
     workdir = place("gs://bucket/run")
     for ensemble in (here.members[:1], here.members):  # the second takes the place of the first
-        _export(workdir / "model", tiny, here.stage, ensemble, metrics)
+        _export(workdir / "model", tiny, here.stage, ensemble, metrics, {})
         there = load_model(workdir)
         assert len(there.members) == len(ensemble) and there.thresholds == here.thresholds
         jax.tree.map(np.testing.assert_array_equal, there.members, ensemble)

@@ -35,6 +35,7 @@ def test_a_refusal_is_listed_and_the_predictions_stand(tmp_path, monkeypatch):
         stage=SimpleNamespace(network=lambda axis: None, preprocess=None),
         experiment=Experiment("any", cohort, stage=None, modality="CT"),
         thresholds={"patient": 0.5},
+        beside={},
     )  # fmt: skip
     table = pd.DataFrame({"level": ["patient"], "prob": [0.75], "label": [0], "fold": [0]})
     monkeypatch.setattr(predict, "parallel_predict", lambda *_: None)
@@ -46,9 +47,10 @@ def test_a_refusal_is_listed_and_the_predictions_stand(tmp_path, monkeypatch):
     results, secret = Refusing(), b"0123456789abcdef"
     jobs, rejected = predict._jobs(scan(tmp_path / "in"), None, cohort, secret)
     out = tmp_path / "out"
-    done, unwritten = predict._predict_all(saved, jobs, rejected, out, secret, results)
+    tables, unwritten = predict._predict_all(saved, jobs, rejected, out, secret, results)
+    predict._write(saved, out, tables, rejected + unwritten, None)
     with pytest.raises(UserError, match="results of 1 of these series"):
-        predict._tell(out, done, rejected, unwritten, 0)
+        predict._tell(out, len(tables), rejected, unwritten, 0)
     assert len(results.taken) == len(pd.read_csv(tmp_path / "out" / "predictions.csv")) == 2
     listed = pd.read_csv(tmp_path / "out" / "rejected.csv")
     assert listed["reason"].str.startswith("Predicted, but: The server did not take").all()
