@@ -47,8 +47,7 @@ def conv_transpose(
 
     def on_cpu(x: jax.Array, kernel: jax.Array) -> jax.Array:
         computed = math.prod(
-            s * ((k - 1 - p) // s + (s - 1 + p) // s + 1)
-            for k, s, p in zip(sizes, strides, padding, strict=True)
+            s * len(taps) for s, taps in zip(strides, _taps(sizes, strides, padding), strict=True)
         )
         way = _by_product if computed >= 2 * math.prod(sizes) else _by_phases
         return way(x, kernel, strides, padding, output_padding)
@@ -61,6 +60,14 @@ def _sizes(x, kernel, strides, padding, output_padding) -> list[int]:
     return [(n - 1) * s - 2 * p + k + extra for n, k, s, p, extra in space]
 
 
+def _taps(sizes, strides, padding) -> list[range]:
+    """Along each axis the d of `_by_phases`."""
+    return [
+        range(-((s - 1 + p) // s), (k - 1 - p) // s + 1)
+        for k, s, p in zip(sizes, strides, padding, strict=True)
+    ]
+
+
 def _by_phases(x, kernel, strides, padding, output_padding) -> jax.Array:
     """A convolution that gives `strides` pixels, as channels, for every pixel; then rearranged.
 
@@ -70,9 +77,8 @@ def _by_phases(x, kernel, strides, padding, output_padding) -> jax.Array:
     rank, (channels, features) = len(strides), kernel.shape[-2:]
     space = list(zip(x.shape[1:-1], kernel.shape, strides, padding, output_padding, strict=False))
     sizes = _sizes(x, kernel, strides, padding, output_padding)
-    first = [-((s - 1 + p) // s) for _, _, s, p, _ in space]
-    last = [(k - 1 - p) // s for _, k, s, p, _ in space]
-    taps = [b - a + 1 for a, b in zip(first, last, strict=True)]
+    reach = _taps(kernel.shape[:-2], strides, padding)
+    first, last, taps = [r[0] for r in reach], [r[-1] for r in reach], [len(r) for r in reach]
     edges = []
     for (_, k, s, p, _), a, t in zip(space, first, taps, strict=True):
         low = -(s * a + p)

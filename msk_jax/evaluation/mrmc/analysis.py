@@ -141,8 +141,6 @@ def obuchowski_rockette(
     accuracy = accuracies(truth, rows, measure).reshape(shape)
     _check_accuracy(accuracy, measure, modality_names, reader_names)
     spread = covariance(truth, rows, measure, method).reshape(*shape, *shape)
-    if not np.isfinite(spread).all():
-        raise ValueError("A reader has fewer than two cases of a kind, which leaves no covariance.")
     components = _components(accuracy, spread)
     statistic, df1, df2, p, error = _global_test(accuracy, components, random)
     means = accuracy.mean(axis=1)

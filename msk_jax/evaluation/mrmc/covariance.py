@@ -52,7 +52,8 @@ def covariance(
       [rows, rows]; 0 between rows without a common case.
 
     Raises:
-      ValueError: a method that does not serve the measure or the design.
+      ValueError: a method that does not serve the measure or the design, or a row with fewer than
+        two cases of a kind.
 
     Source: N. A. Obuchowski and H. E. Rockette, Commun Stat Simul 1995;24:285; jackknife B. Efron
     (1982); unbiased B. D. Gallas et al., J Opt Soc Am A 2007;24:B70.
@@ -61,15 +62,19 @@ def covariance(
         raise ValueError(f"The {method} covariance is of the AUC; for {measure} take jackknife.")
     check_choice("method", method, ("delong", "jackknife", "unbiased"))
     if method == "jackknife":
-        return _jackknife(truth, ratings, measure)
-    if method == "unbiased":
-        return _unbiased(truth, ratings)
-    if not np.isfinite(ratings).all():
+        found = _jackknife(truth, ratings, measure)
+    elif method == "unbiased":
+        found = _unbiased(truth, ratings)
+    elif np.isfinite(ratings).all():
+        found = delong_components(truth, ratings)[1]
+    else:
         raise ValueError(
             "DeLong's covariance needs every case read by every reader in every modality; take "
             "jackknife or unbiased."
         )
-    return delong_components(truth, ratings)[1]
+    if not np.isfinite(found).all():
+        raise ValueError("A reader has fewer than two cases of a kind, which leaves no covariance.")
+    return found
 
 
 def _jackknife(truth: np.ndarray, ratings: np.ndarray, measure: Measure) -> np.ndarray:

@@ -104,8 +104,6 @@ def nested_readers(
             f"Reader {reader_names[reader[row]]} has read too few cases for {measure}."
         )
     spread = covariance(truth, rows, measure, method)
-    if not np.isfinite(spread).all():
-        raise ValueError("A reader has fewer than two cases of a kind, which leaves no covariance.")
     within = _Within.of(values, spread, modality, counts, random)
     accuracy = np.full(ratings.shape[:2], np.nan)
     accuracy[modality, reader] = values
