@@ -11,6 +11,9 @@ from sklearn import metrics
 from msk_jax.evaluation.checks import check_choice, units_of, upper_tail
 from msk_jax.evaluation.resampling import cluster_bootstrap
 
+NO_VARIANCE = 1e-16
+"""A variance of an area up to this is what rounding leaves of 0."""
+
 
 @dataclass(frozen=True)
 class Auc:
@@ -151,8 +154,7 @@ def clustered_auc(
         why = "A variance over patients needs two patients with cases of each class."
         return Auc(area, None, None, None, m, n, method, why)
     variance = float(obuchowski_components(labels, scores[None], clusters)[1][0, 0])
-    # What rounding leaves of 0.
-    if variance <= 1e-16:
+    if variance <= NO_VARIANCE:
         why = "The patients of a class rank alike, so the variance is 0 and gives no interval."
         return Auc(area, 0.0, None, None, m, n, method, why)
     low, high = auc_interval(area, np.sqrt(variance), confidence, "logit")

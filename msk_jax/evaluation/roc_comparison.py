@@ -8,6 +8,7 @@ from scipy.stats import chi2, rankdata, t
 from msk_jax.evaluation.checks import units_of, upper_tail
 from msk_jax.evaluation.figure import Figure, TestResult, missing, wald_test
 from msk_jax.evaluation.roc import (
+    NO_VARIANCE,
     auc_interval,
     check_score_rows,
     check_scores,
@@ -40,7 +41,7 @@ class RocAreas:
         """One area with its interval; where its variance is 0 there is none."""
         value, variance = float(self.values[score]), float(self.covariance[score, score])
         method = f"{self.method}, logit"
-        if not variance > 1e-16 or value in (0.0, 1.0):
+        if not variance > NO_VARIANCE or value in (0.0, 1.0):
             return missing(method, "The variance of the area is 0 or has no estimate.", value)
         bounds = auc_interval(value, np.sqrt(variance), confidence, "logit")
         return Figure(value, *bounds, method)
