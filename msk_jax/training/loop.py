@@ -4,6 +4,7 @@ import collections
 import contextlib
 import dataclasses
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -40,6 +41,8 @@ from msk_jax.training.watch import NOTHING_MORE, Pace, Spent, Trace, Watching
 Progress = Callable[[int, int, str], None]
 _STEPS_AHEAD = 2
 """Steps that may be on their way while the next batch is fetched: few, so that a stop is prompt."""
+_CHECKPOINT_SECONDS = 30.0
+"""What a run that is killed without a word may lose, or an epoch where that is longer."""
 
 
 # Compiled once for all trainings with equal settings.
@@ -194,6 +197,7 @@ class _Run:
                 # It was killed before the best was on disk, which is this very one.
                 self._best.save(step, self._state.variables, self._settings)
         self._done = step or 0
+        self._saved_at = time.monotonic()
         self._history = self._board = NoRecords()
         if jax.process_index() == 0:
             # An epoch that is still to be validated may be recorded already.
@@ -223,11 +227,14 @@ class _Run:
                 self._step(batches)
                 end_of_epoch = self._done % steps == 0
                 stop = agreed(asked_to_stop, self._done)
-                if end_of_epoch or stop or (every and self._done % every == 0):
+                due = stop or bool(every and self._done % every == 0)
+                if end_of_epoch or due:
                     self._look_at_losses(upto=0)
                     if end_of_epoch:
                         self._end_epoch(watching, asked_to_stop)
-                    self._save()
+                        due = self._is_to_be_kept() or due
+                    if due:
+                        self._save()
                 progress(self._done, self._total, self._note())
                 if stop and self._done < self._total:
                     self._leave()
@@ -302,7 +309,18 @@ class _Run:
         is_last = self._part == len(self._trainer.parts) - 1
         return is_last and self._course.stale_epochs >= self._recipe.patience
 
+    def _is_to_be_kept(self) -> bool:
+        """Whether the end of this epoch needs a checkpoint; asked on all hosts."""
+        monitored = self._recipe.monitor != "none"
+        if self._recipe.checkpoint_every or self._done == self._total or self._stopped():
+            return True
+        # The best that is on disk may be no newer than where a killed run goes on.
+        if monitored and self._course.best_step == self._done:
+            return True
+        return parallel.any_host(time.monotonic() - self._saved_at > _CHECKPOINT_SECONDS)
+
     def _save(self) -> None:
+        self._saved_at = time.monotonic()
         course = {"course": dataclasses.asdict(self._course)}
         with self._spent.on("checkpoints"):
             # A course must not name a best that is not on disk, unless it is this very state.

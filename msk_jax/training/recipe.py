@@ -79,7 +79,8 @@ class Recipe:
     """Epochs without a better validation figure before training stops; of no effect where none is
     monitored."""
     checkpoint_every: int | None = None
-    """Steps between checkpoints; none saves after each epoch."""
+    """Steps between checkpoints, beside one after each epoch; none saves after an epoch whose
+    validation figure is the best so far, or half a minute after the last checkpoint."""
     init_from: Path | None = None
     """A PyTorch state dict (.safetensors or .pth) to start from, of a torchvision ResNet for the
     encoder, or of the network of the registry that is trained; its stem is fitted to the slices."""
