@@ -12,7 +12,7 @@ in `choices`.
 import dataclasses
 
 from msk_jax.data.augment import Augmentation, Preprocess
-from msk_jax.data.cohort import ClinicalVariable, Cohort
+from msk_jax.data.cohort import ClinicalVariable, Cohort, MeasuredLabel
 from msk_jax.data.whole import RadiographRegion
 from msk_jax.evaluation.study import EvaluationSettings
 from msk_jax.experiment import Experiment, Published, Signs, Stage
@@ -60,6 +60,7 @@ experiment = Experiment(
         name="osteoporosis",
         modality="CR/DX",
         classes=("non-osteoporosis", "osteoporosis"),  # published
+        measured=MeasuredLabel("t_score", cuts=(-2.5,), low=-10, high=10),  # WHO 1994, by DXA
         levels=("image", "radiograph", "patient"),
         region=RadiographRegion(size=384),
         clinical=(

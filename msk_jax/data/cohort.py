@@ -1,7 +1,5 @@
 """A cohort: what its manifest may say, checked as a whole before any pixel is read."""
 
-import hashlib
-import io
 import math
 from collections import defaultdict
 from collections.abc import Hashable, Mapping
@@ -9,16 +7,13 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-import pandas as pd
-
-from msk_jax.data.cells import Cells
+from msk_jax.data.cells import Cells, read_table
 from msk_jax.data.grading import QualityLimits
 from msk_jax.data.regions import SacroiliacRegion
 from msk_jax.data.vertebra import VertebraRegion
 from msk_jax.data.whole import RadiographRegion
 from msk_jax.data.whole_volume import VolumeRegion
 from msk_jax.errors import UserError
-from msk_jax.files import plain_text
 
 SPLITS = ("train", "validation", "test")
 COLUMNS = (
@@ -54,6 +49,29 @@ class ClinicalVariable:
 
 
 @dataclass(frozen=True)
+class MeasuredLabel:
+    """A label that follows from a number of the manifest, the lower the graver."""
+
+    column: str
+    cuts: tuple[float, ...]
+    """From the harmless side on: a value at or below a cut belongs to the next class."""
+
+    low: float
+    high: float
+    """What lies outside is a fault of the manifest."""
+
+    def label(self, cells: Cells) -> int | None:
+        """Place among the classes; None where the cell is empty or, with a fault, cannot be."""
+        value = cells.number(self.column)
+        if value is None:
+            return None
+        if not self.low <= value <= self.high:
+            cells.fault(f"{self.column} {value:g} is not between {self.low:g} and {self.high:g}")
+            return None
+        return sum(value <= cut for cut in self.cuts)
+
+
+@dataclass(frozen=True)
 class Cohort:
     """What a published system was trained on, as far as files go."""
 
@@ -74,6 +92,9 @@ class Cohort:
     """What an image, the unit that images show, and the one whose units they are are called."""
 
     region: AnyRegion = field(default_factory=SacroiliacRegion)
+    measured: MeasuredLabel | None = None
+    """What may stand in the manifest in place of `label`."""
+
     refused: Mapping[str, str] = field(default_factory=dict)
     """Words that are often taken for a label, and why they are none."""
 
@@ -159,15 +180,15 @@ def read_manifest(path: Path, cohort: Cohort, labelled: bool = True) -> Manifest
       UserError: every fault found, with its row, in one message.
     """
     path = Path(path)
-    required = ["patient_id", cohort.region.unit_column] + ["label"] * labelled
-    required = tuple(filter(None, required))
-    table, digest = _read_table(path, required)
-    if "label" not in table:
+    table, digest = read_table(path)
+    _check_required(path, table.columns, cohort, labelled)
+    if "label" not in table and not labelled:
         table = table.assign(label=cohort.classes[0])
     faults = _unknown_columns(table.columns, cohort)
     rows = []
     for index, record in zip(table.index, table.to_dict("records"), strict=True):
-        rows.append(_parse_row(Cells(int(index) + 2, record, faults), cohort))
+        cells = Cells(int(index) + 2, record, faults)
+        rows.append(_parse_row(cells, cohort, labelled))
     faults += _contradictions(rows, cohort) if rows else ["it has no rows"]
     if faults:
         raise UserError(_list_faults(path, faults))
@@ -181,49 +202,18 @@ def read_manifest(path: Path, cohort: Cohort, labelled: bool = True) -> Manifest
     )
 
 
-def _read_table(path: Path, required: tuple[str, ...]) -> tuple[pd.DataFrame, str]:
-    """The cells as stripped text, indexed by data row from 0, and the file's SHA-256."""
-    try:
-        content = path.read_bytes()
-        table = _table_of(path, content)
-    except FileNotFoundError:
-        raise UserError(
-            f"There is no manifest {path}. Give the CSV with one row per unit."
-        ) from None
-    except OSError as error:
-        raise UserError(
-            f"The manifest {path} cannot be read ({error.strerror}). Give a readable CSV file."
-        ) from error
-    except ValueError as error:  # what pandas and the decoder raise
-        raise UserError(
-            f"The manifest {path} is not a CSV file in UTF-8 ({error}). Save it as CSV (UTF-8) or "
-            "Parquet."
-        ) from error
-    table.columns = [str(column).strip() for column in table.columns]
-    missing = [column for column in required if column not in table.columns]
+def _check_required(path: Path, columns, cohort: Cohort, labelled: bool) -> None:
+    required = [name for name in ("patient_id", cohort.region.unit_column) if name]
+    measured = cohort.measured is not None and cohort.measured.column in columns
+    if labelled and not measured:
+        required.append("label")
+    missing = [name for name in required if name not in columns]
     if missing:
+        other = f" (or {cohort.measured.column})" if cohort.measured and labelled else ""
         raise UserError(
-            f"The manifest {path} lacks the column(s) {', '.join(missing)}; it has "
-            f"{', '.join(table.columns)}. Columns are separated by commas and named in row 1."
+            f"The manifest {path} lacks the column(s) {', '.join(missing)}{other}; it has "
+            f"{', '.join(columns)}. Columns are separated by commas and named in row 1."
         )
-    table = table.fillna("").apply(lambda column: column.str.strip().map(plain_text))
-    return table[(table != "").any(axis=1)], hashlib.sha256(content).hexdigest()
-
-
-def _table_of(path: Path, content: bytes) -> pd.DataFrame:
-    if content[:4] == b"PAR1":
-        table = pd.read_parquet(io.BytesIO(content))
-        # 7 as a spreadsheet shows it, not 7.0, where a column of whole numbers has gaps.
-        return table.map(lambda v: "" if pd.isna(v) else f"{v:.15g}" if isinstance(v, float)
-                         else str(v)).reset_index(drop=True)  # fmt: skip
-    return pd.read_csv(
-        io.BytesIO(content),
-        dtype=str,
-        keep_default_na=False,
-        encoding="utf-8-sig",
-        skip_blank_lines=False,
-        index_col=False,
-    )
 
 
 def _unknown_columns(columns, cohort: Cohort) -> list[str]:
@@ -233,6 +223,7 @@ def _unknown_columns(columns, cohort: Cohort) -> list[str]:
         *filter(None, [region.unit_column]),
         *region.columns,
         *(v.name for v in clinical),
+        *([cohort.measured.column] if cohort.measured else []),
     ]
     faults = [
         f"column {column} is given twice" for column in sorted(set(columns))
@@ -249,7 +240,7 @@ def _unknown_columns(columns, cohort: Cohort) -> list[str]:
     return faults + [f"column {name} is missing" for name in missing]
 
 
-def _parse_row(cells: Cells, cohort: Cohort) -> ManifestRow:
+def _parse_row(cells: Cells, cohort: Cohort, labelled: bool) -> ManifestRow:
     classes, region, refused = cohort.classes, cohort.region, cohort.refused
     if not cells.text("patient_id"):
         cells.fault("patient_id is empty")
@@ -268,7 +259,7 @@ def _parse_row(cells: Cells, cohort: Cohort) -> ManifestRow:
     unit = region.unit_names[0]
     if region.unit_column:
         unit = region.unit_names[cells.one_of(region.unit_column, region.unit_names)]
-    label = cells.one_of("label", classes, refused)
+    label = _label(cells, cohort) if labelled else cells.one_of("label", classes, refused)
     stated = -1
     if cells.text("patient_label"):
         stated = cells.one_of("patient_label", classes, refused)
@@ -290,6 +281,21 @@ def _parse_row(cells: Cells, cohort: Cohort) -> ManifestRow:
         split=cells.text("split"),
         clinical=tuple(_clinical(cells, variable) for variable in cohort.clinical),
     )
+
+
+def _label(cells: Cells, cohort: Cohort) -> int:
+    """As the reader of the images named it, or as it was measured; the two must agree."""
+    named = cells.text("label")
+    measured = cohort.measured.label(cells) if cohort.measured else None
+    if measured is None:
+        return cells.one_of("label", cohort.classes, cohort.refused)
+    if named and cells.one_of("label", cohort.classes, cohort.refused) != measured:
+        rule = cohort.measured
+        cells.fault(
+            f"label {named} and {rule.column} {cells.text(rule.column)} contradict each other: "
+            f"that is {cohort.classes[measured]}"
+        )
+    return measured
 
 
 def _clinical(cells: Cells, variable: ClinicalVariable) -> float | str:

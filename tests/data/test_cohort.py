@@ -5,6 +5,7 @@ import math
 import pandas as pd
 import pytest
 
+from experiments import osteoporosis
 from msk_jax.data.cohort import ClinicalVariable, Cohort, read_manifest
 from msk_jax.errors import UserError
 from msk_jax.files import csv_text, plain_text
@@ -169,6 +170,28 @@ def test_faults_of_the_schema_all_at_once(manifest):
         assert fault in str(caught.value), fault
     with pytest.raises(UserError, match="column crp is missing"):
         read_manifest(manifest("patient_id,side,label\n1,left,normal\n"), AGE_AND_BMI)
+
+
+def test_osteoporosis_follows_from_the_t_score(manifest):
+    cohort = osteoporosis.experiment.cohort
+    told = manifest("patient_id,t_score,site\n1,-2.5,A\n2,-2.4,A\n3,-4,A\n")
+    assert [row.label for row in read_manifest(told, cohort).rows] == [1, 0, 1], "WHO: at most -2.5"
+    both = "patient_id,label,t_score\n1,osteoporosis,-3\n2,non-osteoporosis,\n3,osteoporosis,\n"
+    assert [row.label for row in read_manifest(manifest(both), cohort).rows] == [1, 0, 1]
+    wrong = both + "4,osteoporosis,-2\n5,,-25\n6,,\n7,,low\n"
+    with pytest.raises(UserError) as caught:
+        read_manifest(manifest(wrong), cohort)
+    for fault in (
+        "row 5: label osteoporosis and t_score -2 contradict each other: that is non-osteoporosis",
+        "row 6: t_score -25 is not between -10 and 10",
+        "row 7: label '' is not one of",
+        "row 8: t_score 'low' is not a number",
+    ):
+        assert fault in str(caught.value), fault
+    with pytest.raises(UserError, match=r"lacks the column\(s\) label \(or t_score\)"):
+        read_manifest(manifest("patient_id,age\n1,60\n"), cohort)
+    asked = read_manifest(manifest("patient_id,t_score\n1,-3\n2,\n"), cohort, labelled=False)
+    assert len(asked.rows) == 2
 
 
 def test_parquet_is_read_as_the_same_csv(manifest, tmp_path):
