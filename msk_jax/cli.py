@@ -33,7 +33,7 @@ USAGE = """msk-jax: musculoskeletal imaging AI, from DICOM to the statistics of 
   msk-jax report --workdir DIR            one HTML page
   msk-jax predict --workdir DIR --dicom DIR --out DIR
                                           new patients, from the checkpoint alone
-  msk-jax manifest DIR                    a draft of the manifest, from DICOM headers
+  msk-jax manifest DIR --experiment NAME  a draft of the manifest, from DICOM headers
   msk-jax deidentify DIR --out DIR        copies that name nobody
   msk-jax inspect DIR                     a page of what will be trained on
   msk-jax audit DIR --dicom DIR           whether anything built names a patient

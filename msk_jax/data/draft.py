@@ -5,26 +5,30 @@ from pathlib import Path
 
 import pydicom
 
-from msk_jax.data.cohort import OWN_PREFIX
+from msk_jax.data.cohort import OWN_PREFIX, Cohort
 from msk_jax.data.dicom import Scan, parse_age
 from msk_jax.data.headers import number, quiet, read_bounded, text
 from msk_jax.data.mr import plane_of, recognise
+from msk_jax.data.whole import Whole
 from msk_jax.files import csv_text, replacing
 
 _OWN = ("modality", "description", "plane", "sequence", "confidence", "slice_mm", "files")
-_FILLED = ("patient_id", "side", "label", "study_uid", "series_uid", "path", "site", "age", "sex")
+_FEW = 2
+"""Units of which a draft has a row each, as of the two sides; of more, a person chooses."""
 
 
 @quiet
-def draft_rows(found: Scan) -> list[dict[str, str]]:
-    """One row per series that may be images, and per picture: what headers say, labels empty.
+def draft_rows(found: Scan, cohort: Cohort) -> list[dict[str, str]]:
+    """What headers say of the series that may be images of this cohort, and of pictures.
 
-    Columns beginning with `x_` help to choose and are ignored by `build`.
+    One row for each unit that every patient has, as for a left and a right joint; else one per
+    series or file. Labels are empty. Columns that begin with `x_` help to choose, and `build`
+    ignores them.
     """
     rows = []
     for uid, files in found.series.items():
         about = found.headers[uid]
-        if not about.is_volume:
+        if not about.is_volume or about.modality not in cohort.modality.split("/"):
             continue
         header = _header(files[0])
         age = parse_age(text(header, "PatientAge"))
@@ -44,12 +48,25 @@ def draft_rows(found: Scan) -> list[dict[str, str]]:
             "x_files": str(about.num_files),
         })  # fmt: skip
     rows += [{"path": str(found.place(p).relative_to(found.folder))} for p in found.pictures]
+    column, names = cohort.region.unit_column, cohort.region.unit_names
+    if column and len(names) <= _FEW and not isinstance(cohort.region, Whole):
+        rows = [row | {column: name} for row in rows for name in names]
     return rows
 
 
-def write_draft(path: Path, rows: list[dict[str, str]]) -> None:
+def draft_columns(cohort: Cohort) -> list[str]:
+    """The columns of a cohort's manifest that a person fills in or corrects."""
+    return [
+        *filter(None, ("patient_id", cohort.region.unit_column, "label")),
+        *([cohort.measured.column] if cohort.measured else []),
+        "study_uid", "series_uid", "path", *cohort.region.columns, "site", "age", "sex",
+        *(variable.name for variable in cohort.clinical),
+    ]  # fmt: skip
+
+
+def write_draft(path: Path, rows: list[dict[str, str]], cohort: Cohort) -> None:
     """Write rows as a CSV manifest; what comes from headers cannot become a formula."""
-    columns = [*_FILLED, *(f"{OWN_PREFIX}{name}" for name in _OWN)]
+    columns = [*draft_columns(cohort), *(f"{OWN_PREFIX}{name}" for name in _OWN)]
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(columns)

@@ -49,17 +49,19 @@ class Predict:
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """Draft a manifest from the headers of a DICOM folder: one row per series, labels empty."""
+    """Draft a manifest from the headers of a DICOM folder, labels empty."""
 
     dicom: tyro.conf.Positional[str]
     """Folder, zip archive, DICOMDIR or DICOMweb service."""
+    experiment: str = "sacroiliitis"
+    """Whose columns it has: a published system or a .py file of your own."""
     out: Path = Path("manifest.csv")
     """The draft; it names patients and belongs beside the DICOM files."""
 
     def run(self) -> None:
         from msk_jax.verbs import cohort
 
-        cohort.draft(self.dicom, self.out)
+        cohort.draft(self.dicom, self.out, self.experiment)
 
 
 @dataclasses.dataclass(frozen=True)

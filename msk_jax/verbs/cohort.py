@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from msk_jax import experiment as catalogue
 from msk_jax.config import from_json
 from msk_jax.data.anonymise import basic_profile, deidentify_file
 from msk_jax.data.audit import audit, identifiers
 from msk_jax.data.cohort import Cohort
 from msk_jax.data.deidentify import default_key_path, load_key, load_or_create_key
 from msk_jax.data.dicom import scan
-from msk_jax.data.draft import draft_rows, write_draft
+from msk_jax.data.draft import draft_columns, draft_rows, write_draft
 from msk_jax.data.geometry import SeriesError
 from msk_jax.data.pipeline import read_records
 from msk_jax.data.records import clean_reason
@@ -28,16 +29,20 @@ _BONE = (400.0, 1500.0)  # of Hounsfield units
 _STRETCHED = (TOP / 2, TOP)
 
 
-def draft(dicom: str, out: Path) -> None:
-    """Write a draft of the manifest."""
+def draft(dicom: str, out: Path, experiment: str) -> None:
+    """Write a draft of the experiment's manifest."""
+    cohort = catalogue.load(experiment).cohort
     if out.exists():
         raise UserError(f"{out} is there already and nothing is written over. Give another --out.")
     with opened(dicom) as source, console.progress_bar("Reading headers") as update:
-        rows = draft_rows(scan(source.folder, update, source.files, source.unpacked))
-    write_draft(out, rows)
+        rows = draft_rows(scan(source.folder, update, source.files, source.unpacked), cohort)
+    write_draft(out, rows, cohort)
+    to_fill = [name for name in draft_columns(cohort) if not any(row.get(name) for row in rows)]
     console.say(
-        f"{len(rows)} series are in {out}. Fill in side and label, one row per joint; columns that "
-        "begin with x_ are for you alone. The file names patients: keep it with their images."
+        f"{len(rows)} rows of {cohort.modality} are in {out}, one per {cohort.levels[1]} or "
+        f"series. The headers say nothing of {', '.join(to_fill)}: fill in what you know (README.md "
+        "says what each means), take out the rest. Columns with x_ are for you alone. The "
+        "file names patients: keep it with their images."
     )
 
 

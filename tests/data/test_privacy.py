@@ -11,13 +11,18 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import SecondaryCaptureImageStorage
 
+from experiments import osteoporosis
 from msk_jax.data.anonymise import basic_profile, deidentify, deidentify_file, keyed_uid
 from msk_jax.data.audit import audit, identifiers
+from msk_jax.data.cohort import Cohort, read_manifest
 from msk_jax.data.deidentify import pseudonym
 from msk_jax.data.dicom import scan
 from msk_jax.data.draft import draft_rows, write_draft
 from msk_jax.data.geometry import SeriesError
+from msk_jax.data.vertebra import VertebraRegion
 from msk_jax.data.volume import read_volume
+from msk_jax.data.whole_volume import VolumeRegion
+from msk_jax.errors import UserError
 from msk_jax.training.checkpoints import Checkpoints
 from msk_jax.verbs import cohort as verb
 from msk_jax.verbs.console import this_command
@@ -260,18 +265,44 @@ def test_audit_opens_checkpoints(tmp_path):
     assert "run/1/state/manifest.ocdbt!params.w" in [hit.file for hit in hits]
 
 
-def test_draft_lists_series_and_defuses_headers(tmp_path):
+def test_draft_lists_series_of_the_modality_and_defuses_headers(tmp_path):
     evil = '=HYPERLINK("http://evil","x")'
     write_ct(tmp_path / "in" / "a", ramp(), patient_id="A")
     for file in write_ct(tmp_path / "in" / "b", ramp(), patient_id="B", series="mr"):
         rewrite(file, Modality="MR", SeriesDescription=evil, EchoTime=12, RepetitionTime=600,
                 ScanningSequence="SE", SliceThickness=4)  # fmt: skip
     (tmp_path / "in" / "c.png").write_bytes(b"")
-    write_draft(tmp_path / "m.csv", draft_rows(scan(tmp_path / "in")))
-    with (tmp_path / "m.csv").open() as file:
-        rows = sorted(csv.DictReader(file), key=lambda row: row["patient_id"])
-    assert [row["path"] for row in rows] == ["c.png", "", ""]
-    assert (rows[1]["age"], rows[1]["sex"], rows[1]["x_plane"]) == ("45", "F", "axial")
-    assert (rows[2]["x_sequence"], rows[2]["x_confidence"]) == ("T1", "medium")
-    assert rows[2]["x_description"] == f"'{evil}"
-    assert all(row["label"] == row["side"] == "" for row in rows)
+    knees = Cohort(modality="MR", region=VolumeRegion(views=("T1", "STIR")))
+    for cohort in (knees, Cohort(region=VertebraRegion()), osteoporosis.experiment.cohort):
+        name = "".join(c for c in cohort.modality if c.isalpha())
+        write_draft(tmp_path / f"{name}.csv", draft_rows(scan(tmp_path / "in"), cohort), cohort)
+    slices, none, films = (_by_patient(tmp_path / f"{name}.csv") for name in ("MR", "CT", "CRDX"))
+    assert [(row["patient_id"], row["path"]) for row in slices] == [("", "c.png"), ("B", "")]
+    row = slices[1]
+    assert (row["age"], row["sex"], row["x_plane"]) == ("45", "F", "axial")
+    assert (row["x_sequence"], row["x_confidence"]) == ("T1", "medium")
+    assert row["x_description"] == f"'{evil}"
+    assert row["label"] == row["view"] == ""
+    assert [row["patient_id"] for row in none] == ["", "A"] and {"level", "centre_z_mm"} <= set(
+        none[1]
+    )
+    assert [row["path"] for row in films] == ["c.png"] and {"t_score", "bmi"} <= set(films[0])
+
+
+def test_draft_has_a_row_for_each_side_and_is_read_once_labels_are_in(tmp_path):
+    write_ct(tmp_path / "in", ramp(), patient_id="A")
+    verb.draft(str(tmp_path / "in"), tmp_path / "m.csv", "sacroiliitis")
+    rows = _by_patient(tmp_path / "m.csv")
+    assert [row["side"] for row in rows] == ["left", "right"]
+    with pytest.raises(UserError, match="row 2: label ''"):
+        read_manifest(tmp_path / "m.csv", Cohort())
+    filled = (tmp_path / "m.csv").read_text()
+    for side, label in (("left", "normal"), ("right", "sacroiliitis")):
+        filled = filled.replace(f",{side},,", f",{side},{label},")
+    (tmp_path / "m.csv").write_text(filled)
+    assert [row.label for row in read_manifest(tmp_path / "m.csv", Cohort()).rows] == [0, 1]
+
+
+def _by_patient(path):
+    with path.open() as file:
+        return sorted(csv.DictReader(file), key=lambda row: row["patient_id"])
