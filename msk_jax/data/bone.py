@@ -1,5 +1,6 @@
 """Bone of a CT on a coarse grid, and what its shape tells of a pelvis."""
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,8 +32,8 @@ def coarse_bone(
     mean = np.empty((nz, ny, nx), np.float32)
     for k in range(nz):  # slice by slice: the sums of a whole CT would take gigabytes
         block = series.voxels[k * fz : (k + 1) * fz, : ny * fy, : nx * fx]
-        block = sum(part.astype(np.int32) for part in block)
-        block = sum(block[i::fy] for i in range(fy))
+        block = block.reshape(fz * ny, fy, -1) if fz == 1 else block.sum(axis=0, dtype=np.int32)
+        block = block.reshape(ny, fy, -1).sum(axis=1, dtype=np.int32)
         mean[k] = sum(block[:, i::fx] for i in range(fx))
     mean /= fx * fy * fz
     bone = mean > bone_hu
@@ -48,8 +49,11 @@ def coarse_bone(
 
 def closed(line: np.ndarray, width: int) -> np.ndarray:
     """Fill gaps of up to `width` - 1 in a bool line; its ends are not grown."""
-    padded = np.pad(line, width)
-    return ndimage.binary_closing(padded, structure=np.ones(width, bool))[width:-width]
+    line, places = line.copy(), np.flatnonzero(line)
+    steps = np.diff(places)
+    for k in np.flatnonzero((steps > 1) & (steps <= width)):
+        line[places[k] : places[k + 1]] = True
+    return line
 
 
 def widest_mm(bone: np.ndarray, pixel_mm: float) -> float:
@@ -102,11 +106,21 @@ def _best_turn(
 ) -> tuple[float, float, int]:
     """(score, column, degrees) of the axis with the best mirror symmetry."""
     middle = (np.array(footprint.shape) - 1) / 2
+    lines = [np.flatnonzero(footprint.any(axis=axis)) for axis in (1, 0)]
+    corners = np.array(list(itertools.product(*((line[0], line[-1]) for line in lines)))) - middle
     best = (-1.0, 0.0, 0)
     for turn in turns:
         cos, sin = np.cos(np.radians(turn)), np.sin(np.radians(turn))
         matrix = np.array([[cos, -sin], [sin, cos]])
-        turned = ndimage.affine_transform(footprint, matrix, middle - matrix @ middle, order=1)
+        # Only the box that the bone comes to lie in; all else is 0.
+        place = corners @ matrix + middle
+        low = np.maximum(np.floor(place.min(axis=0)).astype(int) - 2, 0)
+        end = np.minimum(np.ceil(place.max(axis=0)).astype(int) + 3, footprint.shape)
+        turned = np.zeros((end[0] - low[0], footprint.shape[1]), footprint.dtype)
+        ndimage.affine_transform(
+            footprint, matrix, middle - matrix @ (middle - low),
+            output=turned[:, low[1] : end[1]], order=1,
+        )  # fmt: skip
         best = max(best, (*_mirror_axis(turned, start, reach), turn))
     return best
 

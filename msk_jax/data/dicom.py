@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import SimpleITK as sitk
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from msk_jax.data.archives import is_zip, unpack
 from msk_jax.data.frames import choose_part
 from msk_jax.data.geometry import SeriesError, stack_slices
-from msk_jax.data.headers import is_capture, is_localizer, quiet, read_bounded, text
+from msk_jax.data.headers import class_name, is_capture, is_localizer, quiet, read_bounded, text
 from msk_jax.data.pictures import is_picture
 from msk_jax.data.pixels import read_hounsfield
 from msk_jax.data.volume import read_frames_of_series
@@ -29,15 +30,13 @@ from msk_jax.errors import UserError
 
 __all__ = ["Scan", "Series", "SeriesError", "SeriesHeader", "read_series", "scan"]
 
-_HEADER_TAGS = [
-    "SOPClassUID",
-    "SeriesInstanceUID",
-    "PatientID",
-    "Modality",
-    "SeriesDescription",
-    "ImageType",
-    "Rows",
-]
+_HEADER_TAGS = frozenset(
+    tag_for_keyword(keyword)
+    for keyword in (
+        "SOPClassUID", "SeriesInstanceUID", "PatientID", "Modality", "SeriesDescription",
+        "ImageType", "Rows",
+    )
+)  # fmt: skip
 _NOT_DICOM = "not a DICOM file (no DICM mark)"
 
 
@@ -267,7 +266,7 @@ def _scan_file(file: Path) -> tuple[Dataset | None, str | None]:
             return None, None
         if not text(header, "SeriesInstanceUID"):
             return None, "no SeriesInstanceUID (truncated, or not an image)"
-        is_image = header.get("Rows") or "Image Storage" in UID(text(header, "SOPClassUID")).name
+        is_image = header.get("Rows") or "Image Storage" in class_name(text(header, "SOPClassUID"))
         if not is_image:
             return None, f"not an image ({text(header, 'Modality') or 'unknown modality'})"
         return header, None

@@ -233,22 +233,22 @@ def _check_alike(planes, tolerance: Tolerance) -> None:
             f"The slices have different pixel spacings ({low:.3f} to {high:.3f} mm). Keep one "
             "reconstruction per series."
         )
-    first = np.asarray(planes[0].orientation)
-    for plane in planes:
-        row, column = np.split(np.asarray(plane.orientation), 2)
-        lengths = np.linalg.norm([row, column], axis=1)
-        if not np.allclose(lengths, 1, atol=1e-2) or abs(row @ column) > 1e-2:
+    axes = np.asarray([plane.orientation for plane in planes]).reshape(-1, 2, 3)
+    is_unit = np.isclose(np.linalg.norm(axes, axis=2), 1, atol=1e-2).all(axis=1)
+    skewed = ~is_unit | (np.abs((axes[:, 0] * axes[:, 1]).sum(axis=1)) > 1e-2)
+    # Compared as arrows: a slice turned by 180 degrees differs.
+    cosines = (axes * axes[0]).sum(axis=2)
+    turned = np.degrees(np.arccos(np.clip(cosines, -1, 1))).max(axis=1) > tolerance.angle_deg
+    for i in np.flatnonzero(skewed | turned)[:1]:
+        if skewed[i]:
             raise SeriesError(
-                f"The image orientation of {plane.name} is not a pair of perpendicular unit "
+                f"The image orientation of {planes[i].name} is not a pair of perpendicular unit "
                 "vectors. Export the series again."
             )
-        # Compared as arrows: a slice turned by 180 degrees differs.
-        cosines = np.array([row @ first[:3], column @ first[3:]])
-        if np.degrees(np.arccos(np.clip(cosines, -1, 1))).max() > tolerance.angle_deg:
-            raise SeriesError(
-                f"The slices have different orientations ({planes[0].name} and {plane.name}). "
-                "Keep one reconstruction per series."
-            )
+        raise SeriesError(
+            f"The slices have different orientations ({planes[0].name} and {planes[i].name}). "
+            "Keep one reconstruction per series."
+        )
 
 
 def _check_duplicates(along, positions, names, axis: int = 2) -> None:

@@ -6,7 +6,7 @@ for, and nothing is inflated beyond `max_bytes` of the file's own size.
 
 import functools
 import os
-import struct
+import re
 import warnings
 import zlib
 from collections.abc import Callable
@@ -16,13 +16,14 @@ from typing import BinaryIO
 import numpy as np
 import pydicom
 from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import _read_file_meta_info, read_preamble
-from pydicom.tag import BaseTag, Tag
+from pydicom.tag import BaseTag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from msk_jax.data.geometry import SeriesError
+from msk_jax.data.plain_header import base_tag, read_meta, read_plain
 
 MAX_GROWTH = 100
 """A file may unfold to this many times its own size in memory, or to `MIN_ROOM_BYTES`."""
@@ -31,10 +32,10 @@ MIN_ROOM_BYTES = 64 * 2**20
 
 _DEFERRED_BYTES = 4096
 _PLAIN_TEXT = ("AS", "CS", "LO", "SH", "UI")
-_SPECIAL = set(b"\\~\x1b")  # several values, and what character sets differ in
-_DECIMAL = set(b"0123456789+-.eE \\")
-_PREAMBLE = 132
-_META_BYTES = 1024
+# A backslash parts several values; character sets differ in it, in ~ and after an escape.
+_ONE = re.compile(rb"[^\\~\x1b\x80-\xff]*").fullmatch
+_SEVERAL = re.compile(rb"[ -}]*").fullmatch
+_DECIMAL = re.compile(rb"[0-9+\-.eE \\]*").fullmatch
 _LOCALIZER_TYPES = {"LOCALIZER", "SCOUT", "REF_SURVIEW", "TOPOGRAM"}
 
 
@@ -86,8 +87,12 @@ def read_bounded(path: Path, **options) -> Dataset:
     """
     path = Path(path)
     with path.open("rb") as file:
-        syntax = _regular_syntax(file.read(_META_BYTES))
-        if syntax is None:
+        meta = read_meta(file)
+        found = None if meta is None else read_plain(file, meta, **options)
+        if found is not None:
+            return found
+        syntax = None if meta is None else meta.syntax
+        if syntax is None or syntax == DeflatedExplicitVRLittleEndian:
             file.seek(0)
             read_preamble(file, False)
             # Private, but what `dcmread` goes by: the file stands where the meta information ends,
@@ -99,28 +104,6 @@ def read_bounded(path: Path, **options) -> Dataset:
                 options["defer_size"] = None
         file.seek(0)
         return pydicom.dcmread(file, **options)
-
-
-def _regular_syntax(start: bytes) -> str | None:
-    """The transfer syntax by the start of a file whose meta information is what nearly all have, in
-    a tenth of the time; None where pydicom must look, also for deflated files."""
-    place, syntax = _PREAMBLE, None
-    if start[_PREAMBLE - 4 : _PREAMBLE] != b"DICM":
-        return None
-    while place + 12 <= len(start):
-        group, element, kind, length = struct.unpack_from("<HH2sH", start, place)
-        if group != 2:
-            return None if syntax == DeflatedExplicitVRLittleEndian else syntax
-        place += 8
-        if kind == b"OB":
-            (length,) = struct.unpack_from("<I", start, place)
-            place += 4
-        elif kind not in (b"UI", b"UL", b"SH", b"AE"):
-            return None
-        if element == 0x10:
-            syntax = start[place : place + length].rstrip(b"\0 ").decode("ascii", "replace")
-        place += length
-    return None
 
 
 def _check_inflated(path: Path, file: BinaryIO) -> None:
@@ -139,34 +122,46 @@ def _check_inflated(path: Path, file: BinaryIO) -> None:
 
 @functools.cache
 def _tag(keyword: str) -> tuple[BaseTag, str]:
-    tag = Tag(tag_for_keyword(keyword))
+    tag = base_tag(tag_for_keyword(keyword))
     return tag, dictionary_VR(tag)
+
+
+def element(header: Dataset, keyword: str) -> RawDataElement | DataElement | None:
+    """What a header holds under a keyword, its value as it lies in the file where nobody has asked
+    for it yet; None where it is missing."""
+    # Private, but `get_item`, which does the same, takes ten times as long and is asked for dozens
+    # of values of every file.
+    return header._dict.get(_tag(keyword)[0])
+
+
+def has(header: Dataset, keyword: str) -> bool:
+    """Whether a header has an attribute, were it an empty one."""
+    return element(header, keyword) is not None
 
 
 def _raw(header: Dataset, keyword: str) -> tuple[bytes, str, bool] | None:
     """A value as it lies in the file, its kind (VR) and whether it is little-endian, where nobody
     has asked for it yet: pydicom takes ten times as long to make one of its values. Else None."""
-    tag, kind = _tag(keyword)
-    found = header.get_item(tag, keep_deferred=True)
+    found = element(header, keyword)
     if isinstance(found, RawDataElement) and isinstance(found.value, bytes):
-        return found.value, found.VR or kind, found.is_little_endian
+        return found.value, found.VR or _tag(keyword)[1], found.is_little_endian
     return None
 
 
-def _has(header: Dataset, keyword: str) -> bool:
-    return header.get_item(_tag(keyword)[0], keep_deferred=True) is not None
+def _plain_text(header: Dataset, keyword: str, allowed: Callable) -> str | None:
+    """A value that is the same letters in any character set; None: pydicom must make it one."""
+    raw = _raw(header, keyword)
+    is_plain = raw is not None and raw[1] in _PLAIN_TEXT and allowed(raw[0])
+    return raw[0].decode("ascii") if is_plain else None
 
 
 def text(header: Dataset, keyword: str) -> str:
     """A header value as plain text; '' where it is missing or cannot be decoded."""
     try:
-        if not _has(header, keyword):
+        if not has(header, keyword):
             return ""
-        raw = _raw(header, keyword)
-        # The same letters in any character set.
-        if raw and raw[1] in _PLAIN_TEXT and raw[0].isascii() and not _SPECIAL & set(raw[0]):
-            value = raw[0].decode("ascii")
-        else:
+        value = _plain_text(header, keyword, _ONE)
+        if value is None:
             value = header.get(keyword)
         return "" if value is None else str(value).strip().strip("\0").strip()
     except Exception:
@@ -176,10 +171,10 @@ def text(header: Dataset, keyword: str) -> str:
 def numbers(header: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
     """`count` finite numbers, or None where the value is missing or is something else."""
     try:
-        if not _has(header, keyword):
+        if not has(header, keyword):
             return None
         raw = _raw(header, keyword)
-        if raw and raw[1] == "DS" and set(raw[0]) <= _DECIMAL:
+        if raw and raw[1] == "DS" and _DECIMAL(raw[0]):
             values = raw[0].split(b"\\")
         else:
             value = header.get(keyword)
@@ -193,10 +188,10 @@ def numbers(header: Dataset, keyword: str, count: int) -> tuple[float, ...] | No
 def number(header: Dataset, keyword: str) -> float | None:
     """One finite number, the first where there are several; else None."""
     try:
-        if not _has(header, keyword):
+        if not has(header, keyword):
             return None
         raw = _raw(header, keyword)
-        if raw and raw[1] in ("DS", "IS") and set(raw[0]) <= _DECIMAL:
+        if raw and raw[1] in ("DS", "IS") and _DECIMAL(raw[0]):
             value = float(raw[0].split(b"\\")[0])
         else:
             value = header.get(keyword)
@@ -212,7 +207,7 @@ def integer(header: Dataset, keyword: str) -> int | None:
         raw = _raw(header, keyword)
         if raw and raw[1] == "US" and len(raw[0]) == 2:
             return int.from_bytes(raw[0], "little" if raw[2] else "big")
-        return int(header.get(keyword)) if _has(header, keyword) else None
+        return int(header.get(keyword)) if has(header, keyword) else None
     except Exception:
         return None
 
@@ -220,7 +215,10 @@ def integer(header: Dataset, keyword: str) -> int | None:
 def words(header: Dataset, keyword: str) -> tuple[str, ...]:
     """The words of a value with one or several of them, in capitals."""
     try:
-        value = (header.get(keyword) if _has(header, keyword) else None) or ()
+        plain = _plain_text(header, keyword, _SEVERAL)
+        if plain is not None:
+            return tuple(v.strip().upper() for v in plain.split("\\")) if plain.strip() else ()
+        value = (header.get(keyword) if has(header, keyword) else None) or ()
         return tuple(str(v).strip().upper() for v in ([value] if isinstance(value, str) else value))
     except Exception:
         return ()
@@ -229,7 +227,7 @@ def words(header: Dataset, keyword: str) -> tuple[str, ...]:
 def items(header: Dataset, keyword: str) -> list[Dataset]:
     """The items of a sequence; none where it is missing or is something else."""
     try:
-        value = header.get(keyword) if _has(header, keyword) else None
+        value = header.get(keyword) if has(header, keyword) else None
         return [item for item in value if isinstance(item, Dataset)] if value else []
     except Exception:
         return []
@@ -238,7 +236,7 @@ def items(header: Dataset, keyword: str) -> list[Dataset]:
 def item(header: Dataset, keyword: str, index: int = 0) -> Dataset | None:
     """One item of a sequence, or None; does not walk through the others, as `items` does."""
     try:
-        found = header.get(keyword)[index] if _has(header, keyword) else None
+        found = header.get(keyword)[index] if has(header, keyword) else None
     except Exception:
         return None
     return found if isinstance(found, Dataset) else None
@@ -255,4 +253,10 @@ def is_localizer(header: Dataset) -> bool:
 
 def is_capture(header: Dataset) -> bool:
     """A secondary capture: a screen shot, a dose page, a scanned film."""
-    return "Secondary Capture" in UID(text(header, "SOPClassUID")).name
+    return "Secondary Capture" in class_name(text(header, "SOPClassUID"))
+
+
+@functools.lru_cache(256)
+def class_name(uid: str) -> str:
+    """The name of a class of objects; `uid` itself where it is unknown."""
+    return UID(uid).name

@@ -1,5 +1,6 @@
 """Stored pixels to values with units (DICOM PS3.3 C.7.6.3, C.7.6.16.2.9, C.8.2.1, C.11.1)."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from msk_jax.data.codestream import check_size
 from msk_jax.data.frames import group_item, groups_of
 from msk_jax.data.geometry import SeriesError
-from msk_jax.data.headers import integer, items, max_bytes, num_frames, number, text
+from msk_jax.data.headers import element, has, integer, items, max_bytes, num_frames, number, text
 from msk_jax.data.twelve_bits import decode_extended, is_extended
 
 AIR_HU = -1024
@@ -75,12 +76,15 @@ def read_hounsfield(path: Path, dataset: Dataset) -> np.ndarray:
     stored, raw = read_stored(path, dataset)
     intercept = _whole_intercept(dataset, stored)
     if intercept is not None:
-        values = stored.astype(np.int32)
-        values += intercept
-        np.clip(values, AIR_HU, MAX_HU, out=values)
-        values = values.astype(np.int16)
-        if "PixelPaddingValue" in dataset:
-            values[_is_padding(raw, dataset)] = AIR_HU
+        padding = _is_padding(raw, dataset) if has(dataset, "PixelPaddingValue") else None
+        limits = np.iinfo(stored.dtype)
+        low, high = max(AIR_HU - intercept, limits.min), min(MAX_HU - intercept, limits.max)
+        values = np.clip(stored, low, high, out=stored if stored.flags.writeable else None)
+        # What is left fits 16 bits, so that the sum may wrap round on its way there.
+        values = values.view(np.int16)
+        values += np.uint16(intercept & 0xFFFF).view(np.int16)
+        if padding is not None:
+            values[padding] = AIR_HU
         return values
     found = _with_units(path, dataset, stored, raw, real_world=False)
     if found.units != "HU":
@@ -97,15 +101,15 @@ def _whole_intercept(dataset: Dataset, stored: np.ndarray) -> int | None:
     None where there is more to it, and `_with_units` knows."""
     is_plain = (
         stored.dtype.kind in "iu"
-        and stored.dtype.itemsize <= 2
+        and stored.dtype.itemsize == 2
         and text(dataset, "Modality").upper() == "CT"
         and text(dataset, "RescaleType").upper() in _UNITS_ARE_HU
         and text(dataset, "PhotometricInterpretation") != "MONOCHROME1"
-        and not any(name in dataset for name in _NOT_PLAIN)
+        and not any(has(dataset, name) for name in _NOT_PLAIN)
         and number(dataset, "RescaleSlope") == 1
     )
     intercept = number(dataset, "RescaleIntercept") if is_plain else None
-    is_whole = intercept is not None and intercept.is_integer() and abs(intercept) < 2**20
+    is_whole = intercept is not None and intercept.is_integer() and abs(intercept) < 2**15
     return int(intercept) if is_whole else None
 
 
@@ -185,13 +189,13 @@ def _decoded(dataset: Dataset, count: int) -> np.ndarray:
 def _read_plain(path: Path, dataset: Dataset, shape: tuple[int, int, int]) -> np.ndarray | None:
     """Uncompressed grey values of 16 bits straight from the file, where all is as it should be and
     pydicom, which takes much longer, would give the same; else None."""
-    found = dataset.get_item("PixelData", keep_deferred=True) if "PixelData" in dataset else None
+    found = element(dataset, "PixelData")
     signed = integer(dataset, "PixelRepresentation")
     is_plain = (
         isinstance(found, RawDataElement)
         and found.value is None
-        and found.length == 2 * np.prod(shape, dtype=float) > 0
-        and dataset.file_meta.get("TransferSyntaxUID") in _LITTLE_ENDIAN
+        and found.length == 2 * math.prod(shape) > 0
+        and text(dataset.file_meta, "TransferSyntaxUID") in _LITTLE_ENDIAN
         and integer(dataset, "SamplesPerPixel") == 1
         and integer(dataset, "BitsAllocated") == 16
         and 1 <= (integer(dataset, "BitsStored") or 0) <= 16
@@ -202,11 +206,13 @@ def _read_plain(path: Path, dataset: Dataset, shape: tuple[int, int, int]) -> np
         return None
     kind = np.dtype("<i2" if signed else "<u2")
     try:
-        values = np.fromfile(path, kind, found.length // 2, offset=found.value_tell)
+        values = np.empty(shape, kind)
+        with open(path, "rb", buffering=0) as file:
+            file.seek(found.value_tell)
+            # A file that is cut short gives fewer.
+            return values if file.readinto(values.data.cast("B")) == values.nbytes else None
     except OSError:
         return None
-    # A file that is cut short gives fewer.
-    return values.reshape(shape) if values.size == np.prod(shape) else None
 
 
 def _check_decodable(path: Path, dataset: Dataset, num_pixels: int) -> None:
@@ -247,7 +253,7 @@ def _check_decodable(path: Path, dataset: Dataset, num_pixels: int) -> None:
 
 
 def _is_deep(dataset: Dataset) -> bool:
-    return "DoubleFloatPixelData" in dataset or (integer(dataset, "BitsStored") or 16) > 24
+    return has(dataset, "DoubleFloatPixelData") or (integer(dataset, "BitsStored") or 16) > 24
 
 
 def _used_bits(raw: np.ndarray, dataset: Dataset) -> np.ndarray:
@@ -255,14 +261,14 @@ def _used_bits(raw: np.ndarray, dataset: Dataset) -> np.ndarray:
     bits, allocated = integer(dataset, "BitsStored"), raw.dtype.itemsize * 8
     if raw.dtype.kind not in "iu" or not bits or bits >= allocated or bits < 1:
         return raw
-    if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
-        return raw  # a codec gives the value, not its container
     low = max(0, (integer(dataset, "HighBit") or bits - 1) + 1 - bits)
     up = allocated - bits - low
     if up < 0:
         return raw
     if low == 0 and raw.dtype.kind == "u" and raw.size and raw.max() < 2**bits:
         return raw  # as nearly always: there is nothing beside the pixel
+    if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        return raw  # a codec gives the value, not its container
     return np.right_shift(np.left_shift(raw, raw.dtype.type(up)), raw.dtype.type(up + low))
 
 

@@ -73,18 +73,23 @@ def measure(voxels: np.ndarray, spacing_mm: tuple[float, float, float]) -> Quali
     figures = [_slice_figures(image) for image in voxels[::every]]
     noise, sharpness, noise_share = np.median(np.array(figures), axis=0)
     top = voxels.max()
-    clipped = np.count_nonzero(voxels == top) / voxels.size if top > voxels.min() else 0.0
+    clipped = 0.0
+    if top > voxels.min():
+        clipped = sum(np.count_nonzero(image == top) for image in voxels) / voxels.size
     extent = tuple(float(n * s) for n, s in zip(voxels.shape[::-1], spacing_mm, strict=True))
     return Quality(float(noise), float(sharpness), float(noise_share), clipped, extent)
 
 
 def _slice_figures(image: np.ndarray) -> tuple[float, float, float]:
-    image = image.astype(np.int32 if image.dtype.kind in "iu" else np.float32)
-    inside = _eroded(_eroded(image > image.min() + 0.25 * np.ptp(image)))
-    if inside.sum() < 16:
+    image = image if image.dtype.kind in "iu" else image.astype(np.float32)
+    inside = _eroded(_eroded(image > _quarter(image)))
+    if np.count_nonzero(inside) < 16:
         return 0.0, 0.0, 0.0
     # Nothing at the rim is inside, so that the rim need not be continued.
-    inside = np.flatnonzero(inside[1:-1, 1:-1])
+    rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
+    box = np.s_[rows[0] - 1 : rows[-1] + 2, columns[0] - 1 : columns[-1] + 2]
+    inside = np.flatnonzero(inside[box][1:-1, 1:-1])
+    image = image[box].astype(np.int32 if image.dtype.kind in "iu" else np.float32)
     down = image[:-2] - 2 * image[1:-1] + image[2:]
     across = image[:, :-2] - 2 * image[:, 1:-1] + image[:, 2:]
     values = image[1:-1, 1:-1].ravel()[inside]
@@ -98,6 +103,14 @@ def _slice_figures(image: np.ndarray) -> tuple[float, float, float]:
     noise = _quantiles(np.abs(response), [0.5])[0] / 0.6745 / 6
     low, high = _quantiles(values, [0.05, 0.95])
     return noise, sharpness, noise / (high - low) if high > low else 0.0
+
+
+def _quarter(image: np.ndarray) -> float | int:
+    """A quarter of the way from the lowest to the highest value, of whole numbers rounded down."""
+    if image.dtype.kind not in "iu":
+        return image.min() + 0.25 * np.ptp(image)
+    low, high = int(image.min()), int(image.max())
+    return low + (high - low) // 4
 
 
 def _quantiles(values: np.ndarray, at: list[float]) -> list[float]:

@@ -1,0 +1,119 @@
+"""Headers of ordinary files without pydicom's walk: element by element what pydicom gives."""
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.data import get_testdata_file
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from msk_jax.data import plain_header
+from .ct_files import ramp, write_ct
+
+OPTIONS = (
+    {},
+    {"defer_size": 256},
+    {"stop_before_pixels": True},
+    {"stop_before_pixels": True, "specific_tags": {0x00080060, 0x00200037, 0x00081140}},
+)
+
+
+def plain(path, **options):
+    with Path(path).open("rb") as file:
+        meta = plain_header.read_meta(file)
+        return meta and plain_header.read_plain(file, meta, **options)
+
+
+def content(dataset):
+    """All that reading gives, raw values as they are."""
+    dataset.get("SpecificCharacterSet")  # pydicom has asked for it
+    elements = [
+        item if item.is_raw else (item.tag, item.VR, item.is_undefined_length, item.value)
+        for item in dataset.elements()
+    ]
+    meta = [dataset.file_meta[item.tag] for item in dataset.file_meta.elements()]
+    about = (dataset.preamble, dataset.original_encoding, dataset.original_character_set)
+    return elements, meta, about, str(dataset.filename), dataset.timestamp
+
+
+def check(path, **options):
+    found = plain(path, **options)
+    assert found is not None
+    tags = [pydicom.tag.Tag(tag) for tag in options.get("specific_tags", ())]
+    expected = pydicom.dcmread(path, **{**options, "specific_tags": tags or None})
+    assert content(found) == content(expected)
+
+
+@pytest.fixture(scope="module")
+def rich(tmp_path_factory):
+    """A file with sequences of stated and open length, other letters, private and long values."""
+    (file,) = write_ct(tmp_path_factory.mktemp("rich"), ramp()[:1])
+    data = pydicom.dcmread(file)
+    data.SpecificCharacterSet, data.PatientName = "ISO_IR 192", "Müller^Änne"
+    inner = Dataset()
+    inner.StudyDescription, inner.ReferencedSOPInstanceUID = "ärztlich", "1.2.3"
+    data.ReferencedImageSequence = Sequence([inner, Dataset()])
+    data["ReferencedImageSequence"].is_undefined_length = True
+    data.RequestAttributesSequence = Sequence([inner])
+    data.private_block(0x0029, "msk", create=True).add_new(1, "OB", bytes(3 * plain_header.BLOCK))
+    data.ImageComments = "x" * 300
+    data.AccessionNumber = ""
+    data.save_as(file)
+    return file
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small.dcm", "rtplan.dcm", "rich"])
+def test_as_pydicom_reads(name, options, rich):
+    path = rich if name == "rich" else get_testdata_file(name)
+    if name == "rtplan.dcm":  # implicit
+        assert plain(path, **options) is None
+    else:
+        check(path, **options)
+
+
+def outcome(read, path):
+    """What reading gives, or how it fails; None: pydicom is asked."""
+    try:
+        found = read(path)
+        return found and content(found)
+    except Exception as error:
+        return type(error), str(error)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_steps_aside_where_a_file_is_cut_or_changed(rich, tmp_path):
+    """Never another content than pydicom's, and no other failure."""
+    whole, rng, file = rich.read_bytes(), np.random.default_rng(0), tmp_path / "a.dcm"
+    cut = [whole[:end] for end in rng.integers(200, len(whole), 60)]
+    changed = [
+        whole[:place] + bytes([rng.integers(256)]) + whole[place + 1 :]
+        for place in rng.integers(132, 2000, 120)
+    ]
+    read = 0
+    for data in cut + changed:
+        file.write_bytes(data)
+        found = outcome(plain, file)
+        assert found in (None, outcome(pydicom.dcmread, file))
+        read += found is not None
+    assert 60 < read < 150
+
+
+@pytest.mark.parametrize("name", ["JPEG2000.dcm", "image_dfl.dcm", "MR_small_bigendian.dcm"])
+def test_other_syntaxes_are_left_to_pydicom(name):
+    assert plain(get_testdata_file(name)) is None
+
+
+def test_tags_that_fall_are_left_to_pydicom(rich, tmp_path):
+    data = rich.read_bytes()
+    syntax = ExplicitVRLittleEndian.encode()
+    assert plain(rich) is not None and syntax in data
+    file = tmp_path / "b.dcm"
+    file.write_bytes(data + b"\x08\x00\x60\x00CS\x02\x00CT")
+    assert plain(file) is None
+    other = data.replace(syntax + b"\0", ImplicitVRLittleEndian.encode() + b"\0\0\0", 1)
+    file.write_bytes(other)
+    assert plain(file) is None
