@@ -11,7 +11,7 @@ import hmac
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +103,23 @@ class _Plan:
     progress: Progress
 
 
+@dataclass(frozen=True)
+class _Parting:
+    """How patients are parted into folds and test sets; see `build_cohort`."""
+
+    num_folds: int
+    seed: int
+    split: SplitKind
+    held_out: float
+
+    @classmethod
+    def checked(cls, manifest: Manifest, num_folds: int, seed: int, split: SplitKind, held_out):
+        """Raises a UserError where the manifest or the kind of split does not allow it."""
+        num_folds = check_split(manifest.rows, manifest.patient_labels(), split, num_folds)
+        check_held_out(held_out, split)
+        return cls(num_folds, seed, split, held_out)
+
+
 def build_cohort(
     cohort: Cohort,
     dicom: str | Path,
@@ -147,28 +164,26 @@ def build_cohort(
       UserError: a faulty manifest, a folder without DICOM, nothing usable, too few patients for
         the folds, a target that cannot be written, is full, or holds something else.
     """
-    progress = progress or (lambda done, total, note: None)
     if beam is not None:
         pipeline_options(beam)  # told before anything is read
     checked = read_manifest(Path(manifest), cohort)
-    num_folds = check_split(checked.rows, checked.patient_labels(), split, num_folds)
-    check_held_out(held_out, split)
+    parting = _Parting.checked(checked, num_folds, seed, split, held_out)
     secret = load_key(key) if key else load_or_create_key(default_key_path(Path(manifest)))
-    fingerprint = _fingerprint(cohort, checked, secret, num_folds, seed, split, held_out)
-    fingerprint["refuse_below"] = refuse_below
+    fingerprint = _fingerprint(cohort, checked, secret, parting, refuse_below)
     previous = target.existing_build(data_dir, cohort.name, fingerprint, overwrite)
     if previous is not None:
         return BuildSummary(data_dir=data_dir, built=False, **previous)
-    plan = _Plan(cohort, checked, secret, refuse_below, workers, cache, beam, progress)
+    plan = _Plan(cohort, checked, secret, refuse_below, workers, cache, beam, progress or _silent)
     with target.staging(data_dir, cohort.name, _room_needed(cohort, checked, beam)) as staged:
         studies, collected, found = _convert_source(plan, dicom, staged)
-        labels = collected.patient_labels()
-        tested = _test_sets(cohort, labels, studies, held_out, seed, split)
-        folds = _folds(collected, studies, tested, num_folds, seed, split)
-        write_folds(staged / target.SPLITS_NAME, folds, seed, cohort_digest(labels), tested)
+        _part(staged / target.SPLITS_NAME, cohort, studies, collected, parting)
         build = _counts(collected, found)
         _write_tables(staged, cohort, collected, build, fingerprint, checked.path)
     return BuildSummary(data_dir=data_dir, built=True, **build)
+
+
+def _silent(done: int, total: int, note: str) -> None:
+    """Shows no progress."""
 
 
 def _converted(plan: _Plan, studies: list[Study], shared: Path) -> Iterator[Converted]:
@@ -230,20 +245,17 @@ def _write_tables(
 
 
 def _fingerprint(
-    cohort: Cohort, manifest: Manifest, key: bytes, num_folds: int, seed: int, split: SplitKind,
-    held_out: float,
-) -> dict:  # fmt: skip
+    cohort: Cohort, manifest: Manifest, key: bytes, parting: _Parting, refuse_below: str | None
+) -> dict:
     """What tells one build from another."""
     return {
         "manifest_sha256": manifest.sha256,
         "config": to_json(cohort),
-        "num_folds": num_folds,
-        "seed": seed,
-        "split": split,
-        "held_out": held_out,
+        **asdict(parting),
         "version": VERSION,
         # Tells another key from this one without giving anything away.
         "key_check": hmac.new(key, b"msk_jax key check", hashlib.sha256).hexdigest()[:16],
+        "refuse_below": refuse_below,
     }
 
 
@@ -300,34 +312,43 @@ def _read(
         )
 
 
+def _part(
+    path: Path, cohort: Cohort, studies: list[Study], collected: _Collected, parting: _Parting
+) -> None:
+    """Write the folds and test sets of the usable patients."""
+    labels = collected.patient_labels()
+    tested = _test_sets(cohort, labels, studies, parting)
+    folds = _folds(collected, studies, tested, parting)
+    write_folds(path, folds, parting.seed, cohort_digest(labels), tested)
+
+
 def _test_sets(
-    cohort: Cohort, labels: dict[str, int], studies: list[Study], held_out: float, seed: int,
-    split: SplitKind,
-) -> dict[str, list[str]]:  # fmt: skip
+    cohort: Cohort, labels: dict[str, int], studies: list[Study], parting: _Parting
+) -> dict[str, list[str]]:
     """Patients in no fold: those of sites that are not trained on, and a share of the others. A
     split by site or by the manifest says itself who is tested."""
-    if split != "patient":
+    if parting.split != "patient":
         return {}
     sites = {study.pseudonym: study.rows[0].site for study in studies if study.pseudonym in labels}
     sets = external_sets(sites, cohort.training_site)
     outside = set().union(*sets.values())
     inside = {patient: label for patient, label in labels.items() if patient not in outside}
-    return {HELD_OUT: draw_held_out(inside, held_out, seed), **sets}
+    return {HELD_OUT: draw_held_out(inside, parting.held_out, parting.seed), **sets}
 
 
 def _folds(
-    collected: _Collected, studies: list[Study], tested: dict[str, list[str]], num_folds: int,
-    seed: int, split: SplitKind,
-) -> dict[str, int]:  # fmt: skip
+    collected: _Collected, studies: list[Study], tested: dict[str, list[str]], parting: _Parting
+) -> dict[str, int]:
     """Folds of the usable patients but those of test sets."""
     outside = set().union(*tested.values())
     labels = {k: v for k, v in collected.patient_labels().items() if k not in outside}
     rows = {study.pseudonym: study.rows[0] for study in studies}
     try:
-        if split == "patient":
-            return make_folds(labels, num_folds, seed)
-        groups = {name: getattr(rows[name], split_column(split)) for name in labels}
-        return folds_by_group(groups, labels, split, num_folds)
+        if parting.split == "patient":
+            return make_folds(labels, parting.num_folds, parting.seed)
+        column = split_column(parting.split)
+        groups = {name: getattr(rows[name], column) for name in labels}
+        return folds_by_group(groups, labels, parting.split, parting.num_folds)
     except UserError as error:
         raise UserError(f"{error} {summarise(collected.rejected)}".strip()) from None
 

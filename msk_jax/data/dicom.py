@@ -22,7 +22,15 @@ from pydicom.uid import UID
 from msk_jax.data.archives import is_zip, unpack
 from msk_jax.data.frames import choose_part
 from msk_jax.data.geometry import SeriesError, stack_slices
-from msk_jax.data.headers import class_name, is_capture, is_localizer, quiet, read_bounded, text
+from msk_jax.data.headers import (
+    class_name,
+    integer,
+    is_capture,
+    is_localizer,
+    quiet,
+    read_bounded,
+    text,
+)
 from msk_jax.data.pictures import is_picture
 from msk_jax.data.pixels import read_hounsfield
 from msk_jax.data.volume import read_frames_of_series
@@ -153,15 +161,7 @@ def scan(
     given = sorted(_below(folder) if files is None else set(files))
     skipped: list[tuple[Path, str]] = []
     if unpacked is not None:
-        for archive in [file for file in given if is_zip(file)]:
-            given.remove(archive)
-            place = unpacked / archive.relative_to(folder)
-            try:
-                skipped += unpack(archive, place)
-            except UserError as error:  # half a series is worse than none
-                shutil.rmtree(place, ignore_errors=True)
-                skipped.append((archive, str(error)))
-        given += sorted(_below(unpacked))
+        given, skipped = _unpack_archives(given, folder, unpacked)
     found: dict[str, list[tuple[Path, Dataset]]] = defaultdict(list)
     pictures = []
     roots = [folder.resolve(), *([unpacked.resolve()] if unpacked is not None else [])]
@@ -174,7 +174,7 @@ def scan(
         elif reason:
             skipped.append((file, reason))
         elif header is not None:
-            found[str(header.SeriesInstanceUID)].append((file, header))
+            found[text(header, "SeriesInstanceUID")].append((file, header))
         if progress:
             progress(i + 1, len(given), "")
     if not found and not pictures:
@@ -191,6 +191,23 @@ def scan(
         unpacked=unpacked,
         pictures=tuple(pictures),
     )
+
+
+def _unpack_archives(
+    given: list[Path], folder: Path, unpacked: Path
+) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """The given files, what archives hold in place of these, and what was not unpacked, with the
+    reason."""
+    archives = {file for file in given if is_zip(file)}
+    skipped = []
+    for archive in sorted(archives):
+        place = unpacked / archive.relative_to(folder)
+        try:
+            skipped += unpack(archive, place)
+        except UserError as error:  # half a series is worse than none
+            shutil.rmtree(place, ignore_errors=True)
+            skipped.append((archive, str(error)))
+    return [file for file in given if file not in archives] + sorted(_below(unpacked)), skipped
 
 
 def _below(folder: Path) -> list[Path]:
@@ -266,7 +283,8 @@ def _scan_file(file: Path) -> tuple[Dataset | None, str | None]:
             return None, None
         if not text(header, "SeriesInstanceUID"):
             return None, "no SeriesInstanceUID (truncated, or not an image)"
-        is_image = header.get("Rows") or "Image Storage" in class_name(text(header, "SOPClassUID"))
+        has_rows = integer(header, "Rows") or header.get("Rows")
+        is_image = has_rows or "Image Storage" in class_name(text(header, "SOPClassUID"))
         if not is_image:
             return None, f"not an image ({text(header, 'Modality') or 'unknown modality'})"
         return header, None

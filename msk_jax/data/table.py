@@ -49,9 +49,6 @@ def cohort_table(cohort: Cohort, records: list[dict], scans: list[GradedScan]) -
       `quality`, the same of what was measured, how many headers lack which attribute, how many
       scans have which grade, over all and for each figure, and how many were refused.
     """
-    used = [scan for scan in scans if scan.used]
-    facts = [scan.facts for scan in used]
-    names = cohort.classes
     patients = list({record["patient_id"]: record for record in records}.values())
     units = list({record["unit_id"]: record for record in records}.values())
     stacks = np.concatenate([record["stack_labels"] for record in records])
@@ -60,15 +57,27 @@ def cohort_table(cohort: Cohort, records: list[dict], scans: list[GradedScan]) -
         [record["label"] for record in units],
         [record["patient_label"] for record in patients],
     )
-    table = {
+    facts = [scan.facts for scan in scans if scan.used]
+    return {
         "name": cohort.name,
         "modality": cohort.modality,
         "levels": list(cohort.levels),
         "by_label": {
-            level: _count(names, labels)
+            level: _count(cohort.classes, labels)
             for level, labels in zip(cohort.levels, labels_of, strict=True)
         },
+        **_people(cohort, patients),
+        "scans": len(facts),
+        "pixel_mm": _range(fact.pixel_mm for fact in facts),
+        "spacing_mm": _range(fact.slice_spacing_mm for fact in facts),
+        "num_slices": _range(fact.num_slices for fact in facts),
+        "quality": _quality(scans),
     }
+
+
+def _people(cohort: Cohort, patients: list[dict]) -> dict:
+    """Sites, sexes and ages, as far as the cohort keeps them."""
+    names, table = cohort.classes, {}
     for column, plural in (("site", "sites"), ("sex", "sex")):
         if column in cohort.keep:
             groups = _by_value(names, patients, column)
@@ -82,22 +91,22 @@ def cohort_table(cohort: Cohort, records: list[dict], scans: list[GradedScan]) -
             name: _quartiles(age for age, label in zip(ages, labels, strict=True) if label == i)
             for i, name in enumerate(names)
         }
+    return table
+
+
+def _quality(scans: list[GradedScan]) -> dict:
+    """What was measured of the scans in use, and how many are not."""
+    used = [scan for scan in scans if scan.used]
+    facts = [scan.facts for scan in used]
     return {
-        **table,
-        "scans": len(facts),
-        "pixel_mm": _range(fact.pixel_mm for fact in facts),
-        "spacing_mm": _range(fact.slice_spacing_mm for fact in facts),
-        "num_slices": _range(fact.num_slices for fact in facts),
-        "quality": {
-            **{name: _range(getattr(fact, name) for fact in facts) for name in QUALITY},
-            "missing_tags": dict(Counter(t for f in facts for t in f.missing_tags.split())),
-            "grades": _grades(scan.grade.overall for scan in used),
-            "grades_of": {
-                name: _grades(scan.grade.by_figure[name] for scan in used)
-                for name in used[0].grade.by_figure
-            },
-            "refused": len(scans) - len(used),
+        **{name: _range(getattr(fact, name) for fact in facts) for name in QUALITY},
+        "missing_tags": dict(Counter(t for f in facts for t in f.missing_tags.split())),
+        "grades": _grades(scan.grade.overall for scan in used),
+        "grades_of": {
+            name: _grades(scan.grade.by_figure[name] for scan in used)
+            for name in used[0].grade.by_figure
         },
+        "refused": len(scans) - len(used),
     }
 
 

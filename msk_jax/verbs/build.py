@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from msk_jax.data.builder import build_cohort
+from msk_jax.data.builder import BuildSummary, build_cohort
 from msk_jax.data.folds import SplitKind
 from msk_jax.errors import UserError
 from msk_jax.experiment import Experiment
@@ -64,7 +64,16 @@ def run(
         )
     if summary.built:
         note_command(data_dir, before=read_commands(manifest.parent))
-        image, unit, patient = map(plural, experiment.cohort.levels)
+    _say_outcome(summary, experiment.cohort.levels, data_dir)
+    say_next(
+        "train", experiment.address, "--data-dir", data_dir, "--workdir", data_dir.parent / "run"
+    )
+
+
+def _say_outcome(summary: BuildSummary, levels: Sequence[str], data_dir: Path) -> None:
+    """What is in the shards, what is not, and what had better not be."""
+    if summary.built:
+        image, unit, patient = map(plural, levels)
         say(
             f"{summary.num_patients} {patient}, {summary.num_units} {unit}, {summary.num_stacks} "
             f"{image} are in {data_dir}."
@@ -84,6 +93,3 @@ def run(
             f"The quality of {summary.num_poor} scan(s) in the shards is poor or worse, see "
             f"{data_dir / 'quality.csv'}; --refuse-below acceptable would leave them out."
         )
-    say_next(
-        "train", experiment.address, "--data-dir", data_dir, "--workdir", data_dir.parent / "run"
-    )

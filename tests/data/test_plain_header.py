@@ -11,6 +11,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from msk_jax.data import plain_header
+
 from .ct_files import ramp, write_ct
 
 OPTIONS = (
