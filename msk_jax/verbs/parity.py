@@ -3,6 +3,8 @@
 import importlib.metadata
 import importlib.util
 import multiprocessing
+import os
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -117,7 +119,7 @@ def _in_own_process(name: str, small: bool) -> dict:
     """`compare_one` in a process that ends with it: what compiling takes, many gigabytes for some
     networks, is given back."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context) as alone:
+    with ProcessPoolExecutor(1, context, initializer=_end_with_parent) as alone:
         try:
             return alone.submit(compare_one, name, small).result()
         except BrokenProcessPool:
@@ -125,6 +127,17 @@ def _in_own_process(name: str, small: bool) -> dict:
                 f"The comparison of {name} was ended from outside, as happens where memory runs "
                 "out. Run the same command again on a larger machine: it goes on from here."
             ) from None
+
+
+def _end_with_parent() -> None:
+    """End where the process that started this one is killed: minutes and gigabytes may be left."""
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def compare_one(name: str, small: bool) -> dict:
