@@ -4,6 +4,7 @@ They are trained and asked as networks are: one per fold, on the training patien
 those of no fold get the mean of all. So their tables of predictions are judged like any other.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +40,8 @@ class LogisticModel:
     """Clinical variables that are words: each word of the training patients is a column of 0 and 1
     (one-hot), an empty cell is a word too, and one that they do not have is 0 in all."""
     strength: float = 1.0
-    """Inverse of the ridge penalty on standardised columns and log-odds, `C` of scikit-learn."""
+    """Inverse of the ridge penalty on standardised columns and words; that on the log-odds is 1,
+    which is next to none. Little strength leaves a model with image close to the network."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,10 @@ def fit(model: LogisticModel, rows: pd.DataFrame) -> Coefficients:
     columns = make_column_transformer(
         (table, list(model.columns)), (one_hot, list(model.words)), remainder="passthrough"
     )
-    steps = make_pipeline(columns, LogisticRegression(C=model.strength, max_iter=1000))
+    # A penalty of 1 on the weights of columns this narrow is one of 1 / strength on their own.
+    narrow = math.sqrt(model.strength)
+    columns.set_params(transformer_weights={"pipeline": narrow, "onehotencoder": narrow})
+    steps = make_pipeline(columns, LogisticRegression(C=1.0, max_iter=1000))
     return _coefficients(model, steps.fit(design(model, rows), rows["label"].to_numpy()))
 
 
@@ -151,13 +156,16 @@ def _coefficients(model: LogisticModel, steps: Pipeline) -> Coefficients:
         medians, means, scales = np.nan_to_num(imputer.statistics_), scaler.mean_, scaler.scale_
     if model.words:
         words = columns.named_transformers_["onehotencoder"].categories_
+    weights = regression.coef_[0] * math.sqrt(model.strength)
+    if model.image:
+        weights[-1] = regression.coef_[0, -1]
     return Coefficients(
         model,
         tuple(map(float, medians)),
         tuple(map(float, means)),
         tuple(map(float, scales)),
         tuple(tuple(map(str, known)) for known in words),
-        tuple(regression.coef_[0].tolist()),
+        tuple(weights.tolist()),
         float(regression.intercept_[0]),
     )
 

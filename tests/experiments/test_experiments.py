@@ -90,7 +90,7 @@ def test_what_is_told_of_it(name):
     for text in (experiment.title, experiment.task, experiment.input, experiment.source):
         assert text and "\n" not in text
     fields = {field.name for part in _settings(experiment, "stage") for field in part[1]}
-    assert set(experiment.choices) <= fields | {"num_folds", "held_out", "before"}, (
+    assert set(experiment.choices) <= fields | {"num_folds", "held_out", "before", "strength"}, (
         "a choice must name its field"
     )
     assert all(0 < figure.value < 1 for figure in experiment.published)

@@ -53,6 +53,21 @@ def test_a_missing_number_is_the_median_and_log_odds_are_not_standardised():
     )
 
 
+def test_strength_shrinks_the_columns_and_not_the_log_odds():
+    """The gradient of the penalised likelihood is 0, with a penalty of its own for each weight."""
+    rows = _rows().assign(prob=np.linspace(0.01, 0.99, 80)[::-1])
+    model = LogisticModel("combined", ("age", "sex"), True, ("bone",), strength=0.05)
+    found = fit(model, rows)
+    numbers = np.stack([rows["age"], rows["sex"] == "F"], 1).astype(float)
+    words = [rows["bone"] == name for name in ("femur", "fibula", "tibia")]
+    odds = np.log(rows["prob"] / (1 - rows["prob"]))
+    by_hand = np.column_stack([(numbers - numbers.mean(0)) / numbers.std(0), *words, odds])
+    gradient = by_hand.T @ (rows["label"] - found.predict(rows))
+    penalty = np.array([20, 20, 20, 20, 20, 1]) * found.weights
+    np.testing.assert_allclose(gradient, penalty, atol=0.05)
+    assert np.abs(penalty).max() > 5
+
+
 def test_an_unknown_word_counts_for_nothing_and_an_empty_one_is_a_word():
     rows = _rows()
     found = fit(MODEL, rows)
