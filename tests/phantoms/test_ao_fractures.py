@@ -8,12 +8,14 @@ import pytest
 
 from msk_jax.errors import UserError
 from msk_jax.phantoms import AOSpinePhantom
-from msk_jax.phantoms.ao_fractures import TYPES
-from msk_jax.phantoms.thoracolumbar import draw_patient, true_parameters
-from msk_jax.phantoms.thoracolumbar_checks import oracle_auc
+from msk_jax.phantoms.ao_fractures import TYPES, add_ao_fracture
+from msk_jax.phantoms.fractures import draw_control
+from msk_jax.phantoms.thoracolumbar import draw_patient, render_patient, true_parameters
+from msk_jax.phantoms.thoracolumbar_checks import measure, oracle_auc, outside
 from msk_jax.phantoms.vertebra import FRAGMENT, LINE, end_plates, materials
 
 CONFIG = AOSpinePhantom(patients=100)
+SMALL = dataclasses.replace(CONFIG, patients=10, matrix=48, pixel_mm=3.4, slice_spacing_mm=3.0)
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +94,31 @@ def test_oracle_and_shares_of_other_classes(drawn):
     assert oracle_auc(pd.DataFrame([true_parameters(p) for p in drawn[:50]])) > 0.9
     with pytest.raises(UserError, match="must be 5 numbers that sum to 1"):
         dataclasses.replace(CONFIG, shares=(0.5, 0.25, 0.25)).check()
+
+
+def test_outside_of_the_vertebra_not_a_voxel_tells_the_type():
+    """The same spine with each type of fracture, plain: the blind check sees nothing of them."""
+    for number in range(3):
+        patient = draw_patient(SMALL, number)
+        control = draw_control(SMALL.seed, number, "0")
+        scans = [
+            render_patient(
+                dataclasses.replace(
+                    patient,
+                    findings={
+                        **patient.findings,
+                        0: add_ao_fracture(control, kind, 1.0, SMALL.seed, number),
+                    },
+                ),
+                SMALL.seed,
+            ).hu
+            for kind in TYPES
+        ]
+        seen = outside(patient)
+        assert all((hu[seen] == scans[0][seen]).all() for hu in scans)
+        assert all((hu != scans[0]).any() for hu in scans[1:])
+
+
+def test_the_cohort_can_be_measured():
+    found = measure(dataclasses.replace(SMALL, shares=(0.2,) * 5))
+    assert found["oracle_auc"] > 0.7 and all(0 <= value <= 1 for value in found.values()), found
