@@ -6,10 +6,8 @@ shards have the same bytes.
 
 import hashlib
 import json
-import multiprocessing
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +19,7 @@ from msk_jax.data.cohort import Cohort, Manifest
 from msk_jax.data.records import Rejection, ScanFacts, Study, read_study
 from msk_jax.errors import UserError
 from msk_jax.files import replacing
+from msk_jax.processes import processes
 
 CACHE_VERSION = 5
 Converted = tuple[list[dict], list[Rejection], ScanFacts | None]
@@ -52,9 +51,7 @@ def convert(
         for study in studies:
             yield convert_one(study, cohort, manifest, cache)
         return
-    # Not by forking: TensorFlow and JAX hold locks that a fork would copy.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with processes(workers) as pool:
         waiting: deque = deque()
         for study in studies:
             waiting.append((study, pool.submit(convert_one, study, cohort, manifest, cache)))

@@ -6,10 +6,8 @@ do with disease shows in the blind check, which must stay near 0.5.
 """
 
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +23,7 @@ from msk_jax.phantoms.anatomy import SIDES
 from msk_jax.phantoms.patients import draw_patient
 from msk_jax.phantoms.sacroiliac import SacroiliacPhantom, render_patient, true_parameters
 from msk_jax.phantoms.writing import Phantom
+from msk_jax.processes import processes
 
 BINS = np.linspace(-200, 1400, 33)
 BLIND_MM = 45.0  # voxels this near to a joint's middle are hidden from the blind check
@@ -148,7 +147,7 @@ def over_patients(work: Callable, config: Phantom, workers: int) -> list:
     numbers = range(config.patients)
     if workers == 1:
         return [work(number) for number in numbers]
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with processes(workers) as pool:
         return list(pool.map(work, numbers))
 
 

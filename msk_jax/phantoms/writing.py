@@ -6,10 +6,9 @@ write_cohort(Path("cohort"), SacroiliacPhantom(patients=29, seed=0))
 import csv
 import hashlib
 import json
-import multiprocessing
 import os
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -18,6 +17,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from msk_jax.errors import UserError
+from msk_jax.processes import processes
 
 
 class Phantom(Protocol):
@@ -137,9 +137,7 @@ def _write(out: Path, config: Phantom, progress) -> Path:
             if progress:
                 progress(len(rows), config.patients)
     else:
-        # spawn: forking a process that has started JAX's threads can hang
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        with processes(workers) as pool:
             try:
                 tasks = {
                     pool.submit(config.write_patient, out, n): n for n in range(config.patients)

@@ -2,11 +2,7 @@
 
 import importlib.metadata
 import importlib.util
-import multiprocessing
-import os
-import threading
 import time
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -15,6 +11,7 @@ import pandas as pd
 from msk_jax.errors import UserError
 from msk_jax.models.registry import MODELS, architecture
 from msk_jax.parity import compare
+from msk_jax.processes import processes
 from msk_jax.verbs import console
 
 _LIMITS = {"loss": 1e-4, "gradients": 1e-4, "statistics": 1e-4, "sgd": 1e-3, "adamw": 1e-3}
@@ -118,8 +115,7 @@ def _is_equal(row: dict) -> bool:
 def _in_own_process(name: str, small: bool) -> dict:
     """`compare_one` in a process that ends with it: what compiling takes, many gigabytes for some
     networks, is given back."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context, initializer=_end_with_parent) as alone:
+    with processes(1) as alone:
         try:
             return alone.submit(compare_one, name, small).result()
         except BrokenProcessPool:
@@ -127,17 +123,6 @@ def _in_own_process(name: str, small: bool) -> dict:
                 f"The comparison of {name} was ended from outside, as happens where memory runs "
                 "out. Run the same command again on a larger machine: it goes on from here."
             ) from None
-
-
-def _end_with_parent() -> None:
-    """End where the process that started this one is killed: minutes and gigabytes may be left."""
-    parent = multiprocessing.parent_process()
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def compare_one(name: str, small: bool) -> dict:
