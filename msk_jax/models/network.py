@@ -156,6 +156,8 @@ class Architecture:
     """A spatial size for quick tests."""
     small_in_training: tuple[int, ...] = ()
     """The same in training; empty where that asks for no more than `small`."""
+    batch_in_training: int = 2
+    """Pictures of a batch when training is compared with the reference's."""
     odd: tuple[int, ...] = ()
     """A size not divisible by the strides that the network takes; empty if it takes none."""
     namings: Mapping[str, Sequence[tuple[str, str]]] = dataclasses.field(default_factory=dict)

@@ -134,7 +134,8 @@ def compare_one(name: str, small: bool) -> dict:
     forward = compare.forward_errors(
         pair if size == trained else compare.make_pair(entry, size), size, batch=1
     )
-    worst, training = max(forward, key=forward.get), compare.training_errors(pair, trained)
+    worst, batch = max(forward, key=forward.get), entry.batch_in_training
+    training = compare.training_errors(pair, trained, batch)
     return {
         "model": name,
         "reference": entry.reference,
@@ -142,7 +143,7 @@ def compare_one(name: str, small: bool) -> dict:
         "forward": forward[worst],
         "endpoint": worst,
         **{name: training[name] for name in ("loss", "gradients", "statistics")},
-        **compare.trajectory_errors(pair, trained),
+        **compare.trajectory_errors(pair, trained, batch),
         "packages": packages(),
     }
 
