@@ -29,8 +29,13 @@ class Cells:
         """Note a fault of this row."""
         self.faults.append(f"row {self.row}: {text}")
 
-    def number(self, column: str) -> float | None:
-        """A finite number; None where the cell is empty or, with a fault, where it is none."""
+    def number(
+        self, column: str, low: float = -math.inf, high: float = math.inf, unit: str = ""
+    ) -> float | None:
+        """A finite number; None where the cell is empty or, with a fault, where it is none.
+
+        One that is not between `low` and `high` is a fault too.
+        """
         text = self.text(column)
         if not text:
             return None
@@ -41,6 +46,9 @@ class Cells:
         if not math.isfinite(value):
             self.fault(f"{column} {text!r} is not a number")
             return None
+        if not low <= value <= high:
+            bounds = f"{low:g} and {high:g} {unit}".rstrip()
+            self.fault(f"{column} {value:g} is not between {bounds}")
         return value
 
     def one_of(

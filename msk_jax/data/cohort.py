@@ -16,13 +16,6 @@ from msk_jax.data.whole_volume import VolumeRegion
 from msk_jax.errors import UserError
 
 SPLITS = ("train", "validation", "test")
-COLUMNS = (
-    "patient_id", "label", "patient_label", "study_uid", "series_uid", "path", "split", "site",
-    "age", "sex",
-)  # fmt: skip
-"""What any manifest may have beside the columns of its region, clinical variables and columns of
-its owner's (`x_...`)."""
-
 AnyRegion = SacroiliacRegion | VertebraRegion | RadiographRegion | VolumeRegion
 """Each is a `crops.Region`."""
 
@@ -61,14 +54,9 @@ class MeasuredLabel:
     """What lies outside is a fault of the manifest."""
 
     def label(self, cells: Cells) -> int | None:
-        """Place among the classes; None where the cell is empty or, with a fault, cannot be."""
-        value = cells.number(self.column)
-        if value is None:
-            return None
-        if not self.low <= value <= self.high:
-            cells.fault(f"{self.column} {value:g} is not between {self.low:g} and {self.high:g}")
-            return None
-        return sum(value <= cut for cut in self.cuts)
+        """Place among the classes; None where the cell is empty or, with a fault, no number."""
+        value = cells.number(self.column, self.low, self.high)
+        return None if value is None else sum(value <= cut for cut in self.cuts)
 
 
 @dataclass(frozen=True)
@@ -216,15 +204,18 @@ def _check_required(path: Path, columns, cohort: Cohort, labelled: bool) -> None
         )
 
 
+def known_columns(cohort: Cohort) -> list[str]:
+    """What a manifest may have beside columns of its owner's (`x_...`)."""
+    measured = cohort.measured.column if cohort.measured else ""
+    return [
+        *filter(None, ("patient_id", cohort.region.unit_column, "label", measured)),
+        "patient_label", "study_uid", "series_uid", "path", *cohort.region.columns, "split",
+        "site", "age", "sex", *(variable.name for variable in cohort.clinical),
+    ]  # fmt: skip
+
+
 def _unknown_columns(columns, cohort: Cohort) -> list[str]:
-    clinical, region = cohort.clinical, cohort.region
-    known = [
-        *COLUMNS,
-        *filter(None, [region.unit_column]),
-        *region.columns,
-        *(v.name for v in clinical),
-        *([cohort.measured.column] if cohort.measured else []),
-    ]
+    clinical, known = cohort.clinical, known_columns(cohort)
     faults = [
         f"column {column} is given twice" for column in sorted(set(columns))
         if list(columns).count(column) > 1
@@ -248,9 +239,7 @@ def _parse_row(cells: Cells, cohort: Cohort, labelled: bool) -> ManifestRow:
         cells.fault("series_uid and path are both given; keep one")
     if cells.text("path") and not _is_below(cells.text("path")):
         cells.fault("path must be relative to the DICOM folder and stay below it")
-    age = cells.number("age")
-    if age is not None and not 0 <= age <= 120:
-        cells.fault(f"age {age:g} is not between 0 and 120 years")
+    age = cells.number("age", 0, 120, "years")
     grade = cells.number("grade")
     if grade is not None and grade not in range(5):
         cells.fault(f"grade {grade:g} is not one of 0, 1, 2, 3, 4")
@@ -306,15 +295,10 @@ def _clinical(cells: Cells, variable: ClinicalVariable) -> float | str:
         return "" if variable.words else math.nan
     if variable.words:
         return variable.words[cells.one_of(variable.name, variable.words)]
-    value = cells.number(variable.name)
-    if value is None:
-        return math.nan
     low = -math.inf if variable.low is None else variable.low
     high = math.inf if variable.high is None else variable.high
-    if not low <= value <= high:
-        unit = f" {variable.unit}" if variable.unit else ""
-        cells.fault(f"{variable.name} {value:g} is not between {low:g} and {high:g}{unit}")
-    return value
+    value = cells.number(variable.name, low, high, variable.unit)
+    return math.nan if value is None else value
 
 
 def _is_below(path: str) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pydicom
 
-from msk_jax.data.cohort import OWN_PREFIX, Cohort
+from msk_jax.data.cohort import OWN_PREFIX, Cohort, known_columns
 from msk_jax.data.dicom import Scan, parse_age
 from msk_jax.data.headers import number, quiet, read_bounded, text
 from msk_jax.data.mr import plane_of, recognise
@@ -56,12 +56,7 @@ def draft_rows(found: Scan, cohort: Cohort) -> list[dict[str, str]]:
 
 def draft_columns(cohort: Cohort) -> list[str]:
     """The columns of a cohort's manifest that a person fills in or corrects."""
-    return [
-        *filter(None, ("patient_id", cohort.region.unit_column, "label")),
-        *([cohort.measured.column] if cohort.measured else []),
-        "study_uid", "series_uid", "path", *cohort.region.columns, "site", "age", "sex",
-        *(variable.name for variable in cohort.clinical),
-    ]  # fmt: skip
+    return [name for name in known_columns(cohort) if name not in ("patient_label", "split")]
 
 
 def write_draft(path: Path, rows: list[dict[str, str]], cohort: Cohort) -> None:
