@@ -239,16 +239,18 @@ def _check_alike(planes, tolerance: Tolerance) -> None:
     # Compared as arrows: a slice turned by 180 degrees differs.
     cosines = (axes * axes[0]).sum(axis=2)
     turned = np.degrees(np.arccos(np.clip(cosines, -1, 1))).max(axis=1) > tolerance.angle_deg
-    for i in np.flatnonzero(skewed | turned)[:1]:
-        if skewed[i]:
-            raise SeriesError(
-                f"The image orientation of {planes[i].name} is not a pair of perpendicular unit "
-                "vectors. Export the series again."
-            )
+    if not (skewed | turned).any():
+        return
+    i = np.argmax(skewed | turned)  # the first
+    if skewed[i]:
         raise SeriesError(
-            f"The slices have different orientations ({planes[0].name} and {planes[i].name}). "
-            "Keep one reconstruction per series."
+            f"The image orientation of {planes[i].name} is not a pair of perpendicular unit "
+            "vectors. Export the series again."
         )
+    raise SeriesError(
+        f"The slices have different orientations ({planes[0].name} and {planes[i].name}). "
+        "Keep one reconstruction per series."
+    )
 
 
 def _check_duplicates(along, positions, names, axis: int = 2) -> None:

@@ -1,5 +1,7 @@
 """Headers of ordinary files without pydicom's walk: element by element what pydicom gives."""
 
+import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +105,15 @@ def test_steps_aside_where_a_file_is_cut_or_changed(rich, tmp_path):
     assert 60 < read < 150
 
 
+def test_a_length_beyond_the_file_takes_no_memory(rich, tmp_path):
+    file = tmp_path / "c.dcm"
+    file.write_bytes(rich.read_bytes() + struct.pack("<HH2sHI", 0x7FFF, 0x10, b"OB", 0, 2**31 - 2))
+    tracemalloc.start()
+    assert plain(file) is None
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+
+
 @pytest.mark.parametrize("name", ["JPEG2000.dcm", "image_dfl.dcm", "MR_small_bigendian.dcm"])
 def test_other_syntaxes_are_left_to_pydicom(name):
     assert plain(get_testdata_file(name)) is None
@@ -113,7 +124,7 @@ def test_tags_that_fall_are_left_to_pydicom(rich, tmp_path):
     syntax = ExplicitVRLittleEndian.encode()
     assert plain(rich) is not None and syntax in data
     file = tmp_path / "b.dcm"
-    file.write_bytes(data + b"\x08\x00\x60\x00CS\x02\x00CT")
+    file.write_bytes(data + b"\x08\x00\x60\x00CS\x06\x00CT    ")
     assert plain(file) is None
     other = data.replace(syntax + b"\0", ImplicitVRLittleEndian.encode() + b"\0\0\0", 1)
     file.write_bytes(other)
