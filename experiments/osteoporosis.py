@@ -156,7 +156,7 @@ experiment = Experiment(
         "gradient_clip": "a norm of 1, so that one odd batch cannot undo an epoch",
         "average_decay": "none, the best epoch is taken (full); 0.95 (small): the mean of some "
         "twenty steps instead of an epoch that few validation patients would pick",
-        "sampling": "every radiograph once an epoch: the loss is weighed instead",
+        "sampling": "every radiograph once an epoch, ill and healthy as they come",
         "mixup": "none: half of two skeletons is none that a detector shows",
         "class_weights": "none: 37 % is not rare, and a decision curve wants probabilities, which "
         "weights move",
