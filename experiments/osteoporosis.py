@@ -95,6 +95,7 @@ experiment = Experiment(
             average_decay=0.95,
             monitor="none",
             augmentation=Augmentation(
+                affine=0.5,
                 rotation=5.0,
                 scaling=0.05,
                 translation=0.03,
