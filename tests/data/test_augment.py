@@ -59,6 +59,16 @@ def test_flip_exchanges_left_and_right_half_of_the_time():
     assert 75 <= turned.sum() <= 125  # 3.5 standard deviations about 100
 
 
+def test_a_share_stays_as_sharp_as_it_was():
+    """A chequerboard, of which interpolation between pixels leaves less."""
+    image = jnp.asarray(np.indices((8, 8)).sum(0)[..., None] % 2, jnp.float32)
+    shift = Augmentation(**{**STILL, "translation": 0.05}, affine=0.3)
+    found = jax.vmap(shift, in_axes=(0, None))(jax.random.split(jax.random.key(2), 300), image)
+    sharp = np.isclose(found, image, atol=1e-5).all((1, 2, 3))
+    assert 182 <= sharp.sum() <= 238  # 3.5 standard deviations about 210
+    assert np.ptp(np.asarray(found)[~sharp], axis=(1, 2, 3)).mean() < 0.95
+
+
 def test_bilinear_by_hand():
     image = jnp.array([[0.0, 1.0], [2.0, 3.0]])[..., None]
     y, x = jnp.array([0.5, 0.0, -3.0, 1.0]), jnp.array([0.5, 0.25, 0.0, 9.0])
