@@ -51,14 +51,17 @@ def run(
     if init_from is not None:
         read_state_dict(init_from)  # a file that cannot be read is refused before the long work
     variants = _chosen(all_variants(experiment, ablation, init_from), only, data_dir)
-    rows = []
+    rows, made = [], {}
     for name, changes in variants.items():
         changed = with_region(experiment, changes)
-        shards = data_dir or phantom_shards(changed, ablation, out, changes.get("region", {}))
+        region = changed.cohort.region
+        if region not in made:
+            cut = changes.get("region", {})
+            made[region] = data_dir or phantom_shards(changed, ablation, out, cut)
         for seed in range(seeds):
             stage = variant(ablation.stage, changes, seed)
             console.say(f"{name}, seed {seed}")
-            areas = _areas(changed, stage, shards, out / _slug(name) / f"seed_{seed}")
+            areas = _areas(changed, stage, made[region], out / _slug(name) / f"seed_{seed}")
             rows.append({"variant": name, "seed": seed, **areas})
             table = pd.DataFrame(rows)
             table.to_csv(out / "ablation.csv", index=False)
@@ -181,14 +184,16 @@ def summarise(table: pd.DataFrame, levels: Sequence[str] = LEVELS) -> pd.DataFra
 
 
 def _print(summary: pd.DataFrame, seeds: int, levels: Sequence[str]) -> None:
-    table = Table(title=f"Out-of-fold AUC, mean and standard deviation over {seeds} seeds")
+    over = f", mean and standard deviation over {seeds} seeds" if seeds > 1 else ", one seed"
+    table = Table(title=f"Out-of-fold AUC{over}")
     table.add_column("variant")
     for level in levels:
         table.add_column(level, justify="right")
     for row in summary.to_dict("records"):
         cells = [
-            f"{row[f'{level}_mean']:.3f} ± {row[f'{level}_sd']:.3f} "
-            f"({row[f'{level}_difference']:+.3f})"
+            f"{row[f'{level}_mean']:.3f} "
+            + (f"± {row[f'{level}_sd']:.3f} " if seeds > 1 else "")
+            + f"({row[f'{level}_difference']:+.3f})"
             for level in levels
         ]
         table.add_row(row["variant"], *cells)
