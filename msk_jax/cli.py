@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import os
+import select
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,6 +64,10 @@ def main(args: Sequence[str] | None = None) -> None:
         print(f"msk-jax: {stopped}", file=sys.stderr)
         sys.exit(143)
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _reader_left():
+            # What is still buffered goes nowhere; Python would complain of it at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)  # as rich does
         where, what = error.filename or "A file", error.strerror or str(error)
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
             _leave(
@@ -103,6 +108,13 @@ def _leave_device(error: Exception) -> None:
     if jax.process_count() > 1:
         _leave(f"Another host was lost ({reason}). Run the same command on all of them to go on.")
     raise error
+
+
+def _reader_left() -> bool:
+    """Whether nobody reads what is printed any more, as after `msk-jax ... --help | head`."""
+    pipe = select.poll()
+    pipe.register(sys.stdout, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in pipe.poll(0))
 
 
 def _leave(sentence: str) -> None:

@@ -113,3 +113,16 @@ def test_no_verb_imports_torch_before_it_reads_or_compares_weights():
     words = [sys.executable, "-c", code]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_reader_that_leaves_is_no_fault():
+    """`msk-jax predict --help | head -1`, whose other lines nobody reads."""
+    program = subprocess.Popen(
+        [sys.executable, "-m", "msk_jax", "predict", "--help"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    program.stdout.close()
+    assert program.stderr.read() == ""
+    assert program.wait() == 1
