@@ -32,6 +32,17 @@ def decimals(number: float | None, digits: int = 3) -> str:
     return UNKNOWN if number is None else f"{number:.{digits}f}".replace("-", "−")
 
 
+def p_value(p: float | None, digits: int = 3) -> str:
+    """A p-value, `< 0.001` where rounding would make it nought."""
+    least = 10.0**-digits
+    return f"< {least:.{digits}f}" if p is not None and p < least else decimals(p, digits)
+
+
+def opening(words: str) -> str:
+    """The words with a capital first letter; `capitalize` would make `site B` `Site b`."""
+    return words[:1].upper() + words[1:]
+
+
 def interval(figures: Mapping[str, Any], scale: float = 100.0, digits: int = 1) -> str:
     """The interval that counts patients, where there is one, as `73.0 to 99.0`."""
     low, high = interval_of(figures)

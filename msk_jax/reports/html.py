@@ -18,6 +18,8 @@ from msk_jax.reports.formats import (
     decimals,
     interval,
     mapping,
+    opening,
+    p_value,
     percent,
     plural,
     value,
@@ -65,7 +67,13 @@ def render(inputs: ReportInputs) -> str:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters.update(
-        percent=percent, interval=interval, value=value, decimals=decimals, plural=plural
+        percent=percent,
+        interval=interval,
+        value=value,
+        decimals=decimals,
+        plural=plural,
+        p_value=p_value,
+        opening=opening,
     )
     context = _context(inputs)
     if "classes" not in inputs.metrics:

@@ -11,6 +11,7 @@ from msk_jax.evaluation.case_table import class_names, read_cases, read_class_ca
 from msk_jax.evaluation.class_study import OF_CLASS, OVERALL, evaluate_class_model
 from msk_jax.evaluation.model_study import ModelSettings, evaluate_model
 from msk_jax.files import write_json
+from msk_jax.reports.formats import p_value
 from msk_jax.verbs import console
 
 _SHOWN = ("auc", "sensitivity", "specificity", "ppv", "npv", "accuracy", "f1", "slope", "brier")
@@ -202,7 +203,7 @@ def _print_comparison(compared: dict[str, Any]) -> None:
     console.say(
         "AUC, first minus second: "
         + " ".join(_words({**test, "value": test["difference"]}))
-        + f", p {_number(test['p'])} ({test['method']}), {_number(compared['permutation']['p'])} "
+        + f", p {p_value(test['p'])} ({test['method']}), {p_value(compared['permutation']['p'])} "
         "(permutation)."
     )
 

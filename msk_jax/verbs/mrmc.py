@@ -12,6 +12,7 @@ from msk_jax.evaluation.reader_plots import (
     reader_figure,
 )
 from msk_jax.files import write_json
+from msk_jax.reports.formats import p_value
 from msk_jax.verbs import console
 
 
@@ -88,7 +89,7 @@ def _differences(who: str, result: dict[str, Any]) -> list[tuple[str, ...]]:
         interval = "none"
         if test["low"] is not None:
             interval = f"{test['low']:+.4f} to {test['high']:+.4f}"
-        p = "none" if test["p"] is None else f"{test['p']:.4f}"
+        p = "none" if test["p"] is None else p_value(test["p"], 4)
         difference = "none" if test["difference"] is None else f"{test['difference']:+.4f}"
         rows.append((who, pair, difference, interval, p))
     return rows

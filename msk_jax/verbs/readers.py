@@ -12,6 +12,7 @@ from msk_jax.evaluation.mrmc.readers import simulate_readers
 from msk_jax.evaluation.tables import read_text
 from msk_jax.experiment import Experiment
 from msk_jax.files import replacing
+from msk_jax.reports.formats import p_value
 from msk_jax.verbs import console
 
 RATINGS_NAME = "ratings.csv"
@@ -74,5 +75,5 @@ def _print(study: Mapping[str, Any], simulated: bool) -> None:
     for name, part in {**analysis["groups"], ALL: analysis["overall"]}.items():
         areas = [f"{m['name']} AUC {m['value']:.3f}" for m in part.get("modalities", [])]
         tests = [t["p"] for t in part.get("differences", [])]
-        told = "" if not tests or tests[0] is None else f"   p {tests[0]:.3g}"
+        told = "" if not tests or tests[0] is None else f"   p {p_value(tests[0])}"
         console.say(f"  {name:<9}" + "   ".join(areas) + told)
