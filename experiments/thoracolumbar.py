@@ -101,7 +101,7 @@ experiment = Experiment(
     ),
     num_folds=5,
     held_out=0.15,
-    demo_patients=80,
+    demo_patients=160,
     evaluation=EvaluationSettings(unit_pool="mean", patient_pool="mean"),
     published=(
         Published("train_accuracy", 0.9575, "image", _NOTE),
