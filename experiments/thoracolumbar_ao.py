@@ -45,7 +45,7 @@ experiment = dataclasses.replace(
     small=dataclasses.replace(
         words.small, model=dataclasses.replace(words.small.model, num_classes=5)
     ),
-    demo_patients=75,
+    demo_patients=150,
     published=(),
     choices={
         **words.choices,
