@@ -6,6 +6,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from msk_jax.data.warp import affine
 from msk_jax.errors import UserError
 
 _FLAT = 0.02
@@ -127,11 +128,9 @@ class Augmentation:
         angle = jnp.deg2rad(self.rotation) * u[0]
         zoom = 1.0 / (1.0 + self.scaling * u[1])
         cos, sin = zoom * jnp.cos(angle), zoom * jnp.sin(angle)
-        y = jnp.arange(height)[:, None] - (height - 1) / 2
-        x = jnp.arange(width)[None, :] - (width - 1) / 2
-        source_y = cos * y - sin * x + (height - 1) / 2 + self.translation * height * u[2]
-        source_x = sin * y + cos * x + (width - 1) / 2 + self.translation * width * u[3]
-        return bilinear(image, source_y, source_x)
+        matrix = jnp.array([[cos, -sin], [sin, cos]])
+        shift = self.translation * jnp.array([height * u[2], width * u[3]])
+        return affine(image, matrix, shift, turn=self.rotation)
 
     def _tone(self, key: jax.Array, image: jax.Array) -> jax.Array:
         """Gamma, contrast and brightness; noise and clipping follow."""
@@ -151,16 +150,3 @@ class Augmentation:
         columns = jnp.abs(jnp.arange(width) / width - u[3]) < half[1]
         erased = rows[:, None] & columns[None, :] & (u[4] < self.erasing)
         return jnp.where(erased[..., None], jnp.mean(image), image)
-
-
-def bilinear(image: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
-    """Values of `image` `[height, width, channels]` at fractional pixels; edges are repeated."""
-    height, width = image.shape[:2]
-    y = jnp.clip(y, 0, height - 1)
-    x = jnp.clip(x, 0, width - 1)
-    top = jnp.minimum(y.astype(jnp.int32), height - 2)
-    left = jnp.minimum(x.astype(jnp.int32), width - 2)
-    fy, fx = (y - top)[..., None], (x - left)[..., None]
-    upper = image[top, left] * (1 - fx) + image[top, left + 1] * fx
-    lower = image[top + 1, left] * (1 - fx) + image[top + 1, left + 1] * fx
-    return upper * (1 - fy) + lower * fy

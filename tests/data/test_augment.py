@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from msk_jax.data.augment import Augmentation, Preprocess, bilinear
+from msk_jax.data.augment import Augmentation, Preprocess
 from msk_jax.errors import UserError
 
 STILL = {
@@ -67,12 +67,6 @@ def test_a_share_stays_as_sharp_as_it_was():
     sharp = np.isclose(found, image, atol=1e-5).all((1, 2, 3))
     assert 182 <= sharp.sum() <= 238  # 3.5 standard deviations about 210
     assert np.ptp(np.asarray(found)[~sharp], axis=(1, 2, 3)).mean() < 0.95
-
-
-def test_bilinear_by_hand():
-    image = jnp.array([[0.0, 1.0], [2.0, 3.0]])[..., None]
-    y, x = jnp.array([0.5, 0.0, -3.0, 1.0]), jnp.array([0.5, 0.25, 0.0, 9.0])
-    np.testing.assert_allclose(bilinear(image, y, x).ravel(), [1.5, 0.25, 0.0, 3.0])
 
 
 @pytest.mark.parametrize("seed", range(3))
