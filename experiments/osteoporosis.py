@@ -95,7 +95,7 @@ experiment = Experiment(
             average_decay=0.95,
             monitor="none",
             augmentation=Augmentation(
-                affine=0.5,
+                moved=0.5,
                 rotation=5.0,
                 scaling=0.05,
                 translation=0.03,
@@ -168,9 +168,9 @@ experiment = Experiment(
         "init_from": "nothing: ImageNet weights are given with --init-from",
         "augmentation": "what positioning and detectors change: turned a little, scaled, shifted, "
         "gamma, contrast, brightness, noise, a rectangle erased; no flips, as the heart is left "
-        "(full); half of them turned by 5 degrees, scaled and shifted half as much, mirrored, for "
-        "bones are alike on both sides, the others as sharp as those of a test, for the signs are "
-        "fine, and nothing that the surroundings cancel (small)",
+        "(full); half of them turned by up to 5 degrees, scaled and shifted, the others as sharp "
+        "as those of a test, for the signs are fine; half mirrored, for bones are alike on both "
+        "sides; nothing that the surroundings cancel (small)",
         "num_folds": "cross-validation by patient in the training centre, so that the combined "
         "model is fitted on probabilities of networks that never saw the patient",
         "held_out": "20 % of the training centre's patients are the internal test set",

@@ -67,7 +67,7 @@ def main(args: Sequence[str] | None = None) -> None:
         if isinstance(error, BrokenPipeError) and _reader_left():
             # What is still buffered goes nowhere; Python would complain of it at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(1)  # as rich does
+            sys.exit(1)  # rich ends the verbs that print by it so, without a word
         where, what = error.filename or "A file", error.strerror or str(error)
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
             _leave(
@@ -112,6 +112,8 @@ def _leave_device(error: Exception) -> None:
 
 def _reader_left() -> bool:
     """Whether nobody reads what is printed any more, as after `msk-jax ... --help | head`."""
+    if not hasattr(select, "poll"):  # Windows
+        return False
     pipe = select.poll()
     pipe.register(sys.stdout, 0)
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in pipe.poll(0))

@@ -1,11 +1,13 @@
 """From stored int16 values to a network's input, on the device: window, normalise, augment."""
 
 import dataclasses
+import math
 
 import chex
 import jax
 import jax.numpy as jnp
 
+from msk_jax.config import check_limits
 from msk_jax.data.warp import affine
 from msk_jax.errors import UserError
 
@@ -83,7 +85,7 @@ def _around(image: jax.Array, sigma: float) -> jax.Array:
 class Augmentation:
     """Random changes of a training picture; one draw for all slices of a stack."""
 
-    affine: float = 1.0
+    moved: float = 1.0
     """Probability that the picture is turned, resized and shifted. Interpolation blurs: below 1,
     some training pictures stay as sharp as those that are predicted later."""
     rotation: float = 15.0
@@ -105,6 +107,18 @@ class Augmentation:
     flip: float = 0.0
     """Probability that left and right are exchanged; only where sides mean nothing."""
 
+    def check(self) -> None:
+        """Raises UserError where a field cannot be what it is."""
+        check_limits(
+            self,
+            **dict.fromkeys(("moved", "erasing", "flip", "translation"), (0, 1)),
+            **dict.fromkeys(("contrast", "brightness", "noise"), (0, math.inf)),
+            rotation=(0, 180),
+            scaling=(0, 0.9),
+        )
+        if not 0 < self.gamma[0] <= self.gamma[1]:
+            raise UserError("--gamma is a smaller and a larger exponent, both over 0: `0.8 1.25`.")
+
     def __call__(self, key: jax.Array, image: jax.Array) -> jax.Array:
         """`image` `[height, width, slices]` in 0..1 -> the same shape and range."""
         chex.assert_rank(image, 3)
@@ -112,11 +126,11 @@ class Augmentation:
         if self.flip:
             turned = jax.random.bernoulli(jax.random.fold_in(key, 5), self.flip)
             image = jnp.where(turned, image[:, ::-1], image)
-        moved = self._affine(geometry, image)
-        if self.affine < 1:
-            chosen = jax.random.bernoulli(jax.random.fold_in(key, 6), self.affine)
-            moved = jnp.where(chosen, moved, image)
-        image = moved
+        elsewhere = self._affine(geometry, image)
+        if self.moved < 1:
+            chosen = jax.random.bernoulli(jax.random.fold_in(key, 6), self.moved)
+            elsewhere = jnp.where(chosen, elsewhere, image)
+        image = elsewhere
         image = self._tone(tone, image)
         sigma = self.noise * jax.random.uniform(sigma)
         image = jnp.clip(image + sigma * jax.random.normal(noise, image.shape), 0.0, 1.0)

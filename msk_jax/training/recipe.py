@@ -120,6 +120,7 @@ class Recipe:
             patience=(1, math.inf),
             checkpoint_every=(1, math.inf),
         )
+        self.augmentation.check()
         if self.warmup_epochs >= self.epochs:
             raise UserError(
                 f"--warmup-epochs {self.warmup_epochs:g} leaves nothing of --epochs {self.epochs}. "

@@ -51,17 +51,17 @@ def run(
     if init_from is not None:
         read_state_dict(init_from)  # a file that cannot be read is refused before the long work
     variants = _chosen(all_variants(experiment, ablation, init_from), only, data_dir)
-    rows, made = [], {}
+    rows, shards_of = [], {}
     for name, changes in variants.items():
         changed = with_region(experiment, changes)
         region = changed.cohort.region
-        if region not in made:
+        if region not in shards_of:
             cut = changes.get("region", {})
-            made[region] = data_dir or phantom_shards(changed, ablation, out, cut)
+            shards_of[region] = data_dir or phantom_shards(changed, ablation, out, cut)
         for seed in range(seeds):
             stage = variant(ablation.stage, changes, seed)
             console.say(f"{name}, seed {seed}")
-            areas = _areas(changed, stage, made[region], out / _slug(name) / f"seed_{seed}")
+            areas = _areas(changed, stage, shards_of[region], out / _slug(name) / f"seed_{seed}")
             rows.append({"variant": name, "seed": seed, **areas})
             table = pd.DataFrame(rows)
             table.to_csv(out / "ablation.csv", index=False)

@@ -203,7 +203,7 @@ def _print_comparison(compared: dict[str, Any]) -> None:
     console.say(
         "AUC, first minus second: "
         + " ".join(_words({**test, "value": test["difference"]}))
-        + f", p {p_value(test['p'])} ({test['method']}), {p_value(compared['permutation']['p'])} "
+        + f", p {_p(test['p'])} ({test['method']}), {_p(compared['permutation']['p'])} "
         "(permutation)."
     )
 
@@ -215,6 +215,10 @@ def _words(figure: dict[str, Any]) -> tuple[str, str]:
     if figure["low"] is None:
         return _number(figure["value"]), figure.get("why") or ""
     return _number(figure["value"]), f"{_number(figure['low'])} to {_number(figure['high'])}"
+
+
+def _p(p: float | None) -> str:
+    return "none" if p is None else p_value(p)
 
 
 def _number(value: float | None) -> str:

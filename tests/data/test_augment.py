@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from msk_jax.data.augment import Augmentation, Preprocess
 from msk_jax.errors import UserError
+from msk_jax.training.recipe import Recipe
 
 STILL = {
     "rotation": 0.0, "scaling": 0.0, "translation": 0.0, "gamma": (1.0, 1.0), "contrast": 0.0,
@@ -59,10 +60,25 @@ def test_flip_exchanges_left_and_right_half_of_the_time():
     assert 75 <= turned.sum() <= 125  # 3.5 standard deviations about 100
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("moved", 50), ("erasing", -3), ("rotation", -60.0), ("scaling", 1.0), ("noise", -0.1)],
+)
+def test_what_cannot_be_is_refused(field, value):
+    with pytest.raises(UserError, match=f"--{field} is {value:g}; it may be from 0"):
+        Recipe(augmentation=Augmentation(**{field: value})).check()
+
+
+@pytest.mark.parametrize("gamma", [(0.0, 1.0), (1.2, 0.8)])
+def test_exponents_that_cannot_be(gamma):
+    with pytest.raises(UserError, match="--gamma is a smaller and a larger exponent"):
+        Augmentation(gamma=gamma).check()
+
+
 def test_a_share_stays_as_sharp_as_it_was():
     """A chequerboard, of which interpolation between pixels leaves less."""
     image = jnp.asarray(np.indices((8, 8)).sum(0)[..., None] % 2, jnp.float32)
-    shift = Augmentation(**{**STILL, "translation": 0.05}, affine=0.3)
+    shift = Augmentation(**{**STILL, "translation": 0.05}, moved=0.3)
     found = jax.vmap(shift, in_axes=(0, None))(jax.random.split(jax.random.key(2), 300), image)
     sharp = np.isclose(found, image, atol=1e-5).all((1, 2, 3))
     assert 182 <= sharp.sum() <= 238  # 3.5 standard deviations about 210

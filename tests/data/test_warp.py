@@ -54,7 +54,7 @@ def test_two_passes_without_a_turn_are_bilinear(zoom):
 
 @pytest.mark.parametrize("degrees", [-45, -10, 5, 20, 45])
 def test_two_passes_turn_a_smooth_picture_as_scipy_does(degrees):
-    """But for the edges, where each pass repeats its own."""
+    """A picture of blobs of four pixels; but for the edges, where each pass repeats its own."""
     image, matrix, shift = smooth(), turned(degrees, 1.05), np.array([0.6, 1.4])
     found = in_two_passes(jnp.asarray(image), jnp.asarray(matrix), jnp.asarray(shift))
     sides = np.array(image.shape[:2])
@@ -65,6 +65,16 @@ def test_two_passes_turn_a_smooth_picture_as_scipy_does(degrees):
     assert difference.max() < 0.05 * np.std(image)
     assert np.median(difference) < 0.01 * np.std(image)
     assert inside.mean() > 0.4
+
+
+@pytest.mark.parametrize(("degrees", "most"), [(5, 0.06), (15, 0.15), (45, 0.45)])
+def test_of_noise_two_passes_show_most_the_same(degrees, most):
+    """Root mean square difference in deviations of the noise: a turn by a right angle has 1.4."""
+    image = np.random.default_rng(2).normal(size=(64, 64, 1))
+    matrix, shift = turned(degrees), np.zeros(2)
+    found = np.asarray(in_two_passes(*map(jnp.asarray, (image, matrix, shift))))
+    difference = (found - by_scipy(image, matrix, shift))[20:-20, 20:-20]
+    assert np.sqrt(np.mean(difference**2)) < most
 
 
 def test_a_tpu_looks_nothing_up_and_other_devices_do():

@@ -67,7 +67,7 @@ def test_four_hosts_agree_with_one_device(tmp_path):
 
 
 def test_a_host_is_killed_and_fewer_devices_go_on(shards, tmp_path):
-    """Two hosts with two devices each; then this process with its four pretends to be the rest."""
+    """Two hosts with four devices each; then this process with its four is all that is left."""
     workdir, address = tmp_path / "run", _address()
     command = [
         "train", TINY, "--data-dir", str(shards), "--workdir", str(workdir), "--fold", "0",
@@ -76,7 +76,7 @@ def test_a_host_is_killed_and_fewer_devices_go_on(shards, tmp_path):
     hosts = [
         _start(
             ["msk_jax", *command, "--coordinator", address, "--num-hosts", "2", "--host", str(i)],
-            num_devices=2,
+            num_devices=4,
         )
         for i in range(2)
     ]
