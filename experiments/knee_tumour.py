@@ -27,6 +27,17 @@ _NOTE = (
     "counts of each; 116 test patients follow from its five accuracies."
 )
 _SETS = ("held-out", "external")  # internal test, the three other hospitals together
+_READERS_NOTE = (
+    "McNemar's p of network and juniors is printed as under 0.001, with help 0.051; of network and "
+    "middle 0.25, of network and senior 0.35."
+)
+_READERS = {  # published: accuracy of the network and of the majority of each group
+    "network": 0.931,
+    "junior unaided": 0.724,
+    "junior aided": 0.914,
+    "middle unaided": 0.888,
+    "senior unaided": 0.871,
+}
 _AREAS = {"image": (0.97, 0.966), "clinical": (0.77, 0.637)}  # published
 
 full = Stage(
@@ -83,6 +94,10 @@ experiment = Experiment(
         Published("auc", area, "patient", _NOTE, model, name)
         for model, areas in _AREAS.items()
         for name, area in zip(_SETS, areas, strict=True)
+    )
+    + tuple(
+        Published("accuracy", share, "patient", _READERS_NOTE, readers=who)
+        for who, share in _READERS.items()
     ),
     signs=Signs("the tumour", (1, 2, 3)),
     choices={

@@ -38,6 +38,8 @@ class Published:
     """Of several models, which: `image` or the name of one in `Experiment.beside`."""
     test_set: str = ""
     """Of several test sets, which of ours stands for it."""
+    readers: str = ""
+    """Of a reader study, whose: `network`, or a group and how it read, as `junior aided`."""
 
 
 @dataclasses.dataclass(frozen=True)

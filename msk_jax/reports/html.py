@@ -99,7 +99,7 @@ def _context(inputs: ReportInputs) -> dict[str, Any]:
     levels = {name: level for name, level in metrics["levels"].items() if level["n"]}
     binary = "classes" not in metrics
     printed = [entry for entry in experiment.get("published") or () if entry.get("name")]
-    published = [entry for entry in printed if not entry.get("test_set")]
+    published = [entry for entry in printed if not (entry.get("test_set") or entry.get("readers"))]
     cohort = inputs.cohort
     return {
         "experiment": experiment,
@@ -112,7 +112,7 @@ def _context(inputs: ReportInputs) -> dict[str, Any]:
         "folds": metrics.get("folds") or [],
         "published": published,
         "side": models_context(metrics, [entry for entry in printed if entry.get("test_set")]),
-        "readers": readers_context(metrics),
+        "readers": readers_context(metrics, [entry for entry in printed if entry.get("readers")]),
         "headline": _headline(levels, classes) if binary else "",
         "cohort": None if cohort is None else cohort_rows(cohort),
         "cohort_classes": classes_table(cohort),

@@ -1,6 +1,6 @@
 """What the page shows of readers without and with the network's help."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msk_jax.evaluation.mrmc.aided import ALL
@@ -9,8 +9,15 @@ from msk_jax.evaluation.reader_plots import reader_curves_figure, reader_figure
 from msk_jax.reports.images import svg
 
 
-def readers_context(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What `readers.html.j2` needs of metrics.json; None where nobody has read."""
+def readers_context(
+    metrics: Mapping[str, Any], published: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any] | None:
+    """What `readers.html.j2` needs; None where nobody has read.
+
+    Args:
+      metrics: metrics.json.
+      published: figures of the paper that name readers.
+    """
     study = metrics.get("readers")
     if not study:
         return None
@@ -23,6 +30,10 @@ def readers_context(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
         **study,
         "n": analysis["n"],
         "design": analysis["design"],
+        "published": {
+            entry["readers"]: entry["value"] for entry in published if entry["name"] == "accuracy"
+        },
+        "notes": sorted({entry["note"] for entry in published if entry.get("note")}),
         "areas": [{"name": name, "readers": counts[name], **_areas(parts[name])} for name in parts],
         "picture": svg(reader_figure(analysis["overall"])),
         "curves": svg(reader_curves_figure(analysis["roc"])) if analysis.get("roc") else None,

@@ -124,6 +124,7 @@ RUN = {
                 "note?": str,
                 "model?": str,
                 "test_set?": str,
+                "readers?": str,
             }
         ],
         "choices?": {str: str},

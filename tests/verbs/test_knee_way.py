@@ -97,6 +97,7 @@ def test_features_are_of_patients_whom_the_network_never_saw(knee, metrics):
 def test_report_says_that_readers_are_simulated(knee):
     page = (knee / "run" / "report.html").read_text()
     for text in ("These readers are simulated", "no person has read a case", "0.966", "0.637",
+                 "72.4\u202f%", "91.4\u202f%", "The published network alone: 93.1",
                  "all other sites (external)", "McNemar", "these are not clinical figures",
                  "junior (6)", "osteosarcoma, called", "giant cell tumour, called"):  # fmt: skip
         assert text in page, text
