@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from msk_jax.data.folds import load_folds, load_test_sets
+from msk_jax.data.pipeline import read_records
 from msk_jax.evaluation.roc import delong
 from msk_jax.experiment import load
 from msk_jax.training.tabular import fit_folds
@@ -64,6 +65,24 @@ def test_sites_are_kept_apart_and_clinical_columns_are_carried(chest):
     columns = ["age", "height", "weight", "bmi"]
     for column in columns:
         assert sorted(everybody[column]) == sorted(manifest[column])
+
+
+def test_a_densitometry_column_takes_the_place_of_the_diagnosis(chest, tmp_path):
+    """The same patients, told by their T-scores alone, have the same labels in the shards."""
+    cohort = chest / "cohort"
+    told = pd.read_csv(cohort / "manifest.csv", dtype=str).drop(columns="label")
+    measured = pd.read_csv(cohort / "parameters.csv", dtype=str)[["patient_id", "t_score"]]
+    assert (measured["t_score"].astype(float) != -2.5).all(), "rounding would make one ill"
+    told.merge(measured, on="patient_id").to_csv(tmp_path / "dxa.csv", index=False)
+    verb(
+        "build", TINY_CHEST, "--dicom", cohort / "dicom", "--manifest", tmp_path / "dxa.csv",
+        "--data-dir", tmp_path / "shards", "--key", cohort / "pseudonym.key",
+    )  # fmt: skip
+    diagnosed, found = (
+        {record["patient_id"]: int(record["patient_label"]) for record in read_records(shards)}
+        for shards in (chest / "shards", tmp_path / "shards")
+    )
+    assert found == diagnosed and set(found.values()) == {0, 1}
 
 
 def test_models_beside_the_network(chest):
