@@ -126,19 +126,16 @@ class Augmentation:
         if self.flip:
             turned = jax.random.bernoulli(jax.random.fold_in(key, 5), self.flip)
             image = jnp.where(turned, image[:, ::-1], image)
-        elsewhere = self._affine(geometry, image)
-        if self.moved < 1:
-            chosen = jax.random.bernoulli(jax.random.fold_in(key, 6), self.moved)
-            elsewhere = jnp.where(chosen, elsewhere, image)
-        image = elsewhere
+        moved = jax.random.bernoulli(jax.random.fold_in(key, 6), self.moved)
+        image = self._affine(geometry, image, moved)
         image = self._tone(tone, image)
         sigma = self.noise * jax.random.uniform(sigma)
         image = jnp.clip(image + sigma * jax.random.normal(noise, image.shape), 0.0, 1.0)
         return self._erase(erase, image)
 
-    def _affine(self, key: jax.Array, image: jax.Array) -> jax.Array:
+    def _affine(self, key: jax.Array, image: jax.Array, moved: jax.Array) -> jax.Array:
         height, width = image.shape[:2]
-        u = jax.random.uniform(key, (4,), minval=-1.0, maxval=1.0)
+        u = moved * jax.random.uniform(key, (4,), minval=-1.0, maxval=1.0)
         angle = jnp.deg2rad(self.rotation) * u[0]
         zoom = 1.0 / (1.0 + self.scaling * u[1])
         cos, sin = zoom * jnp.cos(angle), zoom * jnp.sin(angle)

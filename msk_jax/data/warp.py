@@ -29,11 +29,9 @@ def affine(image: jax.Array, matrix: jax.Array, shift: jax.Array, turn: float) -
 
 def by_gather(image: jax.Array, matrix: jax.Array, shift: jax.Array) -> jax.Array:
     """See `affine`: four pixels are looked up for each."""
-    middle_y, middle_x = ((n - 1) / 2 for n in image.shape[:2])
-    y = jnp.arange(image.shape[0])[:, None] - middle_y
-    x = jnp.arange(image.shape[1])[None, :] - middle_x
-    source_y = matrix[0, 0] * y + matrix[0, 1] * x + middle_y + shift[0]
-    source_x = matrix[1, 0] * y + matrix[1, 1] * x + middle_x + shift[1]
+    y, x, middle_y, middle_x = _from_the_middle(image)
+    source_y = matrix[0, 0] * y[:, None] + matrix[0, 1] * x + middle_y + shift[0]
+    source_x = matrix[1, 0] * y[:, None] + matrix[1, 1] * x + middle_x + shift[1]
     return bilinear(image, source_y, source_x)
 
 
@@ -42,9 +40,7 @@ def in_two_passes(image: jax.Array, matrix: jax.Array, shift: jax.Array) -> jax.
 
     Catmull E, Smith AR. 3-D transformations of images in scanline order. SIGGRAPH 1980:279-285.
     """
-    middle_y, middle_x = ((n - 1) / 2 for n in image.shape[:2])
-    y = jnp.arange(image.shape[0]) - middle_y
-    x = jnp.arange(image.shape[1]) - middle_x
+    y, x, middle_y, middle_x = _from_the_middle(image)
     # Along a row of the source, each column of the result is met where the map crosses that row.
     crossing = (y[:, None] - matrix[0, 1] * x - shift[0]) / matrix[0, 0]
     source_x = matrix[1, 0] * crossing + matrix[1, 1] * x + middle_x + shift[1]
@@ -52,6 +48,14 @@ def in_two_passes(image: jax.Array, matrix: jax.Array, shift: jax.Array) -> jax.
     source_y = matrix[0, 0] * y + matrix[0, 1] * x[:, None] + middle_y + shift[0]
     columns = _along_lines(jnp.swapaxes(rows, 1, 2), source_y)
     return jnp.transpose(columns, (2, 1, 0))
+
+
+def _from_the_middle(image: jax.Array) -> tuple[jax.Array, jax.Array, float, float]:
+    """Rows and columns as counted from the middle, and where that is."""
+    middle_y, middle_x = ((n - 1) / 2 for n in image.shape[:2])
+    y = jnp.arange(image.shape[0]) - middle_y
+    x = jnp.arange(image.shape[1]) - middle_x
+    return y, x, middle_y, middle_x
 
 
 def _along_lines(image: jax.Array, places: jax.Array) -> jax.Array:

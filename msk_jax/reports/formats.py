@@ -32,10 +32,12 @@ def decimals(number: float | None, digits: int = 3) -> str:
     return UNKNOWN if number is None else f"{number:.{digits}f}".replace("-", "−")
 
 
-def p_value(p: float | None, digits: int = 3) -> str:
+def p_value(p: float | None, digits: int = 3, unknown: str = UNKNOWN) -> str:
     """A p-value, `< 0.001` where rounding would make it nought."""
+    if p is None:
+        return unknown
     least = 10.0**-digits
-    return f"< {least:.{digits}f}" if p is not None and p < least else decimals(p, digits)
+    return f"< {least:.{digits}f}" if p < least else decimals(p, digits)
 
 
 def opening(words: str) -> str:

@@ -66,15 +66,8 @@ def render(inputs: ReportInputs) -> str:
         loader=PackageLoader("msk_jax.reports", "."), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters.update(
-        percent=percent,
-        interval=interval,
-        value=value,
-        decimals=decimals,
-        plural=plural,
-        p_value=p_value,
-        opening=opening,
-    )
+    shown_as = (percent, interval, value, decimals, plural, p_value, opening)
+    environment.filters.update({function.__name__: function for function in shown_as})
     context = _context(inputs)
     if "classes" not in inputs.metrics:
         return environment.get_template("report.html.j2").render(**context)

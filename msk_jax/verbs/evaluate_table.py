@@ -203,8 +203,8 @@ def _print_comparison(compared: dict[str, Any]) -> None:
     console.say(
         "AUC, first minus second: "
         + " ".join(_words({**test, "value": test["difference"]}))
-        + f", p {_p(test['p'])} ({test['method']}), {_p(compared['permutation']['p'])} "
-        "(permutation)."
+        + f", p {p_value(test['p'], unknown='none')} ({test['method']}), "
+        f"{p_value(compared['permutation']['p'], unknown='none')} (permutation)."
     )
 
 
@@ -215,10 +215,6 @@ def _words(figure: dict[str, Any]) -> tuple[str, str]:
     if figure["low"] is None:
         return _number(figure["value"]), figure.get("why") or ""
     return _number(figure["value"]), f"{_number(figure['low'])} to {_number(figure['high'])}"
-
-
-def _p(p: float | None) -> str:
-    return "none" if p is None else p_value(p)
 
 
 def _number(value: float | None) -> str:

@@ -89,7 +89,7 @@ def _differences(who: str, result: dict[str, Any]) -> list[tuple[str, ...]]:
         interval = "none"
         if test["low"] is not None:
             interval = f"{test['low']:+.4f} to {test['high']:+.4f}"
-        p = "none" if test["p"] is None else p_value(test["p"], 4)
+        p = p_value(test["p"], 4, unknown="none")
         difference = "none" if test["difference"] is None else f"{test['difference']:+.4f}"
         rows.append((who, pair, difference, interval, p))
     return rows

@@ -69,7 +69,7 @@ def test_two_passes_turn_a_smooth_picture_as_scipy_does(degrees):
 
 @pytest.mark.parametrize(("degrees", "most"), [(5, 0.06), (15, 0.15), (45, 0.45)])
 def test_of_noise_two_passes_show_most_the_same(degrees, most):
-    """Root mean square difference in deviations of the noise: a turn by a right angle has 1.4."""
+    """Root mean square difference in deviations of the noise."""
     image = np.random.default_rng(2).normal(size=(64, 64, 1))
     matrix, shift = turned(degrees), np.zeros(2)
     found = np.asarray(in_two_passes(*map(jnp.asarray, (image, matrix, shift))))
