@@ -39,8 +39,9 @@ from msk_jax.data.builder import build_cohort
 from msk_jax.data.cohort import Cohort
 from msk_jax.data.deidentify import load_key, pseudonym
 from msk_jax.data.dicom import read_series, scan
-from msk_jax.data.pipeline import ShardedCohort, read_records
+from msk_jax.data.pipeline import ShardedCohort
 from msk_jax.data.shards import write_shards
+from msk_jax.data.stored import read_records
 from msk_jax.data.target import read_cohort
 from msk_jax.data.volume import read_volume
 from msk_jax.experiment import load

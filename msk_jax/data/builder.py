@@ -1,8 +1,8 @@
 """Build a cohort: DICOM folder and manifest in; shards, folds, cohort facts and rejections out.
 
-`data_dir` holds afterwards `<name>/<version>/` (TFRecord shards), `splits.json`, `cohort.json`,
-`quality.csv` and `rejected.csv`. All of it is written to a temporary sibling folder and moved into
-place at the end, so that an interrupted build leaves nothing that looks whole.
+`data_dir` holds afterwards `<name>/<version>/` (TFRecord shards and their index), `splits.json`,
+`cohort.json`, `quality.csv` and `rejected.csv`. All of it is written to a temporary sibling folder
+and moved into place at the end, so that an interrupted build leaves nothing that looks whole.
 """
 
 import csv

@@ -8,13 +8,15 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from msk_jax.data.batches import Stacks, epoch_order, made_ahead
+from msk_jax.data.stored import open_stored, read_index, stored_records
 from msk_jax.errors import UserError
-from msk_jax.files import bucket_fault
+
+_NAMES = ("unit_id", "view")
+"""What tells one record from all others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +60,7 @@ class ShardedCohort:
                 f"A stack of {num_slices} slices cannot be cut from these shards: give an odd "
                 f"number up to {2 * context_slices + 1}, or build again with more context_slices."
             )
-        self._builder = _open(data_dir)
+        self._builder = open_stored(data_dir)
         self._num_slices = num_slices
         self.context_slices = context_slices
         self._relabel = dict(relabel or {})
@@ -75,28 +77,14 @@ class ShardedCohort:
 
     def _read_records(self) -> list[dict]:
         """All of each record but its pixels."""
-        import tensorflow_datasets as tfds
-
-        wanted = {name for name in self._builder.info.features if name != "volume"}
-        partial = tfds.decode.PartialDecoding(dict.fromkeys(wanted, True))
-        records = []
-        for read in _guarded(tfds.as_numpy(self._dataset(decoders=partial)), self._builder):
-            record = _decoded(read)
+        records = read_index(self._builder)
+        for record in records:
             self.patient_labels[record["patient_id"]] = int(record["patient_label"])
             label = self._relabel.get(record["patient_id"])
             if label is not None:
                 record["stack_labels"] = np.full_like(record["stack_labels"], label)
                 record["label"] = record["patient_label"] = label
-            records.append(record)
         return records
-
-    def _dataset(self, split: Any = "all", **options):
-        import tensorflow_datasets as tfds
-
-        config = tfds.ReadConfig(try_autocache=False, interleave_cycle_length=1)
-        return self._builder.as_dataset(
-            split=split, shuffle_files=False, read_config=config, **options
-        )
 
     @functools.cached_property
     def _crops(self) -> list[np.ndarray | None]:
@@ -106,13 +94,15 @@ class ShardedCohort:
         """
         import tensorflow_datasets as tfds
 
-        mine = self._dataset(
-            tfds.even_splits("all", self._num_hosts)[self._host],
-            decoders=tfds.decode.PartialDecoding({"volume": True}),
-        )
+        mine = tfds.even_splits("all", self._num_hosts)[self._host]
+        read = stored_records(self._builder, mine, (*_NAMES, "volume"))
         crops: list[np.ndarray | None] = [None] * len(self.records)
-        read = _guarded(tfds.as_numpy(mine), self._builder)
         for number, record in zip(self._share(self._host), read, strict=True):
+            if any(record[name] != self.records[number][name] for name in _NAMES):
+                raise UserError(
+                    f"The shards in {self._builder.data_dir} and their index are of different "
+                    "builds. Build the cohort again with --overwrite."
+                )
             crops[number] = np.ascontiguousarray(np.moveaxis(record["volume"], 0, -1))
         return crops
 
@@ -253,58 +243,3 @@ def shuffled_labels(records: list[dict], seed: int) -> dict[str, int]:
     patients = sorted(labels)
     drawn = np.random.default_rng(seed).permutation([labels[p] for p in patients])
     return dict(zip(patients, (int(v) for v in drawn), strict=True))
-
-
-def read_records(data_dir: Path) -> Iterator[dict]:
-    """Every record of a built cohort with its pixels, see `shards.features`.
-
-    Raises:
-        UserError: no cohort there, or an unreadable shard.
-    """
-    import tensorflow_datasets as tfds
-
-    builder = _open(data_dir)
-    data = builder.as_dataset(split="all", shuffle_files=False)
-    for record in _guarded(tfds.as_numpy(data), builder):
-        yield _decoded(record)
-
-
-def _decoded(record: dict) -> dict:
-    """Text as str, where tfds gives bytes."""
-    return {k: v.decode() if isinstance(v, bytes) else v for k, v in record.items()}
-
-
-def _guarded(records: Iterable, builder) -> Iterator:
-    """The records, with a sentence where a shard turns out to be damaged."""
-    import tensorflow as tf
-
-    try:
-        yield from records
-    except tf.errors.OpError as error:
-        if bucket_fault(error):
-            raise
-        raise UserError(
-            f"A shard in {builder.data_dir} is damaged ({type(error).__name__}). Build the cohort "
-            "again with --overwrite."
-        ) from error
-
-
-def _open(data_dir: Path):
-    import tensorflow as tf
-    import tensorflow_datasets as tfds
-
-    tf.config.set_visible_devices([], "GPU")
-    infos = sorted(data_dir.glob("*/*/dataset_info.json")) if data_dir.is_dir() else []
-    if len(infos) != 1:
-        found = "no built cohort" if not infos else f"{len(infos)} cohorts"
-        raise UserError(
-            f"There is {found} in {data_dir}. Give the folder that `msk-jax build ... --data-dir` "
-            "wrote."
-        )
-    try:
-        return tfds.builder_from_directory(infos[0].parent)
-    except Exception as error:  # what a damaged file raises depends on where it is damaged
-        raise UserError(
-            f"The shards in {data_dir} cannot be read ({type(error).__name__}: {error}). Build the "
-            "cohort again with --overwrite."
-        ) from error

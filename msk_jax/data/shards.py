@@ -13,12 +13,14 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import writer
 
 from msk_jax.data.cohort import Cohort
+from msk_jax.data.stored import INDEX_NAME, index_features, stored_records
 
 VERSION = "3.0.0"
 
 
 def write_shards(cohort: Cohort, records: Iterable[dict], data_dir: Path) -> Path:
-    """Write one tfds data set, one record per crop, in an order that the units' identifiers fix.
+    """Write one tfds data set and its index, one record per crop, in an order that the units'
+    identifiers fix.
 
     Args:
       cohort: gives the name and the size of the crops.
@@ -36,7 +38,16 @@ def write_shards(cohort: Cohort, records: Iterable[dict], data_dir: Path) -> Pat
         download_config=tfds.download.DownloadConfig(try_download_gcs=False),
     )
     shutil.rmtree(downloads, ignore_errors=True)
+    _write_index(builder)
     return Path(builder.data_dir)
+
+
+def _write_index(builder: tfds.core.DatasetBuilder) -> None:
+    """See `stored`."""
+    indexed = index_features(builder)
+    with tf.io.TFRecordWriter(str(builder.data_path / INDEX_NAME)) as file:
+        for record in stored_records(builder, features=indexed):
+            file.write(_sorted(indexed.serialize_example(record)))
 
 
 def features(cohort: Cohort) -> tfds.features.FeaturesDict:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from msk_jax.data.builder import build_cohort
-from msk_jax.data.pipeline import read_records
+from msk_jax.data.stored import read_records
 from msk_jax.data.target import read_cohort
 from msk_jax.errors import UserError
 from msk_jax.experiment import load

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from msk_jax.data.folds import load_folds
-from msk_jax.data.pipeline import read_records
+from msk_jax.data.stored import read_records
 from msk_jax.experiment import Ablation, load
 from msk_jax.verbs import ablate
 from msk_jax.verbs.readers import read_or_simulate

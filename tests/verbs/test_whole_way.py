@@ -255,10 +255,11 @@ def test_build_by_the_command_line(phantom_cohort, tmp_path, capsys):
     assert not (tmp_path / "other").exists()
 
 
-def test_damaged_shard_is_a_sentence(shards, tmp_path, capsys):
+@pytest.mark.parametrize("name", ["*.tfrecord-*", "index.tfrecord"])
+def test_damaged_shard_is_a_sentence(shards, tmp_path, capsys, name):
     shutil.copytree(shards, tmp_path / "data")
-    for file in (tmp_path / "data").rglob("*.tfrecord*"):
-        file.write_bytes(file.read_bytes()[:-5000])
+    (file,) = (tmp_path / "data").rglob(name)
+    file.write_bytes(file.read_bytes()[:-2000])
     verb("train", TINY, "--data-dir", tmp_path / "data", "--workdir", tmp_path / "run", status=2)
     assert "Build the cohort again" in capsys.readouterr().err
 
