@@ -23,7 +23,8 @@ def convolve(
     """Convolution with the channels last.
 
     In 3-D on CPU it is computed by 2-D ones (`_by_depth`): XLA's own was measured to be 2 to 5
-    times slower there, and with the gradients of a strided one 10 to 500 times.
+    times slower there, and with the gradients of a strided one 10 to 500 times. In 2-D on CPU one
+    whose taps fall beside the image often is computed tap by tap (`_by_taps`).
 
     Args:
         x: `[batch, *spatial, in]`.
@@ -49,9 +50,16 @@ def convolve(
     def by_depth(x: jax.Array, kernel: jax.Array) -> jax.Array:
         return _by_depth(x, kernel, padding, strides, dilation)
 
-    if rank != 3 or groups != 1:
-        return direct(x, kernel)
-    return lax.platform_dependent(x, kernel, cpu=by_depth, default=direct)
+    def by_taps(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return _by_taps(x, kernel, padding, dilation)
+
+    if rank == 3 and groups == 1:
+        return lax.platform_dependent(x, kernel, cpu=by_depth, default=direct)
+    if rank == 2 and groups == 1 and set(strides) == {1}:
+        seen = _seen(x.shape[1:-1], kernel.shape[:-2], padding, dilation)
+        if seen <= _FEW_SEEN:
+            return lax.platform_dependent(x, kernel, cpu=by_taps, default=direct)
+    return direct(x, kernel)
 
 
 def xla_convolve(x: jax.Array, kernel: jax.Array, padding: Sequence, **settings) -> jax.Array:
@@ -64,6 +72,56 @@ def xla_convolve(x: jax.Array, kernel: jax.Array, padding: Sequence, **settings)
         dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
         **{"window_strides": (1,) * len(axes), **settings},
     )
+
+
+# The share of products with pixels, and not with zeros around them, up to which that pays.
+_FEW_SEEN = 0.75
+
+
+def _reaches(size: int, taps: int, padding: tuple[int, int], dilation: int) -> list[range]:
+    """For each tap of one axis the outputs for which it lies on the image."""
+    outputs = size + sum(padding) - dilation * (taps - 1)
+    starts = [padding[0] - dilation * tap for tap in range(taps)]  # where it is on the first pixel
+    return [range(max(0, a), max(0, a, min(outputs, a + size))) for a in starts]
+
+
+def _seen(
+    space: Sequence[int], taps: Sequence[int], padding: Sequence, dilation: Sequence
+) -> float:
+    """The share of products with pixels of the image."""
+    share = 1.0
+    for n, k, p, d in zip(space, taps, padding, dilation, strict=True):
+        reaches = _reaches(n, k, p, d)
+        share *= sum(map(len, reaches)) / (k * (n + sum(p) - d * (k - 1)))
+    return share
+
+
+def _by_taps(x: jax.Array, kernel: jax.Array, padding, dilation) -> jax.Array:
+    """A convolution with strides of 1 as a product of two matrices per tap, of what it sees alone.
+
+    A 3x3 kernel with a dilation of 4 sees zeros in three of ten products on 16x16 pixels. With 512
+    channels that was measured to take three quarters of the time so, with a dilation of 6 two
+    thirds.
+    """
+    dtype, accurate = x.dtype, jnp.promote_types(x.dtype, jnp.float32)
+    space = x.shape[1:-1]
+    axes = list(zip(space, kernel.shape, padding, dilation, strict=False))
+    outputs = [n + sum(p) - d * (k - 1) for n, k, p, d in axes]
+    x, kernel = x.astype(accurate), kernel.astype(accurate)
+    y = jnp.zeros((x.shape[0], *outputs, kernel.shape[-1]), accurate)
+    for tap, reach in zip(
+        itertools.product(*(range(k) for _, k, _, _ in axes)),
+        itertools.product(*(_reaches(*axis) for axis in axes)),
+        strict=True,
+    ):
+        if not all(reach):
+            continue
+        shift = [d * t - p[0] for t, (_, _, p, d) in zip(tap, axes, strict=True)]
+        seen = (slice(r.start + s, r.stop + s) for r, s in zip(reach, shift, strict=True))
+        given = pointwise(x[(slice(None), *seen)], kernel[tap])
+        around = [(r.start, n - r.stop) for r, n in zip(reach, outputs, strict=True)]
+        y = y + jnp.pad(given, [(0, 0), *around, (0, 0)])
+    return y.astype(dtype)
 
 
 # Below so many channels the slices that a 3-D kernel spans are better channels of one convolution.

@@ -70,6 +70,39 @@ def test_convolution_in_3d_is_xlas(channels, strides, dilation, padding):
     )
 
 
+@pytest.mark.parametrize(
+    "space, kernel, dilation, padding, by_taps",
+    [
+        ((8, 9), (3, 3), (4, 4), [(4, 4), (4, 4)], True),
+        ((5, 16), (3, 2), (6, 3), [(6, 7), (0, 2)], True),
+        ((2, 1), (3, 3), (3, 3), [(3, 3), (3, 3)], True),
+        ((4, 4), (3, 3), (1, 1), [(9, 0), (2, 3)], True),
+        ((9, 8), (3, 3), (1, 1), [(1, 1), (1, 1)], False),
+    ],
+)
+def test_convolution_that_sees_little_is_xlas(space, kernel, dilation, padding, by_taps):
+    """Tap by tap where many lie beside the image, some of them wholly: outputs and gradients."""
+
+    def ours(x, w):
+        return convolve(x, w, padding, dilation=dilation)
+
+    def xlas(x, w):
+        # Padded by hand: of more zeros than its kernel is wide, XLA's gradient on CPU was wrong.
+        return jax.lax.conv_general_dilated(
+            jnp.pad(x, [(0, 0), *padding, (0, 0)]),
+            w,
+            (1, 1),
+            "VALID",
+            rhs_dilation=dilation,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+
+    x, w = _random(2, *space, 3), _random(*kernel, 3, 4, seed=1)
+    compiled = jax.jit(ours).trace(x, w).lower(lowering_platforms=("cpu",)).as_text()
+    assert ("stablehlo.convolution" not in compiled) == by_taps
+    _assert_same(ours, xlas, x, w)
+
+
 def _assert_same(ours, theirs, x, w):
     weight = _random(*jax.eval_shape(theirs, x, w).shape, seed=2)
 
