@@ -50,15 +50,15 @@ def convolve(
     def by_depth(x: jax.Array, kernel: jax.Array) -> jax.Array:
         return _by_depth(x, kernel, padding, strides, dilation)
 
+    axes = list(zip(x.shape[1:-1], kernel.shape, padding, dilation, strict=False))
+
     def by_taps(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return _by_taps(x, kernel, padding, dilation)
+        return _by_taps(x, kernel, axes)
 
     if rank == 3 and groups == 1:
         return lax.platform_dependent(x, kernel, cpu=by_depth, default=direct)
-    if rank == 2 and groups == 1 and set(strides) == {1}:
-        seen = _seen(x.shape[1:-1], kernel.shape[:-2], padding, dilation)
-        if seen <= _FEW_SEEN:
-            return lax.platform_dependent(x, kernel, cpu=by_taps, default=direct)
+    if rank == 2 and groups == 1 and set(strides) == {1} and _seen(axes) <= _FEW_SEEN:
+        return lax.platform_dependent(x, kernel, cpu=by_taps, default=direct)
     return direct(x, kernel)
 
 
@@ -78,25 +78,30 @@ def xla_convolve(x: jax.Array, kernel: jax.Array, padding: Sequence, **settings)
 _FEW_SEEN = 0.75
 
 
+def _outputs(size: int, taps: int, padding: tuple[int, int], dilation: int) -> int:
+    """Along one axis, with a stride of 1."""
+    return size + sum(padding) - dilation * (taps - 1)
+
+
 def _reaches(size: int, taps: int, padding: tuple[int, int], dilation: int) -> list[range]:
     """For each tap of one axis the outputs for which it lies on the image."""
-    outputs = size + sum(padding) - dilation * (taps - 1)
+    outputs = _outputs(size, taps, padding, dilation)
     starts = [padding[0] - dilation * tap for tap in range(taps)]  # where it is on the first pixel
     return [range(max(0, a), max(0, a, min(outputs, a + size))) for a in starts]
 
 
-def _seen(
-    space: Sequence[int], taps: Sequence[int], padding: Sequence, dilation: Sequence
-) -> float:
-    """The share of products with pixels of the image."""
-    share = 1.0
-    for n, k, p, d in zip(space, taps, padding, dilation, strict=True):
-        reaches = _reaches(n, k, p, d)
-        share *= sum(map(len, reaches)) / (k * (n + sum(p) - d * (k - 1)))
-    return share
+def _seen(axes: list[tuple]) -> float:
+    """The share of the products of a convolution that are with pixels of the image.
+
+    Args:
+        axes: what `_reaches` takes, per axis.
+    """
+    possible = math.prod(axis[1] * max(_outputs(*axis), 0) for axis in axes)
+    found = math.prod(sum(map(len, _reaches(*axis))) for axis in axes)
+    return found / possible if possible else 1.0
 
 
-def _by_taps(x: jax.Array, kernel: jax.Array, padding, dilation) -> jax.Array:
+def _by_taps(x: jax.Array, kernel: jax.Array, axes: list[tuple]) -> jax.Array:
     """A convolution with strides of 1 as a product of two matrices per tap, of what it sees alone.
 
     A 3x3 kernel with a dilation of 4 sees zeros in three of ten products on 16x16 pixels. With 512
@@ -104,9 +109,7 @@ def _by_taps(x: jax.Array, kernel: jax.Array, padding, dilation) -> jax.Array:
     thirds.
     """
     dtype, accurate = x.dtype, jnp.promote_types(x.dtype, jnp.float32)
-    space = x.shape[1:-1]
-    axes = list(zip(space, kernel.shape, padding, dilation, strict=False))
-    outputs = [n + sum(p) - d * (k - 1) for n, k, p, d in axes]
+    outputs = [_outputs(*axis) for axis in axes]
     x, kernel = x.astype(accurate), kernel.astype(accurate)
     y = jnp.zeros((x.shape[0], *outputs, kernel.shape[-1]), accurate)
     for tap, reach in zip(

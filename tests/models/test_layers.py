@@ -78,10 +78,14 @@ def test_convolution_in_3d_is_xlas(channels, strides, dilation, padding):
         ((2, 1), (3, 3), (3, 3), [(3, 3), (3, 3)], True),
         ((4, 4), (3, 3), (1, 1), [(9, 0), (2, 3)], True),
         ((9, 8), (3, 3), (1, 1), [(1, 1), (1, 1)], False),
+        ((2, 8), (3, 3), (1, 1), [(0, 0), (3, 3)], False),
     ],
 )
 def test_convolution_that_sees_little_is_xlas(space, kernel, dilation, padding, by_taps):
-    """Tap by tap where many lie beside the image, some of them wholly: outputs and gradients."""
+    """Tap by tap where many lie beside the image, some wholly: outputs and gradients.
+
+    The last image is too small for any output.
+    """
 
     def ours(x, w):
         return convolve(x, w, padding, dilation=dilation)
