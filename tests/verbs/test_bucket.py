@@ -11,7 +11,6 @@ import pytest
 import tensorflow as tf
 from etils.epath import backend, gpath
 from orbax.checkpoint._src.path import gcs_utils
-from tensorflow_datasets.core import file_adapters
 
 from msk_jax.experiment import load
 from msk_jax.files import in_bucket, place, replacing, replacing_folder
@@ -62,7 +61,7 @@ for _name in (
 
 @pytest.fixture
 def bucket(tmp_path, monkeypatch):
-    """`gs://bucket` for epath, tfds' reader, orbax and TensorBoard; gives its folder."""
+    """`gs://bucket` for epath, TensorFlow's reader, orbax and TensorBoard; gives its folder."""
     root = tmp_path / "cloud"
     folder = _Folder(root)
     (root / "bucket").mkdir(parents=True)
@@ -74,12 +73,12 @@ def bucket(tmp_path, monkeypatch):
         lambda path: {"driver": "file", "path": folder.local(path).rstrip("/") + "/"},
     )
     monkeypatch.setattr(checkpoints, "_has_bucket_package", lambda: True)
-    read = file_adapters.TfRecordFileAdapter.make_tf_data
+    read = tf.data.TFRecordDataset
     monkeypatch.setattr(
-        file_adapters.TfRecordFileAdapter,
-        "make_tf_data",
-        lambda name, **options: read(
-            tf.strings.regex_replace(name, "gs://", f"{root}/"), **options
+        tf.data,
+        "TFRecordDataset",
+        lambda name, *args, **options: read(
+            tf.strings.regex_replace(name, "gs://", f"{root}/"), *args, **options
         ),
     )
     board = records.Board
