@@ -12,11 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from msk_jax.data.batches import Stacks, epoch_order, made_ahead
-from msk_jax.data.stored import open_stored, read_index, stored_records
+from msk_jax.data.stored import open_stored, read_index, stored_pixels
 from msk_jax.errors import UserError
-
-_NAMES = ("unit_id", "view")
-"""What tells one record from all others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,15 +92,12 @@ class ShardedCohort:
         import tensorflow_datasets as tfds
 
         mine = tfds.even_splits("all", self._num_hosts)[self._host]
-        read = stored_records(self._builder, mine, (*_NAMES, "volume"))
+        share = self._share(self._host)
         crops: list[np.ndarray | None] = [None] * len(self.records)
-        for number, record in zip(self._share(self._host), read, strict=True):
-            if any(record[name] != self.records[number][name] for name in _NAMES):
-                raise UserError(
-                    f"The shards in {self._builder.data_dir} and their index are of different "
-                    "builds. Build the cohort again with --overwrite."
-                )
-            crops[number] = np.ascontiguousarray(np.moveaxis(record["volume"], 0, -1))
+        entries = [self.records[number] for number in share]
+        volumes = stored_pixels(self._builder, mine, entries)
+        for number, volume in zip(share, volumes, strict=True):
+            crops[number] = np.ascontiguousarray(np.moveaxis(volume, 0, -1))
         return crops
 
     def _share(self, host: int) -> range:

@@ -4,15 +4,19 @@ The index is one small file of the same records without `volume`. So a host lear
 it, and opens no shard but those that hold its own share.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from msk_jax.errors import UserError
 from msk_jax.files import bucket_fault
 
 INDEX_NAME = "index.tfrecord"
 _PIXELS = "volume"
+_NAMES = ("unit_id", "view")
+"""What tells one record from all others."""
 _WAY_OUT = "Build the cohort again with --overwrite."
 
 
@@ -42,7 +46,7 @@ def open_stored(data_dir: Path):
 
 
 def stored_records(
-    builder, split: Any = "all", features: Iterable[str] | None = None
+    builder, split: Any = "all", features: Collection[str] | None = None
 ) -> Iterator[dict]:
     """Records in the order of the shards, of which only those that hold them are opened.
 
@@ -56,11 +60,11 @@ def stored_records(
     """
     import tensorflow_datasets as tfds
 
-    wanted = None if features is None else dict.fromkeys(features, True)
+    decoders = features and tfds.decode.PartialDecoding(dict.fromkeys(features, True))
     data = builder.as_dataset(
         split=split,
         shuffle_files=False,
-        decoders=None if wanted is None else tfds.decode.PartialDecoding(wanted),
+        decoders=decoders,
         read_config=tfds.ReadConfig(try_autocache=False, interleave_cycle_length=1),
     )
     return _guarded(tfds.as_numpy(data), f"A shard in {builder.data_dir}")
@@ -93,6 +97,27 @@ def read_index(builder) -> list[dict]:
     if len(records) != count:
         raise UserError(f"{path} lists {len(records)} records of {count}. {_WAY_OUT}")
     return records
+
+
+def stored_pixels(builder, split: Any, entries: Sequence[dict]) -> Iterator[np.ndarray]:
+    """`volume` of the records of a split, see `shards.features`.
+
+    Args:
+        builder: of `open_stored`.
+        split: as of `stored_records`.
+        entries: what the index says of these records.
+
+    Raises:
+        UserError: a damaged shard, or one of another build than the index.
+    """
+    records = stored_records(builder, split, (*_NAMES, _PIXELS))
+    for entry, record in zip(entries, records, strict=True):
+        if any(record[name] != entry[name] for name in _NAMES):
+            raise UserError(
+                f"The shards in {builder.data_dir} and their index are of different builds. "
+                f"{_WAY_OUT}"
+            )
+        yield record[_PIXELS]
 
 
 def index_features(builder):

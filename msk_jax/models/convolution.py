@@ -87,7 +87,7 @@ def _reaches(size: int, taps: int, padding: tuple[int, int], dilation: int) -> l
     """For each tap of one axis the outputs for which it lies on the image."""
     outputs = _outputs(size, taps, padding, dilation)
     starts = [padding[0] - dilation * tap for tap in range(taps)]  # where it is on the first pixel
-    return [range(max(0, a), max(0, a, min(outputs, a + size))) for a in starts]
+    return [range(max(0, a), min(outputs, a + size)) for a in starts]
 
 
 def _seen(axes: list[tuple]) -> float:
