@@ -27,6 +27,8 @@ _ASK_SECONDS = 3.0
 """Time between two moments when hosts ask each other: some 30 s are left to one that must go."""
 _ASK_STEPS = 50
 """Steps between them at most."""
+_LEAVE_SECONDS = 30
+"""How long a host that ends waits for the others; one that failed takes them with it then."""
 _PROGRAMS = 8
 """Compiled steps that are kept for the next training of the same network, as of another seed."""
 
@@ -230,7 +232,13 @@ def join_hosts(
     # Given addresses are not mixed with what Slurm says: it would hand out devices by task.
     method = None if coordinator is None else "deactivate"
     try:
-        jax.distributed.initialize(coordinator, num_hosts, host, cluster_detection_method=method)
+        jax.distributed.initialize(
+            coordinator,
+            num_hosts,
+            host,
+            cluster_detection_method=method,
+            shutdown_timeout_seconds=_LEAVE_SECONDS,
+        )
     except (RuntimeError, ValueError) as error:
         raise UserError(
             f"The other hosts were not found ({str(error).splitlines()[0][:200]}). Start the same "

@@ -10,6 +10,7 @@ import numpy as np
 
 from msk_jax.errors import UserError
 from msk_jax.training import parallel
+from msk_jax.training.checkpoints import Checkpoints
 from msk_jax.training.validation import Interrupted, until_asked
 from msk_jax.training.watch import noting_sigterm
 from tests.training.test_parallel import batches, settings, start
@@ -33,10 +34,25 @@ def main(coordinator: str, num_hosts: int, host: int, out: Path) -> None:
     stopped = _stop_one_and_count(host, num_hosts)
     validated = _stop_one_in_a_validation(host, num_hosts)
     assert _fails_everywhere(host)
+    _keep_two_folders(out.parent)
     state = jax.device_get(state)
     leaves = jax.tree.leaves({"params": state.params, "batch_stats": state.batch_stats})
     found = {"losses": losses, "rows": rows, "kept": kept}
     np.savez(out, *leaves, **found, stopped=stopped, validated=validated)
+
+
+def _keep_two_folders(folder: Path) -> None:
+    """The last and the best checkpoint are written at once, each by a thread of its own.
+
+    The first host writes; the others wait for both, so it should take a while.
+    """
+    large = {str(k): np.random.default_rng(k).random(2**20) for k in range(8)}
+    with Checkpoints(folder / "last") as last, Checkpoints(folder / "best") as best:
+        for step in (1, 2, 3):
+            last.save(step, large, {})
+            best.save(step, large, {})
+    with Checkpoints(folder / "last") as last, Checkpoints(folder / "best") as best:
+        assert last.latest() == best.latest() == 3
 
 
 def _stop_one_and_count(host: int, num_hosts: int) -> int:

@@ -66,33 +66,51 @@ def test_four_hosts_agree_with_one_device(tmp_path):
     assert [int(arrays["validated"]) for arrays in found] == [0, 2, 3, 3]
 
 
-def test_a_host_is_killed_and_fewer_devices_go_on(shards, tmp_path):
+def _newest(checkpoints):
+    """The last step that is saved whole; 0 without any."""
+    saved = [path.parent.name for path in checkpoints.glob("*/_CHECKPOINT_METADATA")]
+    return max((int(name) for name in saved if name.isdigit()), default=0)
+
+
+def _wait_for_checkpoint(hosts, checkpoints, after):
+    """The newest step that is saved, once it is beyond `after`."""
+    deadline = time.time() + 240
+    while (step := _newest(checkpoints)) <= after and time.time() < deadline:
+        assert all(process.poll() is None for process in hosts), hosts[0].communicate()[0]
+        time.sleep(0.01)
+    assert step > after
+    return step
+
+
+def test_hosts_stop_together_are_killed_and_fewer_devices_go_on(shards, tmp_path):
     """Two hosts with four devices each; then this process with its four is all that is left."""
-    workdir, address = tmp_path / "run", _address()
+    workdir = tmp_path / "run"
+    last = workdir / "fold_0" / "last"
     command = [
         "train", TINY, "--data-dir", str(shards), "--workdir", str(workdir), "--fold", "0",
         "--checkpoint-every", "2", "--epochs", "40", "--patience", "40", "--no-aspp", "--no-rfpn",
     ]  # fmt: skip
-    hosts = [
-        _start(
-            ["msk_jax", *command, "--coordinator", address, "--num-hosts", "2", "--host", str(i)],
-            num_devices=4,
-        )
-        for i in range(2)
-    ]
-    last = workdir / "fold_0" / "last"
-    deadline = time.time() + 240
-    while not list(last.glob("[2-9]/_CHECKPOINT_METADATA")) and time.time() < deadline:
-        assert all(process.poll() is None for process in hosts), hosts[0].communicate()[0]
-        time.sleep(0.01)
-    # The scheduler takes one away; a pod slice that misses a host is then taken down whole.
+
+    def start():
+        given = ["msk_jax", *command, "--coordinator", _address(), "--num-hosts", "2", "--host"]
+        return [_start([*given, str(host)], num_devices=4) for host in range(2)]
+
+    # The cloud takes one machine back and tells it so: both save, and leave within its 30 s.
+    hosts = start()
+    _wait_for_checkpoint(hosts, last, after=0)
+    hosts[1].send_signal(signal.SIGTERM)
+    outputs = [process.communicate(timeout=30)[0] for process in hosts]
+    assert [process.returncode for process in hosts] == [143, 143], outputs
+    # They go on from there. Then one is gone without a word; a pod slice that misses a host is
+    # taken down whole.
+    hosts = start()
+    _wait_for_checkpoint(hosts, last, after=_newest(last))
     hosts[1].send_signal(signal.SIGKILL)
     hosts[0].send_signal(signal.SIGKILL)
     for process in hosts:
         process.communicate()
     assert not (workdir / "fold_0" / "finished.json").exists()
-    done = max(int(path.name) for path in last.iterdir() if path.name.isdigit())
-    assert done >= 2
+    done = _newest(last)
     settings = workdir / "settings.json"
     shorter = json.loads(settings.read_text())
     shorter["stage"]["recipe"]["epochs"] = epochs = done // 3 + 2
