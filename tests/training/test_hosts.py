@@ -73,13 +73,11 @@ def _newest(checkpoints):
 
 
 def _wait_for_checkpoint(hosts, checkpoints, after):
-    """The newest step that is saved, once it is beyond `after`."""
+    """Till one is saved whole that is beyond the step `after`."""
     deadline = time.time() + 240
-    while (step := _newest(checkpoints)) <= after and time.time() < deadline:
+    while _newest(checkpoints) <= after and time.time() < deadline:
         assert all(process.poll() is None for process in hosts), hosts[0].communicate()[0]
         time.sleep(0.01)
-    assert step > after
-    return step
 
 
 def test_hosts_stop_together_are_killed_and_fewer_devices_go_on(shards, tmp_path):
@@ -101,16 +99,19 @@ def test_hosts_stop_together_are_killed_and_fewer_devices_go_on(shards, tmp_path
     hosts[1].send_signal(signal.SIGTERM)
     outputs = [process.communicate(timeout=30)[0] for process in hosts]
     assert [process.returncode for process in hosts] == [143, 143], outputs
+    stopped = _newest(last)
+    assert stopped >= 2
     # They go on from there. Then one is gone without a word; a pod slice that misses a host is
     # taken down whole.
     hosts = start()
-    _wait_for_checkpoint(hosts, last, after=_newest(last))
+    _wait_for_checkpoint(hosts, last, after=stopped)
     hosts[1].send_signal(signal.SIGKILL)
     hosts[0].send_signal(signal.SIGKILL)
     for process in hosts:
         process.communicate()
     assert not (workdir / "fold_0" / "finished.json").exists()
     done = _newest(last)
+    assert done > stopped
     settings = workdir / "settings.json"
     shorter = json.loads(settings.read_text())
     shorter["stage"]["recipe"]["epochs"] = epochs = done // 3 + 2
