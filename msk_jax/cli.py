@@ -26,9 +26,10 @@ USAGE = """msk-jax: musculoskeletal imaging AI, from DICOM to the statistics of 
   msk-jax build EXPERIMENT --dicom DIR --manifest CSV --data-dir DIR
                                           DICOM and labels to TFRecord shards
   msk-jax train EXPERIMENT --data-dir DIR --workdir DIR
-                                          one network per fold; run again to resume
-  msk-jax evaluate EXPERIMENT --data-dir DIR --workdir DIR
-                                          out-of-fold predictions and figures
+                                          one network per fold, and what they say of
+                                          every patient; run again to resume
+  msk-jax evaluate EXPERIMENT --workdir DIR
+                                          figures, by the predictions alone
   msk-jax evaluate --predictions FILE     figures of any model from its table
   msk-jax mrmc --ratings FILE             a reader study from its table of ratings
   msk-jax report --workdir DIR            one HTML page

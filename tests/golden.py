@@ -113,7 +113,7 @@ def run_tiny(name: str, folder: Path) -> None:
             "--data-dir", work / "shards",
         )  # fmt: skip
         verb("train", path, *places, "--epochs", 2, "--warmup-epochs", 0)
-        verb("evaluate", path, *places)
+        verb("evaluate", path, "--workdir", work / "run")
         verb("report", "--workdir", work / "run")
         folder.mkdir(parents=True)
         for file in sorted((work / "run").glob("fold_*/history.csv")):

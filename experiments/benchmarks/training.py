@@ -38,8 +38,8 @@ from msk_jax.data.augment import Augmentation
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.models.ms25dnet import MS25DNetConfig
 from msk_jax.parity.references import locate
+from msk_jax.study.training import make_trainer, members, open_cohort, open_folds
 from msk_jax.training import parallel
-from msk_jax.verbs.train import make_trainer, members, open_cohort, open_folds
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 # Plain tensors: nothing here asks where a picture lay in the patient.

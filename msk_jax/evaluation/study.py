@@ -213,6 +213,27 @@ def _auc(
     return delong(labels, probs, settings.confidence)
 
 
+def operating_points(
+    predictions: pd.DataFrame, validation: pd.DataFrame, settings: EvaluationSettings, level: str
+) -> dict[str, Any]:
+    """The operating points of one level, without any other figure; see `evaluate_study`.
+
+    Args:
+      predictions: out-of-fold predictions.
+      validation: predictions of the validation folds.
+      settings: how an operating point is chosen.
+      level: whose.
+
+    Returns:
+      `per_fold`, a dict for each test fold (`fold`, `threshold`, ...), and `predict`, the one for
+      new patients.
+    """
+    folds = predictions.groupby("patient_id")["fold"].first()
+    if len(validation):
+        validation = validation[validation["level"] == level]
+    return _thresholds(validation, folds, settings)
+
+
 def _thresholds(
     validation: pd.DataFrame, folds: pd.Series, settings: EvaluationSettings
 ) -> dict[str, Any]:

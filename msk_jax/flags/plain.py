@@ -7,11 +7,11 @@ from typing import Literal
 
 import tyro
 
+from msk_jax import console
 from msk_jax import experiment as catalogue
 from msk_jax.evaluation.model_study import ModelSettings
 from msk_jax.evaluation.mrmc.study import MrmcSettings
 from msk_jax.flags.places import Place
-from msk_jax.verbs import console
 
 Flat = tyro.conf.OmitArgPrefixes
 
@@ -21,7 +21,7 @@ class Predict:
     """Predict the series of a folder with the networks of all folds."""
 
     workdir: Place
-    """The folder that `evaluate` completed, or its `model` folder alone; may be in a bucket."""
+    """The folder of a finished `train`, or its `model` folder alone; may be in a bucket."""
     dicom: str
     """Folder with the DICOM files of new patients, a zip archive, a DICOMDIR, or the http(s)
     address of a DICOMweb service, as `https://host/dicom-web?PatientID=4711`."""
@@ -32,6 +32,8 @@ class Predict:
     manifest: Path | None = None
     """CSV that says where the units are (as for `build`, without labels), for systems that do not
     find them."""
+    pictures: bool = True
+    """Draw the surest finding of each series with its heat map, a PNG each."""
     dicom_results: bool = False
     """Write a DICOM report and heat map for each series into OUT/dicom, unverified until a
     physician signs. Unlike all else there they name the patient, as the images do."""
@@ -43,7 +45,7 @@ class Predict:
 
         predict.run(
             self.workdir, self.dicom, self.out, self.key, self.dicom_results, self.store,
-            self.manifest,
+            self.manifest, self.pictures,
         )  # fmt: skip
 
 

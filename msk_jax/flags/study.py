@@ -95,6 +95,9 @@ class Build:
 class Train:
     """Train one network per fold on all devices. Run the same command again to resume.
 
+    When all are trained, every patient is predicted by the network that never saw them: tables,
+    heat maps and the model for `predict` are left in the workdir.
+
     On several hosts, run it on each: on the workers of a TPU VM and in the tasks of Slurm they find
     each other; elsewhere give --coordinator, --num-hosts and --host. They share --workdir.
     """
@@ -118,6 +121,12 @@ class Train:
     """Write the distribution of every parameter to TensorBoard after each epoch."""
     profile: bool = False
     """Trace five early steps into WORKDIR/profile, for TensorBoard or Perfetto."""
+    masks: Path | None = None
+    """Folder of masks (<patient_id>.nii.gz or <patient_id>_<unit>.nii.gz) of what heat maps should
+    show: how much of them lies there is measured."""
+    key: Path | None = None
+    """File with the key of the pseudonyms, to find a patient's mask; by default the pseudonym.key
+    beside the folder of masks."""
     coordinator: str | None = None
     """host:port of the first of several hosts."""
     num_hosts: int | None = None
@@ -139,6 +148,8 @@ class Train:
             self.fold,
             watching=Watching(self.histograms, self.workdir / "profile" if self.profile else None),
             dry_run=self.dry_run,
+            masks=self.masks,
+            key=self.key,
         )
 
 
@@ -165,17 +176,12 @@ class TpuCheck:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
-    """Predict every patient by the network that never saw them, and draw the figures.
-
-    For one host, with its own devices. Of a TPU slice of several hosts take one with
-    JAX_PLATFORMS=cpu, or any other machine that sees the shards and the run.
+    """Judge the predictions of a finished training: figures with intervals, by its tables alone.
 
     `msk-jax evaluate --predictions FILE` judges a table of predictions instead, from any model;
     `msk-jax evaluate --predictions FILE --help` explains its flags.
     """
 
-    data_dir: Place
-    """The folder that `build` wrote, or its copy in a bucket."""
     workdir: Place
     """The folder that `train` wrote, here or in a bucket."""
     evaluation: Flat[EvaluationSettings]
@@ -183,20 +189,13 @@ class Evaluate:
     """Ratings (0 to 100, from 50 a call of the second class) of real readers for the patients of
     the test sets, without and with the network's help, as `msk-jax mrmc` takes them; modalities
     `unaided` and `aided`. By default the experiment's readers, if any, are simulated."""
-    masks: Path | None = None
-    """Folder of masks (<patient_id>.nii.gz or <patient_id>_<unit>.nii.gz) of what heat maps should
-    show: how much of them lies there is measured."""
-    key: Path | None = None
-    """File with the key of the pseudonyms, to find a patient's mask; by default the pseudonym.key
-    beside the folder of masks."""
-
     def run(self, experiment: Experiment) -> None:
         from msk_jax.training.parallel import check_alone
         from msk_jax.verbs import evaluate
 
         check_alone("evaluate")
         experiment = dataclasses.replace(experiment, evaluation=self.evaluation)
-        evaluate.run(experiment, self.data_dir, self.workdir, self.ratings, self.masks, self.key)
+        evaluate.run(experiment, self.workdir, self.ratings)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
+from msk_jax import console, provenance
 from msk_jax.data.builder import build_cohort
 from msk_jax.errors import UserError
 from msk_jax.evaluation.plots import ablation_figure
@@ -15,8 +16,11 @@ from msk_jax.evaluation.predictions import LEVELS
 from msk_jax.experiment import Ablation, Experiment, Stage
 from msk_jax.files import read_json, write_json
 from msk_jax.models.weight_files import read_state_dict
-from msk_jax.verbs import console, phantom, train
-from msk_jax.verbs.evaluate import judge, predict_folds
+from msk_jax.study.finishing import finish
+from msk_jax.study.judging import judge
+from msk_jax.study.outputs import read_tables
+from msk_jax.study.training import Training, train
+from msk_jax.verbs import phantom
 
 
 def run(
@@ -69,7 +73,7 @@ def run(
     summary = summarise(table, levels)
     summary.to_csv(out / "summary.csv", index=False)
     ablation_figure(table, levels).savefig(out / "ablation.png", dpi=150)
-    console.note_command(out)
+    provenance.note_command(out)
     _print(summary, seeds, levels)
     console.say(f"Every run is in {out / 'ablation.csv'}, the picture in {out / 'ablation.png'}.")
     return table
@@ -156,15 +160,15 @@ def phantom_shards(
 def _areas(experiment: Experiment, stage: Stage, data_dir: Path, workdir: Path) -> dict[str, float]:
     """Out-of-fold AUC per level of one variant and seed."""
     done = workdir / "areas.json"
-    train.run(experiment, stage, data_dir, workdir, quiet=True)
+    training = Training.open(experiment, stage, data_dir)
+    train(training, console.writable_folder(workdir, "--out"), listener=console.TERMINAL)
     if done.exists():
         shape = dict.fromkeys(experiment.cohort.levels, (float, None))
         return read_json(done, shape, "Delete it; the same command then evaluates that run again.")
-    data = train.open_cohort(experiment, stage, data_dir)
-    folds, _ = train.open_folds(data, data_dir)
-    found = predict_folds(experiment, stage, data, folds, workdir)
+    finish(training, workdir, listener=console.TERMINAL, tables_alone=True)
+    tables = read_tables(workdir, experiment.cohort.levels)
     # Only the areas are wanted, so their intervals need no bootstrap.
-    metrics = judge(found, experiment, bootstrap_samples=2)
+    metrics = judge(tables, experiment, bootstrap_samples=2)
     name = "macro_auc" if "classes" in metrics else "auc"
     areas = {level: figures[name]["value"] for level, figures in metrics["levels"].items()}
     write_json(done, areas)

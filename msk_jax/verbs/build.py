@@ -3,19 +3,18 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from msk_jax.console import (
+    check_no_address,
+    progress_bar,
+    say,
+    say_next,
+)
 from msk_jax.data.builder import BuildSummary, build_cohort
 from msk_jax.data.folds import SplitKind
 from msk_jax.errors import UserError
 from msk_jax.experiment import Experiment
+from msk_jax.provenance import note_command, read_commands
 from msk_jax.reports.formats import plural
-from msk_jax.verbs.console import (
-    check_no_address,
-    note_command,
-    progress_bar,
-    read_commands,
-    say,
-    say_next,
-)
 
 
 def run(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from msk_jax import console
 from msk_jax import experiment as catalogue
 from msk_jax.config import from_json
 from msk_jax.data.anonymise import basic_profile, deidentify_file
@@ -23,7 +24,6 @@ from msk_jax.data.whole import TOP
 from msk_jax.errors import UserError
 from msk_jax.files import csv_text, replacing
 from msk_jax.reports.inspection import draw_page
-from msk_jax.verbs import console
 
 _BONE = (400.0, 1500.0)  # of Hounsfield units
 _STRETCHED = (TOP / 2, TOP)

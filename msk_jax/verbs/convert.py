@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from msk_jax import console
 from msk_jax.errors import UserError
 from msk_jax.models.network import Architecture, Network, variable_shapes
 from msk_jax.models.registry import architecture, create
@@ -26,7 +27,6 @@ from msk_jax.models.torch_weights import (
 )
 from msk_jax.models.weight_files import read_state_dict, write_state_dict
 from msk_jax.training.checkpoints import Checkpoints
-from msk_jax.verbs import console
 
 EXTRAS_NAME = "extras.safetensors"  # counters and index tables, which are no weights
 _CONTENT = {"model": str, "settings": {str: (int, bool)}, "size": [int], "naming": str}

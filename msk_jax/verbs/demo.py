@@ -17,7 +17,8 @@ def run(experiment: Experiment, out: Path, patients: int, seed: int) -> Path:
         key=None, num_folds=None, seed=seed, overwrite=False,
     )  # fmt: skip
     recipe = dataclasses.replace(experiment.small.recipe, seed=seed)
-    train.run(experiment, dataclasses.replace(experiment.small, recipe=recipe), shards, workdir)
+    stage = dataclasses.replace(experiment.small, recipe=recipe)
     masks = None if experiment.signs is None else cohort / "masks"
-    evaluate.run(experiment, shards, workdir, masks=masks)
+    train.run(experiment, stage, shards, workdir, masks=masks)
+    evaluate.run(experiment, workdir)
     return report.run(workdir, None)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from msk_jax import console
 from msk_jax.errors import UserError
 from msk_jax.evaluation import decision_plots, group_plots, model_plots, plots
 from msk_jax.evaluation.case_table import class_names, read_cases, read_class_cases
@@ -12,7 +13,6 @@ from msk_jax.evaluation.class_study import OF_CLASS, OVERALL, evaluate_class_mod
 from msk_jax.evaluation.model_study import ModelSettings, evaluate_model
 from msk_jax.files import write_json
 from msk_jax.reports.formats import p_value
-from msk_jax.verbs import console
 
 _SHOWN = ("auc", "sensitivity", "specificity", "ppv", "npv", "accuracy", "f1", "slope", "brier")
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from msk_jax import console
 from msk_jax.evaluation.mrmc.ratings import read_ratings
 from msk_jax.evaluation.mrmc.study import MrmcSettings, analyse
 from msk_jax.evaluation.reader_plots import (
@@ -13,7 +14,6 @@ from msk_jax.evaluation.reader_plots import (
 )
 from msk_jax.files import write_json
 from msk_jax.reports.formats import p_value
-from msk_jax.verbs import console
 
 
 def run(ratings: Path, settings: MrmcSettings, out: Path | None) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from msk_jax import console
 from msk_jax.errors import UserError
 from msk_jax.models.registry import MODELS, architecture
 from msk_jax.parity import compare
 from msk_jax.processes import processes
-from msk_jax.verbs import console
 
 _LIMITS = {"loss": 1e-4, "gradients": 1e-4, "statistics": 1e-4, "sgd": 1e-3, "adamw": 1e-3}
 """Largest relative errors; that of `forward` is the network's own."""

@@ -5,11 +5,12 @@ import json
 import shutil
 from pathlib import Path
 
+from msk_jax.console import progress_bar, say, say_next
 from msk_jax.errors import UserError
 from msk_jax.experiment import Experiment
 from msk_jax.files import read_json
 from msk_jax.phantoms import AnyPhantom, write_cohort
-from msk_jax.verbs.console import note_command, progress_bar, say, say_next
+from msk_jax.provenance import note_command
 
 
 def resume(experiment: Experiment, out: Path, phantom: AnyPhantom) -> Path:

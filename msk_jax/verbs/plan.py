@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import jax
 
+from msk_jax import console, provenance
 from msk_jax.errors import UserError
 from msk_jax.training.cost import abstract_state, compile_step, step_cost, tree_bytes
 from msk_jax.training.loop import Trainer
-from msk_jax.verbs import console
 
 _CHECKPOINTS = 2
 """Kept of the newest, and as many of the best."""
@@ -41,7 +41,7 @@ def show(trainers: Sequence[Trainer]) -> None:
     console.say_columns(
         [
             ("", "plan"),
-            ("devices", console.hardware()),
+            ("devices", provenance.hardware()),
             ("batch", f"{recipe.batch_size}, {recipe.batch_size // jax.device_count()} a device"
                       f"{parts}"),
             ("steps", f"at most {num_folds} folds x {epochs} epochs x {steps} = {total:,}"),

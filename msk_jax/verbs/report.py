@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from msk_jax.console import say
 from msk_jax.files import in_bucket
 from msk_jax.reports.html import write_report
-from msk_jax.verbs.console import say
 
 
 def run(workdir: Path, out: Path | None) -> Path:

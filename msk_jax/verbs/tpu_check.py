@@ -4,13 +4,13 @@ import dataclasses
 import math
 import time
 
+from msk_jax import console
 from msk_jax.errors import UserError
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.training import tpu
 from msk_jax.training.cost import abstract_state, compile_step, step_cost
 from msk_jax.training.parts import make_settings
 from msk_jax.training.step import AXIS
-from msk_jax.verbs import console
 
 _STEPS_PER_EPOCH = 100
 """Any number: it only places the schedule."""

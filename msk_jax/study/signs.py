@@ -17,12 +17,15 @@ from msk_jax.evaluation.predictions import probability_columns
 from msk_jax.evaluation.proportions import proportion
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.explain.inside import Inside, inside
-from msk_jax.verbs.heatmaps import explain, volumes_of
-from msk_jax.verbs.train import members
+from msk_jax.files import read_json, write_json
+from msk_jax.study.heat_maps import explain, volumes_of
+from msk_jax.study.training import members
 
 _MOST = 300
 """Patients whose maps are looked at; of more, so many are drawn."""
 _BATCH = 16
+MAPS_NAME = "maps_on_signs.json"
+_MAPS = {"signs": str, "energy": [float], "area": [float], "hit": [bool], "shuffled": [float]}
 
 
 @dataclass(frozen=True)
@@ -39,16 +42,16 @@ class Case:
     """Of columns and rows."""
 
 
-def judge_maps(
+def maps_on_signs(
     masks: Mapping[tuple[str, str], Path],
     experiment: Experiment,
     stage: Stage,
     ensemble: list,
     data: ShardedCohort,
-    folds: dict[str, int],
+    folds: Mapping[str, int],
     predictions: pd.DataFrame,
 ) -> dict[str, Any]:
-    """How much of the heat maps lies on the signs, out of fold.
+    """How much of each heat map lies on the signs, out of fold.
 
     Of each patient the image that shows signs and has the highest probability of its true class;
     the map is for that class, by the network that never saw the patient. Of more patients than
@@ -64,10 +67,9 @@ def judge_maps(
         predictions: out of fold, of all levels.
 
     Returns:
-        `signs` (their name), `n` (patients) and figures, means over patients: `energy`, the share
-        of the map on the signs; `area`, the share of the picture that they take; `gain`, the one
-        minus the other; `hits`, how many maps point there; `shuffled`, the energy of the same
-        networks with shuffled weights.
+        `signs` (their name) and, of each patient, `energy`, the share of the map on the signs;
+        `area`, the share of the picture that they take; `hit`, whether the map points there; and
+        `shuffled`, the energy of the same networks with shuffled weights.
 
     Raises:
         UserError: no mask of a patient of this cohort.
@@ -87,23 +89,60 @@ def judge_maps(
             f"No mask marks {experiment.signs.name} of a patient of this cohort. Masks are called "
             "<patient_id>.nii.gz, and --key is the key that the cohort was built with."
         )
-    confidence = experiment.evaluation.confidence
-    energy, blind = (_energies(some) for some in (maps, shuffled))
-    area = np.array([one.area for one in maps])
+    return {
+        "signs": experiment.signs.name,
+        "energy": _energies(maps),
+        "area": [float(one.area) for one in maps],
+        "hit": [bool(one.hit) for one in maps],
+        "shuffled": _energies(shuffled),
+    }
+
+
+def _energies(maps: list[Inside]) -> list[float]:
+    """An empty map has nothing on the signs."""
+    return [float(one.energy or 0.0) for one in maps]
+
+
+def write_maps_on_signs(maps: Mapping[str, Any] | None, workdir: Path) -> None:
+    """Leave what `maps_on_signs` gave, or nothing, for the figures."""
+    if maps is None:
+        (workdir / MAPS_NAME).unlink(missing_ok=True)
+    else:
+        write_json(workdir / MAPS_NAME, maps)
+
+
+def read_maps_on_signs(workdir: Path) -> dict[str, Any] | None:
+    """What `write_maps_on_signs` left; None where no masks were given."""
+    path = workdir / MAPS_NAME
+    if not path.is_file():
+        return None
+    return read_json(path, _MAPS, "Run `msk-jax train` with --masks again.")
+
+
+def signs_figures(maps: Mapping[str, Any], confidence: float) -> dict[str, Any]:
+    """Figures of `maps_on_signs`, means over patients.
+
+    Args:
+        maps: of each patient.
+        confidence: of every interval.
+
+    Returns:
+        `signs`, `n` (patients), `energy`, `area`, their difference `gain`, `hits` and `shuffled`.
+    """
+    energy, area, shuffled = (np.array(maps[name]) for name in ("energy", "area", "shuffled"))
+    count = len(maps["hit"])
     figures = {
         "energy": mean_figure(energy, confidence),
         "area": mean_figure(area, confidence),
         "gain": mean_figure(energy - area, confidence),
-        "hits": proportion(sum(one.hit for one in maps), len(maps), confidence=confidence),
-        "shuffled": mean_figure(blind, confidence),
+        "hits": proportion(sum(maps["hit"]), count, confidence=confidence),
+        "shuffled": mean_figure(shuffled, confidence),
     }
-    about = {"signs": experiment.signs.name, "n": len(maps)}
-    return {**about, **{name: asdict(figure) for name, figure in figures.items()}}
-
-
-def _energies(maps: list[Inside]) -> np.ndarray:
-    """An empty map has nothing on the signs."""
-    return np.array([one.energy or 0.0 for one in maps])
+    return {
+        "signs": maps["signs"],
+        "n": count,
+        **{name: asdict(figure) for name, figure in figures.items()},
+    }
 
 
 def _cases(

@@ -1,4 +1,4 @@
-"""The readers of an experiment in `msk-jax evaluate`: simulated ones, or real ones from a file."""
+"""The readers of an experiment: simulated ones, or real ones from a file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from msk_jax.evaluation.tables import read_text
 from msk_jax.experiment import Experiment
 from msk_jax.files import replacing
 from msk_jax.reports.formats import p_value
-from msk_jax.verbs import console
+from msk_jax.study.listener import Listener
 
 RATINGS_NAME = "ratings.csv"
 
@@ -24,6 +24,7 @@ def read_or_simulate(
     threshold: float | None,
     workdir: Path,
     ratings: Path | None,
+    listener: Listener,
 ) -> dict[str, Any]:
     """What `metrics.json` holds of the readers; simulated ratings are left in `ratings.csv`.
 
@@ -33,6 +34,7 @@ def read_or_simulate(
         threshold: of patients, for new ones; None: 0.5 is taken.
         workdir: of the run.
         ratings: of real readers; None simulates those of the experiment.
+        listener: is told their areas.
 
     Raises:
         UserError: no test set, or a table that cannot be analysed.
@@ -64,16 +66,16 @@ def read_or_simulate(
         samples=experiment.evaluation.bootstrap_samples,
         where=str(ratings or RATINGS_NAME),
     )
-    _print(study, ratings is None)
+    _tell(study, ratings is None, listener)
     return {"simulated": ratings is None, **study}
 
 
-def _print(study: Mapping[str, Any], simulated: bool) -> None:
+def _tell(study: Mapping[str, Any], simulated: bool, listener: Listener) -> None:
     """The readers' areas without and with help, by group."""
     analysis, who = study["analysis"], "simulated readers" if simulated else "readers"
-    console.say(f"  {analysis['n']['readers']} {who} of {analysis['n']['cases']} patients:")
+    listener.say(f"  {analysis['n']['readers']} {who} of {analysis['n']['cases']} patients:")
     for name, part in {**analysis["groups"], ALL: analysis["overall"]}.items():
         areas = [f"{m['name']} AUC {m['value']:.3f}" for m in part.get("modalities", [])]
         tests = [t["p"] for t in part.get("differences", [])]
         told = "" if not tests or tests[0] is None else f"   p {p_value(tests[0])}"
-        console.say(f"  {name:<9}" + "   ".join(areas) + told)
+        listener.say(f"  {name:<9}" + "   ".join(areas) + told)

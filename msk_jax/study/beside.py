@@ -1,12 +1,35 @@
-"""The models beside a network, asked about new patients by what their manifest says of them."""
+"""The models beside a network: fitted on its tables, and asked about new patients."""
+
+from collections.abc import Mapping
 
 import pandas as pd
 
 from msk_jax.data.cohort import Cohort, Manifest
 from msk_jax.data.deidentify import pseudonym
-from msk_jax.training.tabular import Coefficients, mean_of
-from msk_jax.verbs import console
-from msk_jax.verbs.saved_model import SavedModel
+from msk_jax.data.folds import roles
+from msk_jax.experiment import Experiment
+from msk_jax.study.listener import Listener
+from msk_jax.study.outputs import Tables
+from msk_jax.study.package import SavedModel
+from msk_jax.training.tabular import Coefficients, fit_folds, mean_of
+
+
+def beside_prefix(name: str) -> str:
+    """What the names of a model's tables begin with."""
+    return f"{name}_"
+
+
+def fit_beside(
+    tables: Tables, folds: Mapping[str, int], experiment: Experiment
+) -> dict[str, tuple[Tables, tuple[Coefficients, ...]]]:
+    """Each model's tables and, by fold, what it has learned, by its name."""
+    parts = [roles(folds, k) for k in range(max(folds.values()) + 1)]
+    known = (tables.test, tables.validation, tables.test_sets, experiment.cohort.levels[-1])
+    fitted = {model.name: fit_folds(model, parts, *known) for model in experiment.beside}
+    return {
+        name: (Tables(model.test, model.validation, test_sets=model.test_sets), model.models)
+        for name, model in fitted.items()
+    }
 
 
 def patients_of(places: Manifest, cohort: Cohort, secret: bytes) -> pd.DataFrame:
@@ -23,7 +46,7 @@ def patients_of(places: Manifest, cohort: Cohort, secret: bytes) -> pd.DataFrame
 
 
 def askable(
-    saved: SavedModel, patients: pd.DataFrame | None
+    saved: SavedModel, patients: pd.DataFrame | None, listener: Listener
 ) -> dict[str, tuple[Coefficients, ...]]:
     """The models whose columns are known; says which are not asked, and why."""
     known = () if patients is None else tuple(patients)
@@ -34,12 +57,12 @@ def askable(
         if not missing:
             kept[name] = models
         elif patients is None:
-            console.say(
+            listener.say(
                 f"The {name} model is not asked: it wants {', '.join(wanted)}. Give --manifest "
                 "with patient_id and these columns."
             )
         else:
-            console.say(
+            listener.say(
                 f"The {name} model is not asked: the manifest has no column {', '.join(missing)}."
             )
     return kept

@@ -17,7 +17,7 @@ from msk_jax.experiment import Stage
 from msk_jax.explain.gradcam import gradcam
 from msk_jax.explain.overlay import Plane, draw_overlay
 from msk_jax.files import replacing_folder, write_json
-from msk_jax.verbs.train import members
+from msk_jax.study.training import members
 
 _PER_KIND = 3
 """Pictures of each kind: of each class, called so or not."""
@@ -29,7 +29,7 @@ def write_heat_maps(
     folder: Path,
     ensemble: list,
     data: ShardedCohort,
-    folds: dict[str, int],
+    folds: Mapping[str, int],
     chosen: pd.DataFrame,
     stage: Stage,
     unit: str,
@@ -56,7 +56,7 @@ def _draw(
     chosen: pd.DataFrame,
     ensemble: list,
     data: ShardedCohort,
-    folds: dict[str, int],
+    folds: Mapping[str, int],
     stage: Stage,
     unit: str,
 ) -> list[dict]:

@@ -1,0 +1,118 @@
+"""The end of a training: predictions, models beside the network, heat maps, the package."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+
+from msk_jax.data.masks import find_masks
+from msk_jax.errors import UserError
+from msk_jax.evaluation.study import operating_points
+from msk_jax.experiment import Experiment
+from msk_jax.study import outputs
+from msk_jax.study.beside import beside_prefix, fit_beside
+from msk_jax.study.heat_maps import choose, choose_of_classes, write_heat_maps
+from msk_jax.study.listener import SILENT, Listener
+from msk_jax.study.package import MODEL_NAME, save_model
+from msk_jax.study.signs import maps_on_signs, write_maps_on_signs
+from msk_jax.study.training import Training, open_cohort
+from msk_jax.training.parallel import on_first_host
+
+Masks = Mapping[tuple[str, str], Path]
+"""Files by patient and unit."""
+
+
+def masks_of(experiment: Experiment, folder: Path | None, key: Path) -> Masks | None:
+    """The masks that heat maps are held against; none where there is no folder.
+
+    Raises:
+        UserError: the experiment does not say what a mask marks, or there is no mask or key.
+    """
+    if folder is None:
+        return None
+    if experiment.signs is None:
+        raise UserError(f"{experiment.name} does not say what a mask marks (`signs`).")
+    return find_masks(folder, key, experiment.cohort.region.unit_names)
+
+
+def finish(
+    training: Training,
+    workdir: Path,
+    masks: Masks | None = None,
+    listener: Listener = SILENT,
+    tables_alone: bool = False,
+) -> None:
+    """Leave what evaluation and new patients need, unless it is there already; on all hosts.
+
+    Args:
+        training: whose networks are all finished.
+        workdir: of it.
+        masks: that heat maps are held against.
+        listener: is told how it goes on.
+        tables_alone: without heat maps and package, as ablations want it.
+
+    Raises:
+        UserError: a fold is not finished, a checkpoint is damaged, or something cannot be written.
+    """
+    if outputs.are_written(training, workdir, masks is not None):
+        return
+    predicted = outputs.predict_everybody(training, workdir, listener)
+    beside = fit_beside(predicted.tables, training.folds, training.experiment)
+
+    def write() -> None:
+        outputs.write_tables(predicted.tables, workdir)
+        outputs.write_features(predicted.features, workdir)
+        for name, (tables, _) in beside.items():
+            outputs.write_tables(tables, workdir, beside_prefix(name))
+        if not tables_alone:
+            _explain(training, predicted, workdir, masks)
+
+    on_first_host(write)
+    if not tables_alone:
+        models = {name: coefficients for name, (_, coefficients) in beside.items()}
+        thresholds = _thresholds_of(training, predicted.tables)
+        save_model(
+            workdir / MODEL_NAME, training.experiment, training.stage, predicted.ensemble, models,
+            thresholds,
+        )  # fmt: skip
+    on_first_host(lambda: outputs.mark_written(training, workdir, masks is not None))
+
+
+def _explain(
+    training: Training, predicted: outputs.Predicted, workdir: Path, masks: Masks | None
+) -> None:
+    """Heat maps for the report, and how they lie on what masks mark."""
+    experiment, stage = training.experiment, training.stage
+    cohort, table = experiment.cohort, predicted.tables.test
+    data = training.data
+    if jax.process_count() > 1:
+        data = open_cohort(experiment, stage, training.data_dir, alone=True)
+    maps = None
+    if masks is not None:
+        maps = maps_on_signs(
+            masks, experiment, stage, predicted.ensemble, data, training.folds, table
+        )
+    write_maps_on_signs(maps, workdir)
+    if len(cohort.classes) == 2:
+        unit = cohort.levels[1]
+        points = operating_points(table, predicted.tables.validation, experiment.evaluation, unit)
+        limits = {entry["fold"]: entry["threshold"] for entry in points["per_fold"]}
+        chosen = choose(table, limits, cohort.classes, cohort.levels)
+    else:
+        chosen = choose_of_classes(table, cohort.classes, cohort.levels)
+    write_heat_maps(
+        workdir / "cam", predicted.ensemble, data, training.folds, chosen, stage, cohort.levels[1]
+    )
+
+
+def _thresholds_of(training: Training, tables: outputs.Tables) -> dict[str, float | None]:
+    """Where new patients are called positive, by level, until the run is evaluated otherwise."""
+    experiment = training.experiment
+    if len(experiment.cohort.classes) > 2:
+        return dict.fromkeys(experiment.cohort.levels)
+    return {
+        level: operating_points(tables.test, tables.validation, experiment.evaluation, level)[
+            "predict"
+        ]["threshold"]
+        for level in experiment.cohort.levels
+    }

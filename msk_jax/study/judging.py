@@ -1,0 +1,131 @@
+"""From the tables of a run to its figures: no network, no checkpoint, no shards."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from msk_jax.data.folds import EXTERNAL, POOLED_SITES
+from msk_jax.errors import UserError
+from msk_jax.evaluation.class_study import evaluate_classes
+from msk_jax.evaluation.side_by_side import IMAGE, OUT_OF_FOLD, side_by_side
+from msk_jax.evaluation.study import evaluate_study
+from msk_jax.experiment import Experiment
+from msk_jax.files import write_json
+from msk_jax.study.beside import beside_prefix
+from msk_jax.study.feature_map import map_features
+from msk_jax.study.listener import SILENT, Listener
+from msk_jax.study.outputs import (
+    Tables,
+    check_written,
+    pooled_anew,
+    read_features,
+    read_tables,
+    write_tables,
+)
+from msk_jax.study.package import MODEL_NAME, write_operating_points
+from msk_jax.study.readers import read_or_simulate
+from msk_jax.study.settings import note_evaluation, read_settings
+from msk_jax.study.signs import read_maps_on_signs, signs_figures
+
+
+def evaluate(
+    experiment: Experiment, workdir: Path, ratings: Path | None = None, listener: Listener = SILENT
+) -> dict[str, Any]:
+    """Judge a finished training by the tables that it left; gives what `metrics.json` holds.
+
+    Args:
+        experiment: of the workdir.
+        workdir: of the training.
+        ratings: of real readers, in place of simulated ones.
+        listener: is told of the readers.
+
+    Raises:
+        UserError: the training is not finished, or a table is missing or faulty.
+    """
+    experiment.evaluation.check()
+    read_settings(workdir)  # so that a folder of something else is called so
+    made = check_written(workdir)
+    tables = read_tables(workdir, experiment.cohort.levels)
+    settings = experiment.evaluation
+    if (made["unit_pool"], made["patient_pool"]) != (settings.unit_pool, settings.patient_pool):
+        tables = pooled_anew(tables, experiment)
+        write_tables(tables, workdir)
+    metrics = judge(tables, experiment)
+    binary = len(experiment.cohort.classes) == 2
+    if binary and (tables.test_sets or experiment.beside):
+        metrics |= _side_by_side(tables, metrics, experiment, workdir)
+    if ratings is not None or (experiment.readers is not None and tables.test_sets):
+        metrics["readers"] = _readers(tables, metrics, experiment, workdir, ratings, listener)
+    maps = read_maps_on_signs(workdir)
+    if maps is not None:
+        metrics["explained"] = signs_figures(maps, settings.confidence)
+    metrics["features"] = map_features(read_features(workdir), settings.seed)
+    write_json(workdir / "metrics.json", metrics)
+    write_operating_points(workdir / MODEL_NAME, operating_points(metrics))
+    note_evaluation(workdir, experiment)
+    return metrics
+
+
+def judge(tables: Tables, experiment: Experiment, **changes) -> dict[str, Any]:
+    """The figures of these tables; `changes` of the evaluation's settings."""
+    settings = dataclasses.replace(experiment.evaluation, **changes)
+    classes, levels = experiment.cohort.classes, experiment.cohort.levels
+    if len(classes) == 2:
+        tables = _with_pooled_sites(tables, experiment)
+        return evaluate_study(tables.test, tables.validation, settings, levels, tables.test_sets)
+    return evaluate_classes(
+        tables.test, tables.validation, tables.training, tables.test_sets, settings, classes,
+        levels, experiment.cohort.ordinal,
+    )  # fmt: skip
+
+
+def operating_points(metrics: Mapping[str, Any]) -> dict[str, float | None]:
+    """The threshold for new patients, by level; None where there is none."""
+    return {
+        level: figures["thresholds"]["predict"]["threshold"] if "thresholds" in figures else None
+        for level, figures in metrics["levels"].items()
+    }
+
+
+def _side_by_side(
+    tables: Tables, metrics: Mapping[str, Any], experiment: Experiment, workdir: Path
+) -> dict[str, Any]:
+    """The network and the models beside it, in all sets of patients."""
+    levels = experiment.cohort.levels
+    everybody = _with_pooled_sites(tables, experiment)
+    by_model = {IMAGE: _by_set(everybody, levels[-1])}
+    figures = {IMAGE: metrics["levels"][levels[-1]]}
+    for model in experiment.beside:
+        beside = read_tables(workdir, levels, beside_prefix(model.name))
+        by_model[model.name] = _by_set(_with_pooled_sites(beside, experiment), levels[-1])
+        figures[model.name] = judge(beside, experiment)["levels"][levels[-1]]
+    return side_by_side(by_model, figures, experiment.evaluation)
+
+
+def _readers(
+    tables: Tables, metrics: Mapping[str, Any], experiment: Experiment, workdir: Path,
+    ratings: Path | None, listener: Listener,
+) -> dict[str, Any]:  # fmt: skip
+    if len(experiment.cohort.classes) != 2:
+        raise UserError("A study of readers is of two classes, and this experiment has more.")
+    threshold = operating_points(metrics)[experiment.cohort.levels[-1]]
+    return read_or_simulate(experiment, tables.test_sets, threshold, workdir, ratings, listener)
+
+
+def _with_pooled_sites(tables: Tables, experiment: Experiment) -> Tables:
+    """With one more test set, of the patients of all external sites, where it is asked for and
+    there are several."""
+    external = [t for name, t in tables.test_sets.items() if name.startswith(EXTERNAL)]
+    if not experiment.pool_sites or len(external) < 2:
+        return tables
+    pooled = {POOLED_SITES: pd.concat(external, ignore_index=True)}
+    return dataclasses.replace(tables, test_sets={**tables.test_sets, **pooled})
+
+
+def _by_set(tables: Tables, level: str) -> dict[str, pd.DataFrame]:
+    """Rows of one level, out of fold and of each test set."""
+    by_set = {OUT_OF_FOLD: tables.test, **tables.test_sets}
+    return {name: table[table["level"] == level] for name, table in by_set.items()}
