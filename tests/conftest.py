@@ -142,10 +142,10 @@ def spine_run(made_once, spine_shards, tmp_path_factory) -> Path:
     from tests.verbs.conftest import verb
 
     def make(workdir: Path) -> None:
-        verb("train", TINY_SPINE, "--data-dir", spine_shards, "--workdir", workdir)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("msk_jax.verbs.heatmaps._PER_KIND", 1)
-            verb("evaluate", TINY_SPINE, "--data-dir", spine_shards, "--workdir", workdir)
+            patch.setattr("msk_jax.study.heat_maps._PER_KIND", 1)
+            verb("train", TINY_SPINE, "--data-dir", spine_shards, "--workdir", workdir)
+        verb("evaluate", TINY_SPINE, "--workdir", workdir)
 
     made = made_once("spine_run", make)
     return shutil.copytree(made, tmp_path_factory.mktemp("spine_run") / "run")

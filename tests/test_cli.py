@@ -73,7 +73,7 @@ def test_folders_that_hold_nothing(capsys, tmp_path):
         capsys, "train", TINY, *there, "--workdir", tmp_path / "run"
     )
     assert "Nothing was trained" in _refused(
-        capsys, "evaluate", TINY, *there, "--workdir", tmp_path
+        capsys, "evaluate", TINY, "--workdir", tmp_path
     )
     assert "msk-jax" in _refused(capsys, "report", "--workdir", tmp_path)
     assert "no trained model" in _refused(

@@ -74,7 +74,7 @@ def read_predictions(
     """
     path = place(path)
     frame = read_text(
-        path, f"There are no predictions at {path}. Run `msk-jax evaluate`, which writes them."
+        path, f"There are no predictions at {path}. Run `msk-jax train`, which writes them."
     )
     return check_predictions(frame, str(path), role, levels)
 

@@ -148,7 +148,7 @@ class ReportInputs:
     metrics: dict[str, Any]
     """metrics.json, written by `evaluate`."""
     predictions: pd.DataFrame
-    """predictions.csv, written by `evaluate`."""
+    """predictions.csv, written by `train`."""
     cohort: dict[str, Any] | None
     """cohort.json, written by `build`; None where missing."""
     histories: dict[int, pd.DataFrame]
@@ -264,7 +264,7 @@ def _heat_maps(folder: Path) -> tuple[tuple[dict[str, Any], ...], int]:
     if not (folder / "index.json").exists():
         return (), 0
     entries, missing = [], 0
-    for entry in _json(folder / "index.json", "evaluate", [_HEAT_MAP]):
+    for entry in _json(folder / "index.json", "train", [_HEAT_MAP]):
         # Only pictures that lie beside the index: a report must not carry other files away.
         name = Path(entry["file"]).name
         picture = folder / name

@@ -103,7 +103,7 @@ def _predict(
     features by the first of them."""
     data = training.data
     table = data.table(patients)
-    batches = data.evaluation_batches(patients, trainer.recipe.batch_size)
+    batches = data.evaluation_batches(patients, trainer.batch_size)
     each, features = zip(*(trainer.predict(one, batches) for one in networks), strict=True)
     mine = np.mean(each, axis=0) if len(each) > 1 else each[0]
     probabilities, features = parallel.gather_rows(mine), parallel.gather_rows(features[0])

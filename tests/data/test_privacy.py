@@ -23,9 +23,9 @@ from msk_jax.data.vertebra import VertebraRegion
 from msk_jax.data.volume import read_volume
 from msk_jax.data.whole_volume import VolumeRegion
 from msk_jax.errors import UserError
+from msk_jax.provenance import this_command
 from msk_jax.training.checkpoints import Checkpoints
 from msk_jax.verbs import cohort as verb
-from msk_jax.provenance import this_command
 
 from .ct_files import ramp, rewrite, write_ct
 

@@ -15,7 +15,7 @@ from msk_jax.data.resample import upright
 from msk_jax.data.stored import read_records
 from msk_jax.data.whole import TOP
 from msk_jax.data.whole_volume import VolumeRegion, read_whole
-from msk_jax.verbs.heatmaps import series_plane
+from msk_jax.study.heat_maps import series_plane
 from tests.conftest import REPOSITORY
 
 from .ct_files import write_ct

@@ -6,7 +6,7 @@ from scipy import stats
 
 from msk_jax.evaluation.figure import mean_figure
 from msk_jax.explain.inside import inside
-from msk_jax.verbs import explained
+from msk_jax.study import signs
 
 
 def test_share_area_and_pointing_by_hand():
@@ -52,18 +52,18 @@ def test_maps_are_cut_as_the_network_sees_the_picture(monkeypatch):
         cut = (side - kept) // 2
         return volumes[:, cut : cut + kept, cut : cut + kept, 0].astype(float)
 
-    monkeypatch.setattr(explained, "explain", central)
+    monkeypatch.setattr(signs, "explain", central)
     outside = np.zeros_like(mask)
     outside[0, 0] = True  # the network does not see it: no case
-    cases = [explained.Case(volume, k % 2, mask, (1.0, 1.0)) for k in range(19)]
-    cases += [explained.Case(volume, 0, outside, (1.0, 1.0))]
-    found = explained.judge_cases(None, {}, cases)
+    cases = [signs.Case(volume, k % 2, mask, (1.0, 1.0)) for k in range(19)]
+    cases += [signs.Case(volume, 0, outside, (1.0, 1.0))]
+    found = signs.judge_cases(None, {}, cases)
     assert len(found) == 19
     assert {(one.energy, one.area, one.hit) for one in found} == {(1.0, 6 / 64, True)}
 
 
 def test_shuffled_weights_are_the_same_numbers_elsewhere():
     params = {"kernel": np.arange(12.0).reshape(3, 4), "bias": np.zeros(2)}
-    found = explained.shuffled_weights({"params": params, "batch_stats": {}})["params"]["kernel"]
+    found = signs.shuffled_weights({"params": params, "batch_stats": {}})["params"]["kernel"]
     assert found.shape == (3, 4) and sorted(found.ravel()) == list(range(12))
     assert (found != params["kernel"]).any()

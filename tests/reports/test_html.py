@@ -252,7 +252,7 @@ def test_one_class_still_makes_a_page(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "verb"),
-    [("run.json", "train"), ("metrics.json", "evaluate"), ("predictions.csv", "evaluate")],
+    [("run.json", "train"), ("metrics.json", "evaluate"), ("predictions.csv", "train")],
 )
 def test_missing_files_name_the_verb(tmp_path, name, verb):
     _write_workdir(tmp_path)
@@ -285,7 +285,7 @@ def test_broken_files_name_themselves(tmp_path):
         ("metrics.json", "evaluate"),
         ("run.json", "train"),
         ("cohort.json", "train"),
-        ("cam/index.json", "evaluate"),
+        ("cam/index.json", "train"),
     ],
 )
 def test_keys_left_out_and_values_of_another_kind(workdir, tmp_path, monkeypatch, name, verb):

@@ -17,13 +17,15 @@ from tests.training.test_parallel import run_steps
 from tests.verbs.conftest import verb
 
 
-def _address() -> str:
+def address() -> str:
+    """Of a free port of this machine."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{free.getsockname()[1]}"
 
 
-def _start(arguments, num_devices):
+def start_process(arguments, num_devices):
+    """A process of this Python with so many pretended devices."""
     flags = [f for f in os.environ["XLA_FLAGS"].split() if "device_count" not in f]
     flags.append(f"--xla_force_host_platform_device_count={num_devices}")
     return subprocess.Popen(
@@ -38,11 +40,11 @@ def _start(arguments, num_devices):
 
 def test_four_hosts_agree_with_one_device(tmp_path):
     """Eight devices in four processes: losses, parameters, batch-norm statistics."""
-    num_hosts, address = 4, _address()
+    num_hosts, coordinator = 4, address()
     files = [tmp_path / f"{host}.npz" for host in range(num_hosts)]
     hosts = [
-        _start(
-            ["tests.training.one_host", address, str(num_hosts), str(host), str(file)],
+        start_process(
+            ["tests.training.one_host", coordinator, str(num_hosts), str(host), str(file)],
             num_devices=2,
         )
         for host, file in enumerate(files)
@@ -90,8 +92,8 @@ def test_hosts_stop_together_are_killed_and_fewer_devices_go_on(shards, tmp_path
     ]  # fmt: skip
 
     def start():
-        given = ["msk_jax", *command, "--coordinator", _address(), "--num-hosts", "2", "--host"]
-        return [_start([*given, str(host)], num_devices=4) for host in range(2)]
+        given = ["msk_jax", *command, "--coordinator", address(), "--num-hosts", "2", "--host"]
+        return [start_process([*given, str(host)], num_devices=4) for host in range(2)]
 
     # The cloud takes one machine back and tells it so: both save, and leave within its 30 s.
     hosts = start()

@@ -10,8 +10,8 @@ from safetensors.numpy import save_file
 from msk_jax.data.folds import load_folds
 from msk_jax.errors import Stopped
 from msk_jax.experiment import load
+from msk_jax.study import training
 from msk_jax.training.checkpoints import Checkpoints
-from msk_jax.verbs import train
 from tests.conftest import TINY_SPINE
 
 
@@ -19,10 +19,11 @@ from tests.conftest import TINY_SPINE
 def setting(spine_shards):
     """The trainer and what `fit` needs of the first fold."""
     experiment = load(TINY_SPINE)
-    data = train.open_cohort(experiment, experiment.stage, spine_shards)
+    data = training.open_cohort(experiment, experiment.stage, spine_shards)
     folds = load_folds(spine_shards, data.patient_labels)
-    trainer = train.make_trainer(data, folds, experiment.stage)
-    return trainer, (data, train.members(folds, 0, "train"), train.members(folds, 0, "validation"))
+    trainer = training.make_trainer(data, folds, experiment.stage)
+    parts = (training.members(folds, 0, role) for role in ("train", "validation"))
+    return trainer, (data, *parts)
 
 
 def _fit(setting, folder, begin, end):
@@ -98,7 +99,7 @@ def test_folds_of_very_different_size_take_their_own_steps(tiny):
 
     def steps(*sizes):
         folds = {f"{k}-{i}": k for k, size in enumerate(sizes) for i in range(size)}
-        return train.steps_of_folds(Cohort(), folds, tiny.stage)
+        return training.steps_of_folds(Cohort(), folds, tiny.stage)
 
     # Fold k trains on all patients but those of folds k and k + 1.
     assert steps(10, 10, 10, 10) == [20] * 4

@@ -27,7 +27,7 @@ def run(made_once, shards, tmp_path_factory) -> Path:
 
     def make(workdir: Path) -> None:
         verb("train", TINY, "--data-dir", shards, "--workdir", workdir)
-        verb("evaluate", TINY, "--data-dir", shards, "--workdir", workdir)
+        verb("evaluate", TINY, "--workdir", workdir)
 
     # Of each worker: reports are written into it.
     return shutil.copytree(made_once("run", make), tmp_path_factory.mktemp("run") / "run")

@@ -14,10 +14,10 @@ from orbax.checkpoint._src.path import gcs_utils
 
 from msk_jax.experiment import load
 from msk_jax.files import in_bucket, place, replacing, replacing_folder
+from msk_jax.study.package import load_model, save_model
+from msk_jax.study.settings import trained_stage
+from msk_jax.study.training import best_variables, make_trainer, open_cohort, open_folds
 from msk_jax.training import checkpoints, records, watch
-from msk_jax.verbs.evaluate import _export, best_variables, trained_stage
-from msk_jax.verbs.saved_model import load_model
-from msk_jax.verbs.train import make_trainer, open_cohort, open_folds
 from tests.conftest import TINY
 from tests.verbs.conftest import verb
 
@@ -101,20 +101,20 @@ def test_a_training_is_stopped_and_taken_up_again(bucket, shards, monkeypatch, c
     table = (fold / "history.csv").read_bytes()
     assert table.count(b"\r\n") == table.count(b"\n") == 5
     assert list((fold / "tensorboard").glob("events*"))
-    stage = trained_stage(workdir, data_dir)
+    stage = trained_stage(workdir)
     data = open_cohort(load(TINY), stage, data_dir)
     like = make_trainer(data, open_folds(data, data_dir)[0], stage).trained_like()
-    found = jax.tree.leaves(best_variables(workdir / "fold_0", 0, like))
+    found = jax.tree.leaves(best_variables(workdir, 0, like))
     assert len(found) > 20 and all(np.isfinite(value).all() for value in found)
 
 
 def test_networks_and_report(bucket, run, tiny):
     folders = ("fold_*", "model", "tensorboard")
     shutil.copytree(run, bucket / "run", ignore=shutil.ignore_patterns(*folders, "*.html"))
-    here, metrics = load_model(run), json.loads((run / "metrics.json").read_text())
+    here = load_model(run)
     workdir = place("gs://bucket/run")
     for ensemble in (here.members[:1], here.members):  # the second takes the place of the first
-        _export(workdir / "model", tiny, here.stage, ensemble, metrics, {})
+        save_model(workdir / "model", tiny, here.stage, ensemble, {}, here.thresholds)
         there = load_model(workdir)
         assert len(there.members) == len(ensemble) and there.thresholds == here.thresholds
         jax.tree.map(np.testing.assert_array_equal, there.members, ensemble)

@@ -31,7 +31,7 @@ def chest(tmp_path_factory):
         contextlib.redirect_stdout(file),
         pytest.MonkeyPatch.context() as patch,
     ):
-        patch.setattr("msk_jax.verbs.heatmaps._PER_KIND", 1)
+        patch.setattr("msk_jax.study.heat_maps._PER_KIND", 1)
         verb("demo", TINY_CHEST, "--out", out)
     return out
 

@@ -38,7 +38,8 @@ def _command(verb, folders, tmp_path):
     return {
         "train": ("train", TINY, *data, "--workdir", tmp_path / "new"),
         "resume": ("train", TINY, *data, "--workdir", folders / "killed", "--fold", 0),
-        "evaluate": ("evaluate", TINY, *data, *run),
+        "go on": ("train", TINY, *data, *run),
+        "evaluate": ("evaluate", TINY, *run),
         "report": ("report", *run, "--out", tmp_path / "report.html"),
         "predict": ("predict", "--workdir", folders / "model", "--dicom", folders / "dicom",
                     "--out", tmp_path / "out"),
@@ -50,17 +51,18 @@ def _command(verb, folders, tmp_path):
     [
         ("train", "shards/cohort.json", "Build the cohort again"),
         ("train", "shards/splits.json", "Build the cohort again"),
-        ("evaluate", "shards/cohort.json", "Build the cohort again"),
-        ("evaluate", "shards/splits.json", "Build the cohort again"),
         ("resume", "killed/settings.json", "a new --workdir"),
         ("resume", "killed/fold_0/last/*/settings/metadata", CHECKPOINT),
         ("evaluate", "run/settings.json", "a new --workdir"),
-        ("evaluate", "run/fold_0/finished.json", "run `msk-jax train` again"),
+        ("evaluate", "run/outputs.json", "Run `msk-jax train` again"),
+        ("go on", "run/outputs.json", "Run `msk-jax train` again"),
+        ("go on", "run/fold_0/finished.json", "run `msk-jax train` again"),
+        ("predict", "model/operating_points.json", "Run `msk-jax evaluate` again"),
         ("predict", "model/0/settings/metadata", CHECKPOINT),
         ("report", "run/run.json", "Run `msk-jax train` again"),
         ("report", "run/metrics.json", "Run `msk-jax evaluate` again"),
         ("report", "run/cohort.json", "Run `msk-jax train` again"),
-        ("report", "run/cam/index.json", "Run `msk-jax evaluate` again"),
+        ("report", "run/cam/index.json", "Run `msk-jax train` again"),
     ],
 )
 def test_the_file_and_the_way_out_are_named(folders, tmp_path, refused, verb, name, way_out):
@@ -86,11 +88,10 @@ def test_the_file_and_the_way_out_are_named(folders, tmp_path, refused, verb, na
         ("resume", "killed/fold_0/last/*/settings/metadata", "course.best", MISSING),
         ("resume", "killed/fold_0/last/*/settings/metadata", "course.stale_epochs", ["list"]),
         ("evaluate", "run/settings.json", "cohort_fingerprint", MISSING),
-        ("evaluate", "run/settings.json", "stage.model", ["list"]),
-        ("evaluate", "run/settings.json", "stage.recipe.epochs", MISSING),
-        ("evaluate", "run/settings.json", "stage.recipe.augmentation.gamma", ["list"]),
+        ("evaluate", "run/outputs.json", "unit_pool", MISSING),
+        ("evaluate", "run/outputs.json", "best_steps", [["list"]]),
         ("predict", "model/0/settings/metadata", "num_members", MISSING),
-        ("predict", "model/0/settings/metadata", "thresholds.joint", ["list"]),
+        ("predict", "model/operating_points.json", "joint", ["list"]),
         ("predict", "model/0/settings/metadata", "stage.preprocess.crop", ["list"]),
         ("predict", "model/0/settings/metadata", "experiment.cohort.region.size", MISSING),
         ("report", "run/metrics.json", "levels.joint.roc", MISSING),
@@ -136,7 +137,7 @@ def test_a_phantom_cohort_with_damaged_settings(tmp_path, refused):
 
 def test_areas_of_an_earlier_ablation(run, shards, tiny, tmp_path, monkeypatch):
     ablation = Ablation(tiny.phantom, tiny.small, tiny.num_folds, {"whole": {}})
-    monkeypatch.setattr("msk_jax.verbs.train.run", lambda *args, **options: None)
+    monkeypatch.setattr("msk_jax.verbs.ablate.train", lambda *args, **options: None)
     done = tmp_path / "whole" / "seed_0" / "areas.json"
     done.parent.mkdir(parents=True)
     for content in ([], {"slice": 0.5, "joint": 0.5}, {"slice": "a", "joint": 1, "patient": 1}):

@@ -10,8 +10,9 @@ import pytest
 from msk_jax.data.folds import load_folds
 from msk_jax.data.stored import read_records
 from msk_jax.experiment import Ablation, load
+from msk_jax.study.listener import SILENT
+from msk_jax.study.readers import read_or_simulate
 from msk_jax.verbs import ablate
-from msk_jax.verbs.readers import read_or_simulate
 from tests.conftest import REPOSITORY
 from tests.verbs.conftest import verb
 
@@ -22,7 +23,7 @@ TINY_KNEE = str(REPOSITORY / "tests" / "tiny_knee.py")
 def knee(tmp_path_factory):
     out = tmp_path_factory.mktemp("knee")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("msk_jax.verbs.heatmaps._PER_KIND", 1)
+        patch.setattr("msk_jax.study.heat_maps._PER_KIND", 1)
         verb("demo", TINY_KNEE, "--out", out)
     return out
 
@@ -109,7 +110,9 @@ def test_real_readers_take_their_place(knee, tmp_path):
     ratings[ratings["group"] == "senior"].to_csv(tmp_path / "real.csv", index=False)
     tested = pd.read_csv(run / "test_set_predictions.csv")
     sets = dict(list(tested.groupby("test_set")))
-    readers = read_or_simulate(load(TINY_KNEE), sets, 0.5, run, tmp_path / "real.csv")
+    readers = read_or_simulate(
+        load(TINY_KNEE), sets, 0.5, run, tmp_path / "real.csv", SILENT
+    )
     assert not readers["simulated"] and readers["analysis"]["n"]["readers"] == 5
     metrics = json.loads((run / "metrics.json").read_text())
     (run / "metrics.json").write_text(json.dumps({**metrics, "readers": readers}))

@@ -14,13 +14,11 @@ import resource
 import shutil
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
-from msk_jax.evaluation.predictions import read_predictions
-from msk_jax.verbs import evaluate
-from msk_jax.verbs.evaluate import Found
-from msk_jax.verbs.saved_model import load_model
+from msk_jax.study import finishing
+from msk_jax.study.outputs import Predicted, read_features, read_tables
+from msk_jax.study.package import load_model
 from tests.conftest import TINY
 from tests.verbs.conftest import verb
 
@@ -75,37 +73,35 @@ def test_train_on_a_full_disk(run, shards, tmp_path, refused):
 
 @pytest.fixture
 def trained(run, tmp_path, monkeypatch):
-    """A workdir that `train` has finished, and `evaluate` quick: it need not predict again."""
+    """A workdir whose networks are trained, and what they say known: nobody predicts again."""
     folder = tmp_path / "run"
-    results = ("predictions.csv", "validation_predictions.csv", "metrics.json", "cam", "model")
+    results = (*OUTPUTS, "metrics.json")
     shutil.copytree(run, folder, ignore=shutil.ignore_patterns(*results, "*.html"))
-    predicted = Found(
-        load_model(run).members,
-        read_predictions(run / "predictions.csv"),
-        read_predictions(run / "validation_predictions.csv", "validation"),
-        pd.DataFrame(),
-        {},
-    )
-    metrics = json.loads((run / "metrics.json").read_text())
-    monkeypatch.setattr("msk_jax.verbs.evaluate.predict_folds", lambda *args: predicted)
-    monkeypatch.setattr("msk_jax.verbs.evaluate.evaluate_study", lambda *args: metrics)
-    monkeypatch.setattr("msk_jax.verbs.evaluate.map_features", lambda *args: metrics["features"])
+    saved = load_model(run)
+    tables = read_tables(run, saved.experiment.cohort.levels)
+    predicted = Predicted(tables, read_features(run), saved.members)
+    monkeypatch.setattr("msk_jax.study.outputs.predict_everybody", lambda *args: predicted)
     return folder
 
 
-@pytest.mark.parametrize("stage", ["predictions.csv", "metrics.json", "cam", "model"])
-def test_evaluate_on_a_full_disk(run, shards, trained, refused, stage):
+OUTPUTS = (
+    "predictions.csv", "validation_predictions.csv", "features.npz", "cam", "model", "outputs.json",
+)  # fmt: skip
+"""What training ends with, in this order."""
+
+
+@pytest.mark.parametrize("stage", ["predictions.csv", "cam", "model"])
+def test_the_end_of_a_training_on_a_full_disk(run, shards, trained, refused, stage):
     before = _contents(trained)
     limits = {
         "predictions.csv": (run / "predictions.csv").stat().st_size // 2,
-        "metrics.json": (run / "metrics.json").stat().st_size - 1,
         "cam": _largest(run / "cam") - 1,
     }
     assert list(limits.values()) == sorted(limits.values()), "each stage must fail by itself"
-    command = ("evaluate", TINY, "--data-dir", shards, "--workdir", trained)
+    command = ("train", TINY, "--data-dir", shards, "--workdir", trained)
     with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as disk:
         if stage == "model":  # its files are of any size, so the disk is full for it alone
-            patch.setattr(evaluate, "_export", full_disk(1000)(evaluate._export))
+            patch.setattr(finishing, "save_model", full_disk(1000)(finishing.save_model))
         else:
             disk.enter_context(full_disk(limits[stage]))
         error = refused(*command)
@@ -113,23 +109,41 @@ def test_evaluate_on_a_full_disk(run, shards, trained, refused, stage):
     after = _contents(trained)
     assert not [name for name in after if "partial" in name]
     whole = _contents(run)
-    new = {name: content for name, content in after.items() if before.get(name) != content}
+    noted = ("commands.json", "run.json", "settings.json", "cohort.json")  # of this very call
+    new = {
+        name: content
+        for name, content in after.items()
+        if before.get(name) != content and name not in noted
+    }
     # What came before the stage is whole; of the stage and what follows there is nothing.
-    order = ["predictions.csv", "validation_predictions.csv", "metrics.json", "cam", "model"]
-    assert {name.split("/")[0] for name in new} == set(order[: order.index(stage)])
+    assert {name.split("/")[0] for name in new} == set(OUTPUTS[: OUTPUTS.index(stage)])
     sizes = {name: (len(content), len(whole[name])) for name, content in new.items()}
     assert all(ours == theirs for ours, theirs in sizes.values()), sizes
     if stage == "model":  # the same command goes through once there is room
         verb(*command)
-        assert (trained / "model" / "0").is_dir()
+        assert (trained / "model" / "0").is_dir() and (trained / "outputs.json").is_file()
 
 
-def test_evaluate_in_a_read_only_folder(shards, trained, refused):
-    before = _contents(trained)
-    with read_only(trained):
-        error = refused("evaluate", TINY, "--data-dir", shards, "--workdir", trained)
-    assert f"{trained} cannot be written to (Read-only file system)" in error
-    assert _contents(trained) == before
+def test_evaluate_on_a_full_disk(run, tmp_path, refused):
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder, ignore=shutil.ignore_patterns("metrics.json", "*.html"))
+    before = _contents(folder)
+    with full_disk((run / "metrics.json").stat().st_size - 1):
+        error = refused("evaluate", TINY, "--workdir", folder)
+    assert "metrics.json could not be written" in error and "Make room" in error
+    after = _contents(folder)
+    assert {name for name in after if before.get(name) != after[name]} <= {"commands.json"}
+    verb("evaluate", TINY, "--workdir", folder)
+    assert json.loads((folder / "metrics.json").read_text())["levels"]
+
+
+def test_evaluate_in_a_read_only_folder(run, tmp_path, refused):
+    folder = shutil.copytree(run, tmp_path / "run")
+    before = _contents(folder)
+    with read_only(folder):
+        error = refused("evaluate", TINY, "--workdir", folder)
+    assert f"{folder} cannot be written to (Read-only file system)" in error
+    assert _contents(folder) == before
 
 
 @pytest.fixture
@@ -145,7 +159,7 @@ def test_predict_on_a_full_disk(run, new_patient, tmp_path, refused, monkeypatch
     out = tmp_path / "out"
     command = ("predict", "--workdir", run, *new_patient, "--out", out)
     if name != ".png":  # the largest of all
-        monkeypatch.setattr("msk_jax.verbs.predict._draw", lambda *args: args[-1].touch())
+        monkeypatch.setattr("msk_jax.study.new_pictures.draw", lambda one: one.path.touch())
     if name == "rejected.csv":
         for writer in ("to_csv", "to_json"):
             monkeypatch.setattr(f"pandas.DataFrame.{writer}", lambda table, path, **_: path.touch())

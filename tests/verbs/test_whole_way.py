@@ -118,9 +118,9 @@ def test_one_member_predicts_from_dicom_what_it_predicted_from_the_shards(
 
     from msk_jax.data.deidentify import load_key, pseudonym
     from msk_jax.data.dicom import read_series, scan
+    from msk_jax.study.package import load_model
     from msk_jax.training.parallel import parallel_predict, predict_all
     from msk_jax.training.step import AXIS
-    from msk_jax.verbs.saved_model import load_model
 
     saved = load_model(run)
     found = scan(phantom_cohort / "dicom")
@@ -155,14 +155,14 @@ def test_same_seed_same_bits(run, shards, tmp_path):
     ).read_text()
 
 
-def test_evaluating_on_another_cohort_is_refused(run, phantom_cohort, tiny, tmp_path, capsys):
+def test_going_on_with_another_cohort_is_refused(run, phantom_cohort, tiny, tmp_path, capsys):
     from msk_jax.data.builder import build_cohort
 
     build_cohort(
         tiny.cohort, phantom_cohort / "dicom", phantom_cohort / "manifest.csv",
         tmp_path / "other", num_folds=3, seed=5,
     )  # fmt: skip
-    verb("evaluate", TINY, "--data-dir", tmp_path / "other", "--workdir", run, status=2)
+    verb("train", TINY, "--data-dir", tmp_path / "other", "--workdir", run, status=2)
     assert "another cohort" in capsys.readouterr().err
 
 
@@ -283,6 +283,6 @@ def test_numbers_that_cannot_be(shards, tmp_path, capsys, flags, words):
     assert not (tmp_path / "run" / "settings.json").exists()
 
 
-def test_evaluation_numbers_that_cannot_be(run, shards, capsys):
-    verb("evaluate", TINY, "--data-dir", shards, "--workdir", run, "--confidence", 95, status=2)
+def test_evaluation_numbers_that_cannot_be(run, capsys):
+    verb("evaluate", TINY, "--workdir", run, "--confidence", 95, status=2)
     assert "--confidence is 95; it may be from 0.5" in capsys.readouterr().err
