@@ -1,5 +1,6 @@
 """Tables of predictions that other people's models wrote: a label and probabilities per case."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +9,14 @@ import pandas as pd
 
 from msk_jax.errors import UserError
 from msk_jax.evaluation.predictions import LEVELS
-from msk_jax.evaluation.tables import exact_numbers, read_text, refuse
+from msk_jax.evaluation.tables import (
+    exact_numbers,
+    faults_of_rows,
+    listed_columns,
+    refuse,
+    some,
+)
+from msk_jax.table_reader import MISSING, as_number, read_table
 
 NAMES = {
     "case": ("unit_id", "case", "case_id", "id"),
@@ -16,11 +24,12 @@ NAMES = {
     "label": ("label", "truth", "y_true", "y"),
     "prob": ("prob", "probability", "score", "y_score", "y_prob"),
 }
-"""What a column may be called; the first that is there is taken. `case` and `patient_id` may be
-missing: then every row is a case and a patient."""
+"""What a column may be called. Of several for a case or a patient the first is taken; several for
+the label or the probability must agree. `case` and `patient_id` may be missing: then every row is a
+case and a patient."""
 
-_MOST_NAMED = 5
 _OF_CLASS = "prob_"
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
 
 
 def read_cases(path: Path, level: str = "", one_class: str = "") -> pd.DataFrame:
@@ -45,6 +54,7 @@ def read_cases(path: Path, level: str = "", one_class: str = "") -> pd.DataFrame
         frame = _named(frame, path, level, ("label", "prob"))
         labels = exact_numbers(frame["label"])
         refuse(_faults(frame, labels, (0, 1), ["prob"]), str(path))
+        frame = frame.reset_index(drop=True)
         return frame.assign(**_numbers(frame, ["label"], int), **_numbers(frame, ["prob"], float))
     if one_class not in classes:
         there = f"the classes {', '.join(classes)}" if classes else "two classes and one `prob`"
@@ -82,6 +92,7 @@ def _class_cases(
     labels = _places(frame["label"], classes)
     columns = [_OF_CLASS + name for name in classes]
     refuse(_faults(frame, labels, range(len(classes)), columns), str(path))
+    frame = frame.reset_index(drop=True)
     return frame.assign(label=labels.astype(int), **_numbers(frame, columns, float))
 
 
@@ -108,14 +119,14 @@ def class_names(path: Path) -> tuple[str, ...]:
     """The classes of a file that has `prob_<class>` columns for three or more, else none.
 
     Raises:
-      UserError: the file is missing or no table, a class has no name or is there twice, or there
-        is a probability of two classes too.
+      UserError: the file is missing or no table, a class has no name, or there is a probability of
+        two classes too.
     """
     return _classes(_read(path), path)
 
 
 def _read(path: Path) -> pd.DataFrame:
-    return read_text(Path(path), f"There is no file {path}.", encoding="utf-8-sig")
+    return read_table(Path(path), f"There is no file {path}.")
 
 
 def _classes(frame: pd.DataFrame, path: Path) -> tuple[str, ...]:
@@ -124,13 +135,9 @@ def _classes(frame: pd.DataFrame, path: Path) -> tuple[str, ...]:
     if len(found) < 3:
         return ()
     names = tuple(name.removeprefix(_OF_CLASS) for name in found)
-    # pandas calls the second column of a name `name.1`.
-    twice = [name for name in names if name.endswith(".1") and name[:-2] in names]
     both = [name for name in NAMES["prob"] if name in columns]
-    if "" in names or twice or both:
+    if "" in names or both:
         fault = "a column prob_ without a class"
-        if twice:
-            fault = f"the column {_OF_CLASS}{twice[0][:-2]} twice"
         if both:
             fault = f"the columns {', '.join(found)} of several classes, and {both[0]} of two"
         raise UserError(f"{path} has {fault}. Take one away.")
@@ -148,15 +155,36 @@ def _named(frame: pd.DataFrame, path: Path, level: str, needed: tuple[str, ...])
             found[there[0]] = name
         elif name in needed:
             raise UserError(
-                f"{path} has no column {' or '.join(options)}; it has "
-                f"{', '.join(map(str, frame.columns)) or 'none'}."
+                f"{path} has no column {' or '.join(options)}; it has {listed_columns(frame)}."
+                + _of_two_classes(frame, name)
             )
+        if name in ("label", "prob"):
+            _check_alone(frame, there, path)
     taken = [c for c in found.values() if c in frame.columns and c not in found]
-    frame = frame.drop(columns=taken).rename(columns=found).reset_index(drop=True)
+    frame = frame.drop(columns=taken).rename(columns=found)
     for name, other in (("case", None), ("patient_id", "case")):
         if name not in frame:
             frame[name] = frame[other] if other else [str(i + 1) for i in range(len(frame))]
     return frame
+
+
+def _of_two_classes(frame: pd.DataFrame, name: str) -> str:
+    """What to do where each of two classes has its probability."""
+    columns = [str(column) for column in frame.columns if str(column).startswith(_OF_CLASS)]
+    if name != "prob" or len(columns) != 2:
+        return ""
+    return f" Of two classes, rename the column of the positive one ({' or '.join(columns)}) prob."
+
+
+def _check_alone(frame: pd.DataFrame, names: Sequence[str], path: Path) -> None:
+    """Raises UserError where columns that mean the same differ. A `y` beside another name may be a
+    place."""
+    for name in names[1:]:
+        if name != "y" and (frame[name] != frame[names[0]]).any():
+            raise UserError(
+                f"{path} has the columns {names[0]} and {name}, which differ; both may be meant. "
+                "Rename the one that is not, or take it away."
+            )
 
 
 def _numbers(frame: pd.DataFrame, columns: list[str], kind: type) -> dict[str, pd.Series]:
@@ -173,9 +201,16 @@ def match_cases(first: pd.DataFrame, second: pd.DataFrame, where: str) -> np.nda
     lacking = [case for case in first["case"] if case not in other.index]
     more = len(second) - (len(first) - len(lacking))
     if lacking or more:
+        alike = {as_number(case): case for case in other.index}
+        example = f" (as {lacking[0]})" if lacking else ""
+        if lacking and as_number(lacking[0]) in alike:
+            example = (
+                f" (as {lacking[0]}, which is {alike[as_number(lacking[0])]} there: a program has "
+                "taken the names for numbers; write them alike in both)"
+            )
         raise UserError(
             f"{where} does not hold the same cases: {len(lacking)} are missing in it, {more} are "
-            "there that the first file lacks" + (f" (as {lacking[0]})." if lacking else ".")
+            f"there that the first file lacks{example}."
         )
     rows = other.loc[first["case"]]
     wrong = np.flatnonzero(rows["label"].to_numpy() != first["label"].to_numpy())
@@ -208,24 +243,47 @@ def _faults(
     what = (
         "is neither 0 nor 1" if two else f"is none of {names} (or, throughout, their place from 0)"
     )
-    checks = [("label", ~np.isin(labels, classes), what)]
+    checks = [("label", ~np.isin(labels, classes), what + _label_advice(frame["label"], two))]
     probs = {name: exact_numbers(frame[name]) for name in columns}
     with np.errstate(invalid="ignore"):
         for name, prob in probs.items():
-            checks.append((name, ~((prob >= 0) & (prob <= 1)), "is no number from 0 to 1"))
+            bad = ~((prob >= 0) & (prob <= 1))
+            advice = _probability_advice(frame[name][bad], prob)
+            checks.append((name, bad, f"is no number from 0 to 1{advice}"))
         if not two:
             total = np.sum(list(probs.values()), axis=0)
             wrong = ~(np.abs(total - 1) < 1e-3)
             checks.append((columns[0], wrong, f"does not sum to 1 with {', '.join(columns[1:])}"))
     for name in ("case", "patient_id"):
         checks.append((name, (frame[name] == "").to_numpy(), "is empty"))
-    faults = []
-    for name, bad, text in checks:
-        rows = np.flatnonzero(bad)
-        if len(rows):
-            named = ", ".join(f"{frame[name][row]!r}" for row in rows[:_MOST_NAMED])
-            faults.append(f"{name} {text} in {len(rows)} row(s) ({named}).")
+    faults = faults_of_rows(frame, checks)
     if frame["case"].duplicated().any():
-        named = frame.loc[frame["case"].duplicated(), "case"].unique()
-        faults.append(f"{len(named)} case(s) are there twice ({', '.join(named[:_MOST_NAMED])}).")
+        named = list(frame.loc[frame["case"].duplicated(), "case"].unique())
+        faults.append(f"{len(named)} case(s) are there twice ({some(named)}).")
     return faults
+
+
+def _label_advice(cells: pd.Series, two: bool) -> str:
+    values = sorted(set(cells) - MISSING)
+    if not two or len(values) != 2:
+        return ""
+    return f" (there is {' and '.join(values)}: write 1 for the positive class, 0 for the other)"
+
+
+def _probability_advice(bad: pd.Series, probs: np.ndarray) -> str:
+    """What the cells that are no probability may be instead.
+
+    Args:
+      bad: these cells.
+      probs: all cells as numbers, NaN where one is none.
+    """
+    known = probs[np.isfinite(probs)]
+    if bad.isin(MISSING).all():
+        return " (a case without a prediction has no row)"
+    if bad.map(lambda cell: bool(_DECIMAL_COMMA.fullmatch(cell))).any():
+        return " (write a decimal point, or separate the cells by semicolons)"
+    if bad.str.endswith("%").any() or (len(known) and 1 < np.median(known) <= max(known) <= 100):
+        return " (write 0.71 for 71 per cent)"
+    if len(known) and min(known) < 0:
+        return " (of a logit x the probability is 1 / (1 + exp(-x)))"
+    return ""

@@ -113,9 +113,9 @@ def test_contradicting_patient_labels(manifest):
             "patient,side,label\n1,left,normal\n",
             r"lacks the column\(s\) patient_id; it has",
         ),
-        ("patient_id;side;label\n1;left;normal\n", "separated by commas"),
+        ("patient_id|side|label\n1|left|normal\n", "separated by commas, semicolons or tabs"),
         ("patient_id,side,label\n", "it has no rows"),
-        ("", "not a CSV file"),
+        ("", "is empty: it has neither names of columns nor rows"),
     ],
 )
 def test_wrong_tables(manifest, content, message):
@@ -128,8 +128,8 @@ def test_wrong_files(tmp_path):
         read_manifest(tmp_path / "none.csv", COHORT)
     with pytest.raises(UserError, match="cannot be read"):
         read_manifest(tmp_path, COHORT)
-    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x80patient_id")
-    with pytest.raises(UserError, match="not a CSV file in UTF-8"):
+    (tmp_path / "binary.csv").write_bytes(b"\x00\x80patient_id")
+    with pytest.raises(UserError, match=r"The manifest .* is not UTF-8 text: line 1"):
         read_manifest(tmp_path / "binary.csv", COHORT)
 
 

@@ -215,7 +215,7 @@ def test_faulty_tables_of_classes(three_classes, tables, tmp_path, refused, faul
     table.assign(score=0.5).to_csv(bad, index=False)
     assert "of several classes, and score of two" in refused(*given)
     bad.write_text("truth,prob_a,prob_a,prob_b\na,0.2,0.3,0.5\n")
-    assert "the column prob_a twice" in refused(*given)
+    assert "'prob_a' names the columns 2 and 3" in refused(*given)
     bad.write_text("truth,prob_a,prob_,prob_b\na,0.2,0.3,0.5\n")
     assert "prob_ without a class" in refused(*given)
     table.assign(prob_burst=0.99).to_csv(bad, index=False)
@@ -316,4 +316,5 @@ def test_faulty_ratings_say_what_is_wrong(ratings, tmp_path, refused, faults):
     message = faults("mrmc", "--ratings", bad)
     assert "there twice" in message and "lack a modality (r1)" in message
     table[table["reader"] == "r0"].to_csv(bad, index=False)
-    assert "random='cases'" in refused("mrmc", "--ratings", bad)
+    assert "--random cases" in refused("mrmc", "--ratings", bad)
+    verb("mrmc", "--ratings", bad, "--random", "cases")
