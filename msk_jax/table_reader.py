@@ -176,8 +176,8 @@ class _Rows:
         rows = list(self.wrong.values())
         if not any(row[-1].strip() for row in rows):
             return (
-                "Every row ends in a separator and the header does not: take it away there, or put "
-                "one behind the header."
+                "Every row ends in a separator and the header does not: take it away from the "
+                "rows, or put one behind the header."
             )
         if [row[0].strip() for row in rows] == [str(k + 1) for k in range(len(rows))]:
             return (

@@ -15,6 +15,7 @@ from msk_jax.evaluation.tables import (
     listed_columns,
     refuse,
     some,
+    which_is_positive,
 )
 from msk_jax.table_reader import MISSING, as_number, read_table
 
@@ -29,10 +30,13 @@ the label or the probability must agree. `case` and `patient_id` may be missing:
 case and a patient."""
 
 _OF_CLASS = "prob_"
+_BESIDE = "\0"  # no column of a file is called so
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
 
 
-def read_cases(path: Path, level: str = "", one_class: str = "") -> pd.DataFrame:
+def read_cases(
+    path: Path, level: str = "", one_class: str = "", several_models: bool = False
+) -> pd.DataFrame:
     """The checked table of a two-class model's predictions, or of one class against the rest.
 
     Args:
@@ -40,6 +44,7 @@ def read_cases(path: Path, level: str = "", one_class: str = "") -> pd.DataFrame
         with a column `level` the rows of one level are taken.
       level: which; by default the largest that is there.
       one_class: of a file of several classes, the one that is positive.
+      several_models: whether a case may be there once for each number in a column `fold`.
 
     Returns:
       case, patient_id as str, label as int, prob as float, other columns as str.
@@ -53,7 +58,7 @@ def read_cases(path: Path, level: str = "", one_class: str = "") -> pd.DataFrame
     if not classes and not one_class:
         frame = _named(frame, path, level, ("label", "prob"))
         labels = exact_numbers(frame["label"])
-        refuse(_faults(frame, labels, (0, 1), ["prob"]), str(path))
+        refuse(_faults(frame, labels, (0, 1), ["prob"], several_models), str(path))
         frame = frame.reset_index(drop=True)
         return frame.assign(**_numbers(frame, ["label"], int), **_numbers(frame, ["prob"], float))
     if one_class not in classes:
@@ -62,7 +67,7 @@ def read_cases(path: Path, level: str = "", one_class: str = "") -> pd.DataFrame
             f"{path} has {there}"
             + (f", none is called {one_class}." if one_class else ": name one with --one-class.")
         )
-    frame = _class_cases(frame, classes, path, level)
+    frame = _class_cases(frame, classes, path, level, several_models)
     positive = frame["label"] == classes.index(one_class)
     return frame.assign(label=positive.astype(int), prob=frame[_OF_CLASS + one_class])
 
@@ -86,12 +91,13 @@ def read_class_cases(path: Path, level: str = "") -> pd.DataFrame:
 
 
 def _class_cases(
-    frame: pd.DataFrame, classes: Sequence[str], path: Path, level: str
-) -> pd.DataFrame:
+    frame: pd.DataFrame, classes: Sequence[str], path: Path, level: str,
+    several_models: bool = False,
+) -> pd.DataFrame:  # fmt: skip
     frame = _named(frame, path, level, ("label",))
     labels = _places(frame["label"], classes)
     columns = [_OF_CLASS + name for name in classes]
-    refuse(_faults(frame, labels, range(len(classes)), columns), str(path))
+    refuse(_faults(frame, labels, range(len(classes)), columns, several_models), str(path))
     frame = frame.reset_index(drop=True)
     return frame.assign(label=labels.astype(int), **_numbers(frame, columns, float))
 
@@ -221,6 +227,26 @@ def match_cases(first: pd.DataFrame, second: pd.DataFrame, where: str) -> np.nda
     return rows["prob"].to_numpy()
 
 
+def in_fixed_order(
+    cases: pd.DataFrame, beside: np.ndarray | None = None
+) -> tuple[pd.DataFrame, np.ndarray | None]:
+    """The cases, and what is known beside them [cases], in an order that does not depend on that of
+    the rows: a bootstrap draws by place, and sums are rounded by it.
+
+    Sorted by all that is said of a case, its name last, for that may be the number of its row.
+    """
+    names = ("patient_id", "case")
+    columns = [name for name in cases.columns if name not in names]
+    table = cases.assign(**{_BESIDE: 0.0 if beside is None else beside})
+    table = table.sort_values([*columns, _BESIDE, *names], kind="stable", key=_sortable)
+    ordered = table[_BESIDE].to_numpy()
+    return table.drop(columns=_BESIDE).reset_index(drop=True), None if beside is None else ordered
+
+
+def _sortable(cells: pd.Series) -> pd.Series:
+    return cells if pd.api.types.is_numeric_dtype(cells) else cells.astype(str)
+
+
 def _one_level(frame: pd.DataFrame, level: str, path: Path) -> pd.DataFrame:
     there = [name for name in frame["level"].unique() if name]
     # Others' names count as smaller than a patient.
@@ -233,17 +259,20 @@ def _one_level(frame: pd.DataFrame, level: str, path: Path) -> pd.DataFrame:
 
 
 def _faults(
-    frame: pd.DataFrame, labels: np.ndarray, classes: Sequence[int], columns: list[str]
-) -> list[str]:
+    frame: pd.DataFrame, labels: np.ndarray, classes: Sequence[int], columns: list[str],
+    several_models: bool,
+) -> list[str]:  # fmt: skip
     """Faults of the rows, one sentence each."""
     if not len(frame):
         return ["It holds no prediction, only a header."]
     two = len(classes) == 2
     names = ", ".join(name.removeprefix(_OF_CLASS) for name in columns)
     what = (
-        "is neither 0 nor 1" if two else f"is none of {names} (or, throughout, their place from 0)"
+        f"is neither 0 nor 1{which_is_positive(frame['label'])}"
+        if two
+        else f"is none of {names} (or, throughout, their place from 0)"
     )
-    checks = [("label", ~np.isin(labels, classes), what + _label_advice(frame["label"], two))]
+    checks = [("label", ~np.isin(labels, classes), what)]
     probs = {name: exact_numbers(frame[name]) for name in columns}
     with np.errstate(invalid="ignore"):
         for name, prob in probs.items():
@@ -257,17 +286,11 @@ def _faults(
     for name in ("case", "patient_id"):
         checks.append((name, (frame[name] == "").to_numpy(), "is empty"))
     faults = faults_of_rows(frame, checks)
-    if frame["case"].duplicated().any():
-        named = list(frame.loc[frame["case"].duplicated(), "case"].unique())
+    twice = frame.duplicated(["fold", "case"] if several_models and "fold" in frame else ["case"])
+    if twice.any():
+        named = list(frame.loc[twice, "case"].unique())
         faults.append(f"{len(named)} case(s) are there twice ({some(named)}).")
     return faults
-
-
-def _label_advice(cells: pd.Series, two: bool) -> str:
-    values = sorted(set(cells) - MISSING)
-    if not two or len(values) != 2:
-        return ""
-    return f" (there is {' and '.join(values)}: write 1 for the positive class, 0 for the other)"
 
 
 def _probability_advice(bad: pd.Series, probs: np.ndarray) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from msk_jax.errors import UserError
+from msk_jax.table_reader import MISSING
 
 _MOST_NAMED = 5
 
@@ -26,6 +27,15 @@ def listed_columns(frame: pd.DataFrame) -> str:
     if len(columns) == 1:
         return f"{columns[0]} alone (cells are separated by commas, semicolons or tabs)"
     return ", ".join(columns) or "none"
+
+
+def which_is_positive(cells: pd.Series) -> str:
+    """What to do with cells that should be 0 or 1 where they are two other things; "" else."""
+    values = sorted(set(cells.astype(str)) - MISSING)
+    if len(values) != 2:
+        return ""
+    both = " and ".join(values)
+    return f" (there is {both}: write 1 for the positive class, 0 for the other)"
 
 
 def refuse(faults: Sequence[str], where: str) -> None:

@@ -13,6 +13,7 @@ from msk_jax.evaluation.tables import (
     refuse,
     require_columns,
     some,
+    which_is_positive,
 )
 from msk_jax.table_reader import MISSING, as_number, read_table
 
@@ -101,7 +102,11 @@ def _faults(frame: pd.DataFrame) -> list[str]:
         for name in ("reader", "case", "modality")
     ]
     checks += [
-        ("truth", ~np.isin(truth, (0, 1)), "is neither 0 nor 1"),
+        (
+            "truth",
+            ~np.isin(truth, (0, 1)),
+            f"is neither 0 nor 1{which_is_positive(frame['truth'])}",
+        ),
         ("rating", ~np.isfinite(rating), "is no number (a reading that was not made has no row)"),
     ]
     faults = faults_of_rows(frame, checks) or _written_in_two_ways(frame)
