@@ -5,12 +5,13 @@ refused in a sentence that says where and what to do, for a row that is shifted 
 figures that look like figures.
 """
 
+import contextlib
 import csv
 import gzip
 import io
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,8 +87,7 @@ def parse_table(content: bytes, where: str) -> pd.DataFrame:
         return _parquet(content, where)
     text, encoding = _decoded(content, where)
     separator, start = _separator(text, where)
-    table = io.StringIO(text[start:], newline="")
-    reader = csv.reader(table, delimiter=separator, skipinitialspace=True, strict=True)
+    reader = _reader(text[start:], separator)
     before = len(_LINE_END.findall(text[:start]))
     read_as = f"read as {encoding}, cells separated by {_SEPARATORS[separator]}s"
     rows = _Rows(f"{where} ({read_as})", count=before)
@@ -97,10 +97,11 @@ def parse_table(content: bytes, where: str) -> pd.DataFrame:
         while block := list(itertools.islice(reader, _BLOCK)):
             rows.add(block)
     except csv.Error as error:
-        line = reader.line_num + before
+        line = before + _broken_line(text[start:], separator)
         raise UserError(
-            f"{where} is no table: line {line} breaks it ({error}). A cell that holds a quote must "
-            'itself stand in quotes, with the quote doubled: "a 5"" nail".'
+            f"{where} is no table: the row that begins in line {line} does not end as one "
+            f"({error}). A cell that holds a quote must itself stand in quotes, with the quote "
+            'doubled: "a 5"" nail".'
         ) from error
     rows.check()
     columns = dict(zip(rows.names, rows.columns, strict=True))
@@ -110,12 +111,27 @@ def parse_table(content: bytes, where: str) -> pd.DataFrame:
     return pd.DataFrame(columns, index=rows.index, dtype=str)
 
 
+def _reader(text: str, separator: str) -> Iterator[list[str]]:
+    source = io.StringIO(text, newline="")
+    return csv.reader(source, delimiter=separator, skipinitialspace=True, strict=True)
+
+
+def _broken_line(text: str, separator: str) -> int:
+    """Where the row begins that is none: of an open quote the reader knows the end alone."""
+    reader, line = _reader(text, separator), 1
+    with contextlib.suppress(csv.Error):
+        for _ in reader:
+            line = reader.line_num + 1
+    return line
+
+
 def as_number(name: str) -> str:
     """A name as it is left by programs that take it for a number: `0012` and `12.0` as `12`.
 
     Two names that are the same by this are not the same name, but a likely slip.
     """
-    return name.removesuffix(".0").lstrip("0")
+    number = name.removesuffix(".0")
+    return number.lstrip("0") or number[:1]
 
 
 @dataclass

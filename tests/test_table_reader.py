@@ -43,6 +43,7 @@ def test_the_same_table_in_many_forms(content, encoding):
 def test_rows_are_counted_as_a_spreadsheet_does():
     table = parse_table(b"a,b\n1,2\n\n,,,\n3,4\n", "t")
     assert table.index.tolist() == [0, 3]
+    assert parse_table(b"\n\na,b\n1,2\n", "t").index.tolist() == [2]
     assert parse_table(b"a,b\n", "t").shape == (0, 2)
 
 
@@ -74,8 +75,8 @@ def test_numbers_are_touched_only_where_a_decimal_comma_is_certain():
         ("p,label,p\n1,2,3\n", "'p' names the columns 1 and 3"),
         ("p,label, p \n1,2,3\n", "'p' names the columns 1 and 3"),
         ("a,b;c\n1,2\n", "commas and semicolons in its first row"),
-        ('a,b\n1,"x" y\n', "line 2 breaks it"),
-        ('\na,b\n1,2\n3,"x\n', "breaks it"),
+        ('a,b\n1,"x" y\n', "the row that begins in line 2 does not end as one"),
+        ('\na,b\n1,2\n3,"x\n4,5\n6,7\n', "the row that begins in line 4 does not end as one"),
         ("case,ward\n1,Süd\n".encode("cp1252"), "line 2 holds the byte 0xFC .'Süd' if it is Win"),
         ("a,b\n1,2\n".encode("utf-16")[:-1], "not the UTF-16 text"),
         ("a,b\n1,2\n".encode("utf-16-le"), "holds bytes of 0"),
@@ -113,3 +114,4 @@ def test_parquet_gives_what_the_csv_gives():
 
 def test_names_that_a_program_took_for_numbers():
     assert as_number("0012") == as_number("12.0") == as_number("12") != as_number("120")
+    assert as_number("000") == as_number("0.0") == as_number("0") != as_number("")

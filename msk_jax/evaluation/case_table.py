@@ -186,7 +186,9 @@ def _check_alone(frame: pd.DataFrame, names: Sequence[str], path: Path) -> None:
     """Raises UserError where columns that mean the same differ. A `y` beside another name may be a
     place."""
     for name in names[1:]:
-        if name != "y" and (frame[name] != frame[names[0]]).any():
+        alike = frame[name] == frame[names[0]]
+        alike |= exact_numbers(frame[name]) == exact_numbers(frame[names[0]])
+        if name != "y" and not alike.all():
             raise UserError(
                 f"{path} has the columns {names[0]} and {name}, which differ; both may be meant. "
                 "Rename the one that is not, or take it away."

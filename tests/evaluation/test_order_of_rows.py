@@ -137,6 +137,14 @@ def test_of_equal_scores_the_larger_overlap_takes_the_finding():
         assert matched.hits.all()
 
 
+def test_of_equal_overlaps_the_finding_of_the_lower_corner_is_taken():
+    one, other = [0.0, 0, 10, 10], [10.0, 0, 20, 10]
+    for truths in ([one, other], [other, one]):
+        boxes = [np.array([[5.0, 0, 15, 10], [0, 0, 9, 10]])]
+        matched = match_boxes(boxes, [[0.9, 0.5]], [np.array(truths)], 0.3)
+        assert matched.hits.tolist() == [True, False]
+
+
 def test_concordance_counts_equal_risks_as_half_in_any_order():
     rng = np.random.default_rng(1)
     times, events = rng.integers(1, 9, 40).astype(float), rng.integers(0, 2, 40)

@@ -177,7 +177,7 @@ def test_what_people_write_instead_is_named(tmp_path, faults, text, message):
 
 def test_columns_that_agree_or_are_a_place_are_no_riddle(tmp_path):
     table = tmp_path / "t.csv"
-    table.write_text("label,y_true,prob,x,y\n0,0,0.2,5,7\n1,1,0.8,5,8\n")
+    table.write_text("label,y_true,prob,x,y\n0,0.0,0.2,5,7\n1,1.0,0.8,5,8\n")
     verb("evaluate", "--predictions", table, "--bootstrap-samples", 5)
 
 

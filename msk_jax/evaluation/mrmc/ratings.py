@@ -143,7 +143,7 @@ def _faults(frame: pd.DataFrame) -> list[str]:
 def _written_in_two_ways(frame: pd.DataFrame) -> list[str]:
     """Names that are likely one: `Unaided` and `unaided`, `01` and `1`.
 
-    Cases are asked only where readings are missing, as they are then.
+    Cases are looked at only where readings are missing: a case in two ways leaves some.
     """
     names = [name for name in ("reader", "modality", "group") if name in frame]
     shape = [frame[name].nunique() for name in ("reader", "case", "modality")]
