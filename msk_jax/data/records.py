@@ -21,6 +21,7 @@ from msk_jax.data.headers import quiet, read_header
 from msk_jax.data.pictures import is_picture
 from msk_jax.data.quality import measure, missing_tags
 from msk_jax.errors import UserError
+from msk_jax.table_reader import as_number
 
 
 @dataclass(frozen=True)
@@ -296,9 +297,11 @@ class _Index:
     def _only_series(self, patient_id: str) -> str:
         theirs = self._by_patient.get(patient_id)
         if not theirs:
+            alike = any(as_number(other) == as_number(patient_id) for other in self._by_patient)
             raise SeriesError(
-                "No file in the DICOM folder has this PatientID. Correct the manifest, add the "
-                "files, or name the series by series_uid or path."
+                "No file in the DICOM folder has this PatientID"
+                + (" (one has it with other leading zeros, or without .0). " if alike else ". ")
+                + "Correct the manifest, add the files, or name the series by series_uid or path."
             )
         headers = self._found.headers
         usable = [u for u in theirs if headers[u].modality in self._modalities]

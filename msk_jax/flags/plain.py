@@ -294,7 +294,8 @@ class EvaluateTable:
     compare: Path | None = None
     """A second model's table of the same cases, to be held against the first."""
     validation: Path | None = None
-    """The first model's table of other patients, on which the operating point is chosen."""
+    """The first model's table of other patients, on which the operating point is chosen; for the
+    predictions.csv of a run its validation_predictions.csv, by folds."""
     level: str = ""
     """Which rows of a table with a column level; by default the largest that is there."""
     one_class: str = ""
