@@ -175,10 +175,13 @@ def _check_agreement(
 
 
 def _check_pixdim(name: str, header: Any, unit: float, sform: Statement) -> None:
-    """The spacings that the header states beside the sform, which needs none."""
+    """The spacings that the header states beside the sform, which needs none. Of slices that are
+    tilted some writers give the distance along their normal."""
     pixdim = np.array(header["pixdim"][1:4], np.float64) * unit
     reach = np.array(sform.shape) - 1
-    apart = np.where(reach > 0, np.abs(np.abs(pixdim) - sform.spacing_mm) * reach, 0)
+    inverse = np.linalg.norm(np.linalg.inv(sform.affine[:3, :3]), axis=1)
+    either = np.abs(np.abs(pixdim) - [sform.spacing_mm, 1 / inverse]).min(axis=0)
+    apart = np.where(reach > 0, either * reach, 0)
     if not apart.max() <= AGREEMENT_MM:
         size = " x ".join(f"{v:.4g}" for v in pixdim)
         raise SeriesError(

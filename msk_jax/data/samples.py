@@ -87,7 +87,7 @@ def _without_ink(values: np.ndarray) -> np.ndarray:
     """Cyan, magenta, yellow and black to red, green and blue, without a profile of the print."""
     top = float(np.iinfo(values.dtype).max)
     light = top - values.astype(np.float64)
-    return np.rint(light[..., :3] * light[..., 3:] / top)
+    return np.rint(light[..., :3] * light[..., 3:] / top).astype(values.dtype)
 
 
 def _are_equal(values: np.ndarray) -> bool:

@@ -22,7 +22,8 @@ from msk_jax.data.tiff_tags import Tags, byte_order, number, pages
 
 _PLAIN = 1
 _OF_BYTES = (5, 8, 32773, 32946, 50000)  # LZW, deflate, PackBits, deflate, Zstd
-_OF_PICTURES = (2, 3, 4, 7)  # CCITT, JPEG
+_JPEG = 7
+_OF_PICTURES = (2, 3, 4, _JPEG)  # three of CCITT
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _CHANNELS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3}
 _COLOURS = {_RGB: "rgb", _PALETTE: "rgb", _CMYK: "cmyk", _YCBCR: "rgb"}
@@ -117,16 +118,16 @@ def _layout(tags: Tags, order: str, path: Path) -> _Layout:
             f"{path.name} promises {width} x {height} pixels, too many for a file of its size: it "
             "is damaged or made to harm. Remove it."
         )
-    kind, bits = _KINDS.get(min(formats), ""), bits.pop() if len(bits) == 1 else 0
-    is_number = len(formats) == 1 and kind and bits
-    is_known = is_number and (bits in _WHOLE_BYTES[kind] or (kind == "u" and 0 < bits < 16))
-    if not is_known or not _CHANNELS.get(photometric, _MAX_SAMPLES) <= samples <= _MAX_SAMPLES:
-        raise _unread(path, f"{samples} sample(s) of {bits or 'various'} bits a pixel")
-    is_jpeg = compression == 7
+    is_jpeg = compression == _JPEG
     if photometric not in _CHANNELS or (photometric == _YCBCR and not is_jpeg):
         raise _unread(path, f"colours of another kind (photometric interpretation {photometric})")
     if compression not in (_PLAIN, *_OF_BYTES, *_OF_PICTURES):
-        raise _unread(path, f"a compression that is not read (number {compression})")
+        raise _unread(path, f"another compression (number {compression})")
+    kind, bits = _KINDS.get(min(formats), ""), bits.pop() if len(bits) == 1 else 0
+    is_number = len(formats) == 1 and kind and bits
+    is_known = is_number and (bits in _WHOLE_BYTES[kind] or (kind == "u" and 0 < bits < 16))
+    if not is_known or not _CHANNELS[photometric] <= samples <= _MAX_SAMPLES:
+        raise _unread(path, f"{samples} sample(s) of {bits or 'various'} bits a pixel")
     if (compression in _OF_PICTURES and bits != (8 if is_jpeg else 1)) or (
         predictor not in (1, _DIFFERENCES, _FLOATING_DIFFERENCES)
         or (predictor != 1 and bits not in _WHOLE_BYTES[kind])
@@ -285,7 +286,7 @@ def _meaning(values: np.ndarray, tags: Tags, layout: _Layout) -> Samples:
     for place, use in enumerate(tags.get(338, ()), channels):
         if use in (_ASSOCIATED, _UNASSOCIATED) and place < values.shape[2] and opacity is None:
             opacity = values[..., place].astype(np.float32)
-            opacity /= 1 if layout.kind == "f" else 2**layout.bits - 1
+            opacity /= 1 if layout.kind == "f" else 2 ** (layout.bits - (layout.kind == "i")) - 1
             is_multiplied = use == _ASSOCIATED and (opacity < 1).any()
     values = values[..., :channels]
     if opacity is not None and is_multiplied:
