@@ -68,7 +68,7 @@ class Region(Protocol):
     needs_place: ClassVar[bool]
     """Whether units are found only where the manifest says that they are."""
     reads_pictures: ClassVar[bool]
-    """Whether files of public collections will do: PNG, JPEG, TIFF."""
+    """Whether files of public collections will do: PNG, JPEG, TIFF, NIfTI."""
     takes_options: ClassVar[bool]
     """Whether `read` takes `volume.ReadOptions` as a third argument."""
     views: tuple[str, ...]
@@ -95,7 +95,7 @@ class Region(Protocol):
     @staticmethod
     def read(files: Iterable[Path], modality: str, /) -> Series:
         """The images that units are cut from; raises SeriesError where they are not as they must
-        be."""
+        be. See `read_images` for the options that some regions take."""
 
     def place(self, cells: Cells) -> Hashable:
         """What a row of the manifest says about where its unit is; None where it says nothing."""

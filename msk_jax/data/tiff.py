@@ -7,6 +7,7 @@ technical notes on deflate and on floating-point prediction).
 """
 
 import io
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,12 @@ class _Layout:
         return -(-self.block[1] * self.together * self.bits // 8)
 
     @property
+    def bytes_unpacked(self) -> int:
+        """Of all segments of a plane."""
+        down, across = self.grid
+        return down * across * self.block[0] * self.row_bytes
+
+    @property
     def rows(self) -> list[int]:
         """Of each segment of a plane; the last strip may be shorter."""
         down, across = self.grid
@@ -102,6 +109,8 @@ def read_tiff(path: Path) -> Samples:
             raise ValueError("no page")
         tags = found[0]
         layout = _layout(tags, order, path)
+        if layout.bytes_unpacked > max_bytes(path):
+            raise ValueError("segments far larger than the picture")
         planes = [_plane(file, tags, layout, k) for k in range(layout.samples // layout.together)]
     values = np.concatenate(planes, axis=2) if len(planes) > 1 else planes[0]
     return _meaning(values, tags, layout)
@@ -157,18 +166,18 @@ def _unread(path: Path, what: str) -> SeriesError:
 def _plane(file: BinaryIO, tags: Tags, layout: _Layout, plane: int) -> np.ndarray:
     """Samples [rows, columns, samples of a segment] of all segments of one plane."""
     rows = layout.rows
-    first = plane * len(rows)
-    offsets = tags[324 if layout.is_tiled else 273][first : first + len(rows)]
-    counts = tags.get(325 if layout.is_tiled else 279)
-    if counts is None and layout.compression == _PLAIN:  # old files leave it out
-        counts = [n * layout.row_bytes for n in [0] * first + rows]
+    mine = slice(plane * len(rows), (plane + 1) * len(rows))
+    offsets, counts = (tags.get(t) for t in ((324, 325) if layout.is_tiled else (273, 279)))
+    # Of what is not compressed, old files leave the counts out or count too much.
+    is_plain = layout.compression == _PLAIN
+    counts = [n * layout.row_bytes for n in rows] if is_plain else counts[mine]
+    if len(offsets[mine]) != len(rows) or sum(counts) > os.fstat(file.fileno()).st_size:
+        raise ValueError("segments are missing, or said to be longer than the file")
     segments = []
-    for offset, count in zip(offsets, counts[first : first + len(rows)], strict=True):
+    for offset, count in zip(offsets[mine], counts, strict=True):
         file.seek(offset)
         segment = file.read(count)
         segments.append(segment.translate(_REVERSED) if number(tags, 266, 1) == 2 else segment)
-    if len(segments) != len(rows):
-        raise ValueError("segments are missing")
     down, across = layout.grid
     values = _decoded(segments, tags, layout).reshape(down, across, *layout.block, layout.together)
     values = values.transpose(0, 2, 1, 3, 4)
@@ -185,9 +194,7 @@ def _decoded(segments: list[bytes], tags: Tags, layout: _Layout) -> np.ndarray:
         pixels = pixels.astype(np.uint8).reshape(total, layout.block[1], layout.together)
         return _filled(pixels, (shape[0] * shape[1], *shape[2:])).reshape(shape)
     if layout.compression == _PLAIN:
-        due = [n * layout.row_bytes for n in layout.rows]
-        rows = np.frombuffer(b"".join(s[:n] for s, n in zip(segments, due, strict=True)), np.uint8)
-        rows = rows.reshape(total, layout.row_bytes)
+        rows = np.frombuffer(b"".join(segments), np.uint8).reshape(total, layout.row_bytes)
     else:
         rows = _by_libtiff(segments, tags, layout, layout.row_bytes)
     rows = _filled(rows, (shape[0] * shape[1], layout.row_bytes))

@@ -15,6 +15,13 @@ _TYPES = {
     12: "d", 13: "I", 16: "Q", 17: "q", 18: "Q",
 }  # fmt: skip
 _RATIONAL = (5, 10)
+_READ = frozenset((
+    254, 255, 256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 282, 283, 284, 292, 293, 296,
+    317, 320, 322, 323, 324, 325, 338, 339, 347, 530,
+))  # fmt: skip
+"""Tags that say how pixels are stored, and what they mean."""
+_MAX_BYTES = 2**22
+"""Of one tag: a million segments."""
 _MAX_PAGES = 10_000
 _SUBFILE, _OLD_SUBFILE = 254, 255
 
@@ -65,15 +72,15 @@ def _directory(file: BinaryIO, offset: int, order: str, is_big: bool) -> tuple[T
     tags = {}
     for entry in struct.iter_unpack(f"{order}{entry_format}", block):
         tag, kind, length, inline = entry
-        if kind not in _TYPES:
+        bytes_due = length * struct.calcsize(f"<{_TYPES.get(kind, '')}")
+        if tag not in _READ or not 0 < bytes_due <= _MAX_BYTES:
             continue
-        bytes_due = length * struct.calcsize(f"<{_TYPES[kind]}")
         if bytes_due <= len(inline):
             data = inline[:bytes_due]
         else:
             place = struct.unpack(f"{order}{'Q' if is_big else 'I'}", inline)[0]
             file.seek(place)
-            data = file.read(bytes_due)  # never more than the file holds
+            data = file.read(bytes_due)
         if len(data) == bytes_due:  # what is cut off counts as missing
             tags[tag] = _values(data, kind, length, order)
     end = offset + start + len(block)

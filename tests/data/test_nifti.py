@@ -236,6 +236,7 @@ def test_a_shear_is_refused_or_straightened(tmp_path, axes, flip):
     with pytest.raises(SeriesError, match=r"are 18\.4 degrees off a right angle.*--deshear"):
         read_nifti(path)
     volume = read_nifti(path, options=ReadOptions(deshear=True))
+    assert min(volume.spacing_mm) > 0
     matrix = np.reshape(volume.direction, (3, 3))
     assert matrix.T @ matrix == pytest.approx(np.eye(3), abs=1e-9)
     index = np.array([(volume.voxels * i).sum() for i in np.indices(volume.voxels.shape)])

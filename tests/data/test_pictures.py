@@ -73,7 +73,7 @@ FORMS = {
     "TIFF, WhiteIsZero": lambda p: write_tiff(p, 255 - SHALLOW, 0),
     "TIFF, WhiteIsZero, 16 bits": lambda p: write_tiff(p, 65535 - DEEP, 0),
     "TIFF, WhiteIsZero, floating": lambda p: write_tiff(p, 5 - DEEP.astype(np.float32), 0),
-    "TIFF, WhiteIsZero, signed": lambda p: write_tiff(p, -1 - DEEP.astype(np.int16), 0),
+    "TIFF, WhiteIsZero, signed": lambda p: write_tiff(p, 1999 - DEEP.astype(np.int16), 0),
     "TIFF, signed": lambda p: write_tiff(p, DEEP.astype(np.int16) - 2000),
     "TIFF, signed, 8 bits": lambda p: write_tiff(p, (PICTURE - 128).astype(np.int8)),
     "TIFF, 32 bits": lambda p: write_tiff(p, DEEP.astype(np.uint32) + 2**31),
@@ -275,9 +275,11 @@ def test_a_file_that_is_cut_short(tmp_path, deflate):
         (tmp_path / "p.tif").write_bytes(whole[:length])
         with pytest.raises(SeriesError, match=r"cannot be read as PNG, JPEG or TIFF"):
             read_picture(tmp_path / "p.tif")
-    write_tiff(tmp_path / "p.tif", DEEP, tags={273: (4, (2**31,))})
-    with pytest.raises(SeriesError, match=r"cannot be read as PNG, JPEG or TIFF"):
-        read_picture(tmp_path / "p.tif")
+    for harm in ({273: (4, (2**31,))}, {322: (4, (2**30,)), 323: (4, (2**30,)), 324: (4, (8,)),
+                                        325: (4, (9,))}):  # fmt: skip
+        write_tiff(tmp_path / "p.tif", DEEP, deflate=deflate, tags=harm)
+        with pytest.raises(SeriesError, match=r"cannot be read as PNG, JPEG or TIFF"):
+            read_picture(tmp_path / "p.tif")
 
 
 def test_a_smaller_copy_is_no_page(tmp_path):
