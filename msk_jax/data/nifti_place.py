@@ -21,6 +21,8 @@ slices may be off their grid."""
 _UNITS = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 1e-3}  # not said, metres, millimetres, micrometres
 _SPACING_MM = (1e-3, 100.0)  # what images of a body have [U]; a wrong unit is beyond
 _SKEW_SHOWN_DEG = 0.05
+_STEPS = 41
+"""Values of w that are tried in `_forms_apart`, 3.5e-5 apart in single precision."""
 _TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -163,7 +165,7 @@ def _check_agreement(
                     f"The {form} of {name} (code {statement.code}) is no affine (a spacing of 0, "
                     f"or no numbers). {_instead(form, sound)}"
                 )
-        apart = corners_apart(found["sform"].affine, found["qform"].affine, found["sform"].shape)
+        apart = _forms_apart(header, found["sform"], found["qform"])
         if apart > AGREEMENT_MM:
             raise SeriesError(
                 f"{name} says twice where it lies, and the two are {apart:.1f} mm apart at the "
@@ -172,6 +174,31 @@ def _check_agreement(
             )
     elif "sform" in found and "sform" in sound:
         _check_pixdim(name, header, unit, found["sform"])
+
+
+def _forms_apart(header: Any, sform: Statement, qform: Statement) -> float:
+    """How far the two put a corner voxel apart, in mm, but for the rounding of the quaternion.
+
+    The header stores three of its parts; the fourth, w, is what they leave of 1. Where it is small
+    (a turn by nearly 180 degrees, as of oblique axial slices), their rounding moves it by up to
+    6e-4 and a far corner by half a millimetre. So any w will do that rounds to the same parts.
+    """
+    from nibabel.quaternions import quat2mat
+
+    parts = np.array([header[f"quatern_{letter}"] for letter in "bcd"])
+    rest, rounding = 1 - float(np.sum(parts.astype(float) ** 2)), 3 * np.finfo(parts.dtype).eps
+    apart = [corners_apart(sform.affine, qform.affine, sform.shape)]
+    if abs(rest) <= 2 * rounding:
+        widest = np.sqrt(max(rest, 0) + rounding)
+        for w in np.linspace(-widest, widest, _STEPS):
+            if abs(w**2 - rest) <= rounding:
+                turn = quat2mat([w, *parts.astype(float)])
+                other = qform.affine.copy()
+                other[:3, :3] = _TO_LPS[:3, :3] @ turn * qform.spacing_mm
+                if np.linalg.det(other) * np.linalg.det(qform.affine) < 0:
+                    other[:3, 2] *= -1
+                apart.append(corners_apart(sform.affine, other, sform.shape))
+    return min(apart)
 
 
 def _check_pixdim(name: str, header: Any, unit: float, sform: Statement) -> None:

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from msk_jax.data.geometry import SeriesError
 from msk_jax.data.masks import read_mask
 from msk_jax.data.nifti import read_labels, read_nifti
+from msk_jax.data.nifti_place import corners_apart
 from msk_jax.data.volume import ReadOptions
 from msk_jax.data.whole_volume import VolumeRegion, read_whole
 
@@ -270,6 +271,29 @@ def test_rounded_cosines_are_no_shear(tmp_path):
     assert matrix.T @ matrix == pytest.approx(np.eye(3), abs=1e-9)
     far = affine @ (15, 19, 8, 1) * (-1, -1, 1, 1)
     assert volume.patient_mm((8, 19, 15)) == pytest.approx(far[:3], abs=0.05)
+
+
+def test_a_quaternion_whose_rounding_turns_the_volume(tmp_path):
+    """An oblique axial volume, turned by nearly 180 degrees as NIfTI sees it: of the fourth part of
+    its quaternion, 5e-4, single precision leaves little."""
+    shape, steps = (640, 640, 2), np.diag([0.5, 0.5, 4.0])
+    apart = []
+    for degrees in np.linspace(0.02, 0.06, 9):
+        first, second = np.radians([15, degrees])
+        c, s, e, f = np.cos(first), np.sin(first), np.cos(second), np.sin(second)
+        about_x = np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
+        about_z = np.array([[-e, f, 0], [-f, -e, 0], [0, 0, 1]])
+        affine = np.eye(4)
+        affine[:3, :3] = about_z @ about_x @ steps
+        path = save(tmp_path / "a.nii", np.zeros(shape, np.uint8), affine, affine)
+        header = nibabel.load(path).header
+        apart.append(corners_apart(header.get_sform(), header.get_qform(), shape))
+        assert np.allclose(read_nifti(path).spacing_mm, (0.5, 0.5, 4.0))
+    assert max(apart) > 0.2  # what they seem to be
+    turned = affine.copy()
+    turned[:2, :2] += 2e-3 * np.eye(2)[::-1]  # more than rounding does
+    with pytest.raises(SeriesError, match="apart at the farthest corner"):
+        read_nifti(save(tmp_path / "b.nii", np.zeros(shape, np.uint8), turned, affine))
 
 
 REFUSED = {
