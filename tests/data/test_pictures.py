@@ -275,11 +275,12 @@ def test_a_file_that_is_cut_short(tmp_path, deflate):
         (tmp_path / "p.tif").write_bytes(whole[:length])
         with pytest.raises(SeriesError, match=r"cannot be read as PNG, JPEG or TIFF"):
             read_picture(tmp_path / "p.tif")
-    for harm in ({273: (4, (2**31,))}, {322: (4, (2**30,)), 323: (4, (2**30,)), 324: (4, (8,)),
-                                        325: (4, (9,))}):  # fmt: skip
+    tile = {322: (4, (2**30,)), 323: (4, (2**30,)), 324: (4, (8,)), 325: (4, (9,))}
+    for harm, reason in (({273: (4, (2**31,))}, ""), (tile, "far larger than the picture")):
         write_tiff(tmp_path / "p.tif", DEEP, deflate=deflate, tags=harm)
-        with pytest.raises(SeriesError, match=r"cannot be read as PNG, JPEG or TIFF"):
+        with pytest.raises(SeriesError, match="cannot be read as PNG, JPEG or TIFF") as refused:
             read_picture(tmp_path / "p.tif")
+        assert reason in str(refused.value.__cause__)
 
 
 def test_a_smaller_copy_is_no_page(tmp_path):
