@@ -146,9 +146,8 @@ def build_cohort(
       cohort: what to build.
       dicom: folder with the DICOM files, or another source, see `sources.opened`.
       manifest: CSV, see `cohort.read_manifest`.
-      data_dir: where the shards go; made if it is missing.
-      key: pseudonym key; by default the one beside the manifest or the user's own, which is made
-        if there is none.
+      data_dir: where the shards go.
+      key: of the pseudonyms; by default the one beside the manifest or the user's own, made once.
       num_folds: of the cross-validation.
       seed: of the folds.
       overwrite: replace another build in `data_dir`.
@@ -157,10 +156,8 @@ def build_cohort(
         `manifest`, test, validation and training patients as its column `split` says.
       workers: processes that read DICOM files; the shards are the same for any number.
       cache: folder for converted studies; a later build converts only what is not in it.
-      held_out: share of the patients who are in no fold, to test the networks of all folds on
-        together; with folds of patients only.
-      beam: options of an Apache Beam pipeline that reads in place of `workers`, see
-        `beam.pipeline_options`; the shards are the same.
+      held_out: share of the patients who are in no fold; with folds of patients only.
+      beam: options of a pipeline that reads in place of `workers`, see `beam.pipeline_options`.
       refuse_below: the lowest of `grading.GRADES` that a scan may have; None: none is refused.
       options: of `crops.asked_options`, where volumes leave a choice.
 
