@@ -37,13 +37,18 @@ class Predict:
     physician signs. Unlike all else there they name the patient, as the images do."""
     store: str = ""
     """Address of a DICOMweb service to send these to."""
+    nifti_form: Literal["sform", "qform"] | None = None
+    """Which statement of a NIfTI file about its place to trust where sform and qform differ; by
+    default such a file is refused."""
+    deshear: bool = False
+    """Straighten volumes whose slices are tilted (gantry tilt); by default they are refused."""
 
     def run(self) -> None:
         from msk_jax.verbs import predict
 
         predict.run(
             self.workdir, self.dicom, self.out, self.key, self.dicom_results, self.store,
-            self.manifest,
+            self.manifest, self.nifti_form, self.deshear,
         )  # fmt: skip
 
 

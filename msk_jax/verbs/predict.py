@@ -12,11 +12,13 @@ import numpy as np
 import pandas as pd
 
 from msk_jax.data.cohort import Cohort, Manifest, ManifestRow, read_manifest
-from msk_jax.data.crops import Crop
+from msk_jax.data.crops import Crop, asked_options, read_images
 from msk_jax.data.deidentify import default_key_path, load_key, load_or_create_key, pseudonym
 from msk_jax.data.dicom import Scan, Series, scan
+from msk_jax.data.nifti_place import NiftiForm
 from msk_jax.data.records import assign_series, clean_reason
 from msk_jax.data.sources import opened
+from msk_jax.data.volume import ReadOptions
 from msk_jax.errors import UserError
 from msk_jax.evaluation.predictions import pool, probability_cells, probability_columns
 from msk_jax.explain.overlay import draw_overlay
@@ -43,6 +45,8 @@ class Job:
     modality: str
     rows: tuple[ManifestRow, ...] | None = None
     """Where its units are; None where they are looked for."""
+    options: ReadOptions | None = None
+    """See `crops.asked_options`."""
 
 
 def run(
@@ -53,6 +57,8 @@ def run(
     dicom_results: bool = False,
     server: str = "",
     manifest: Path | None = None,
+    nifti_form: NiftiForm | None = None,
+    deshear: bool = False,
 ) -> None:
     """Predict every series of a source, or those of a manifest; what cannot be read is listed.
 
@@ -68,6 +74,7 @@ def run(
             f"--manifest with patient_id, {cohort.region.unit_column} and "
             f"{', '.join(cohort.region.columns)} of each."
         )
+    options = asked_options(cohort.region, nifti_form, deshear)
     places = None if manifest is None else read_manifest(manifest, cohort, labelled=False)
     console.check_new_folder(out, "--out")
     with opened(dicom) as source:
@@ -79,6 +86,7 @@ def run(
         patients = None if places is None else patients_of(places, cohort, secret)
         saved = dataclasses.replace(saved, beside=askable(saved, patients))
         jobs, rejected = _jobs(found, places, cohort, secret)
+        jobs = [dataclasses.replace(job, options=options) for job in jobs]
         console.writable_folder(out, "--out")
         with _all_or_nothing(out):
             tables, unwritten = _predict_all(saved, jobs, rejected, out, secret, results)
@@ -184,7 +192,7 @@ def _read(
         rejected.append((name, job.modality, clean_reason(error, job.files, job.patient_id)))
 
     try:
-        series = region.read(job.files, cohort.modality)
+        series = read_images(region, job.files, cohort.modality, job.options)
         if job.rows is None:
             crops.update(region.extract(series))
     except Exception as error:  # a hostile file must not take the others with it
