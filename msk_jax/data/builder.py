@@ -11,7 +11,7 @@ import hmac
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,7 @@ from msk_jax.data.records import (
 from msk_jax.data.shards import VERSION, write_shards
 from msk_jax.data.sources import opened
 from msk_jax.data.table import GradedScan, cohort_table
+from msk_jax.data.volume import ReadOptions
 from msk_jax.errors import UserError
 from msk_jax.files import csv_text
 
@@ -100,6 +101,7 @@ class _Plan:
     workers: int
     cache: Path | None
     beam: Sequence[str] | None
+    options: ReadOptions | None
     progress: Progress
 
 
@@ -136,6 +138,7 @@ def build_cohort(
     held_out: float = 0.0,
     beam: Sequence[str] | None = None,
     refuse_below: str | None = None,
+    options: ReadOptions | None = None,
 ) -> BuildSummary:
     """Build the shards of a cohort, unless `data_dir` already holds them.
 
@@ -143,9 +146,8 @@ def build_cohort(
       cohort: what to build.
       dicom: folder with the DICOM files, or another source, see `sources.opened`.
       manifest: CSV, see `cohort.read_manifest`.
-      data_dir: where the shards go; made if it is missing.
-      key: pseudonym key; by default the one beside the manifest or the user's own, which is made
-        if there is none.
+      data_dir: where the shards go.
+      key: of the pseudonyms; by default the one beside the manifest or the user's own, made once.
       num_folds: of the cross-validation.
       seed: of the folds.
       overwrite: replace another build in `data_dir`.
@@ -154,11 +156,10 @@ def build_cohort(
         `manifest`, test, validation and training patients as its column `split` says.
       workers: processes that read DICOM files; the shards are the same for any number.
       cache: folder for converted studies; a later build converts only what is not in it.
-      held_out: share of the patients who are in no fold, to test the networks of all folds on
-        together; with folds of patients only.
-      beam: options of an Apache Beam pipeline that reads in place of `workers`, see
-        `beam.pipeline_options`; the shards are the same.
+      held_out: share of the patients who are in no fold; with folds of patients only.
+      beam: options of a pipeline that reads in place of `workers`, see `beam.pipeline_options`.
       refuse_below: the lowest of `grading.GRADES` that a scan may have; None: none is refused.
+      options: of `crops.asked_options`, where volumes leave a choice.
 
     Raises:
       UserError: a faulty manifest, a folder without DICOM, nothing usable, too few patients for
@@ -169,11 +170,12 @@ def build_cohort(
     checked = read_manifest(Path(manifest), cohort)
     parting = _Parting.checked(checked, num_folds, seed, split, held_out)
     secret = load_key(key) if key else load_or_create_key(default_key_path(Path(manifest)))
-    fingerprint = _fingerprint(cohort, checked, secret, parting, refuse_below)
+    fingerprint = _fingerprint(cohort, checked, secret, parting, refuse_below, options)
     previous = target.existing_build(data_dir, cohort.name, fingerprint, overwrite)
     if previous is not None:
         return BuildSummary(data_dir=data_dir, built=False, **previous)
-    plan = _Plan(cohort, checked, secret, refuse_below, workers, cache, beam, progress or _silent)
+    progress = progress or _silent
+    plan = _Plan(cohort, checked, secret, refuse_below, workers, cache, beam, options, progress)
     with target.staging(data_dir, cohort.name, _room_needed(cohort, checked, beam)) as staged:
         studies, collected, found = _convert_source(plan, dicom, staged)
         _part(staged / target.SPLITS_NAME, cohort, studies, collected, parting)
@@ -245,8 +247,9 @@ def _write_tables(
 
 
 def _fingerprint(
-    cohort: Cohort, manifest: Manifest, key: bytes, parting: _Parting, refuse_below: str | None
-) -> dict:
+    cohort: Cohort, manifest: Manifest, key: bytes, parting: _Parting, refuse_below: str | None,
+    options: ReadOptions | None,
+) -> dict:  # fmt: skip
     """What tells one build from another."""
     return {
         "manifest_sha256": manifest.sha256,
@@ -256,6 +259,7 @@ def _fingerprint(
         # Tells another key from this one without giving anything away.
         "key_check": hmac.new(key, b"msk_jax key check", hashlib.sha256).hexdigest()[:16],
         "refuse_below": refuse_below,
+        **({} if options is None else {"options": asdict(options)}),
     }
 
 
@@ -268,6 +272,7 @@ def _assign(plan: _Plan, found: Scan) -> tuple[list[Study], _Collected]:
             "with --key."
         )
     studies, rejected = assign_series(plan.manifest, found, plan.cohort.modality, names)
+    studies = [replace(study, options=plan.options) for study in studies]
     return studies, _Collected(rejected=rejected)
 
 

@@ -12,6 +12,7 @@ from msk_jax.data.crops import Crop, Region
 from msk_jax.data.deidentify import load_key, pseudonym
 from msk_jax.data.dicom import Series
 from msk_jax.data.nifti import read_labels
+from msk_jax.data.nifti_place import NiftiForm
 from msk_jax.errors import UserError
 
 _SUFFIX = ".nii.gz"
@@ -46,7 +47,9 @@ def find_masks(folder: Path, key_path: Path, units: Sequence[str]) -> dict[tuple
 
 
 @functools.lru_cache(maxsize=2)
-def read_mask(file: Path, codes: tuple[int, ...]) -> sitk.Image:
+def read_mask(
+    file: Path, codes: tuple[int, ...], nifti_form: NiftiForm | None = None
+) -> sitk.Image:
     """uint8 image, 1 where a NIfTI file has one of these labels (any above 0 where there are none).
 
     One slice alone is a picture, of two dimensions. The last files are kept, for the slices of one
@@ -55,16 +58,10 @@ def read_mask(file: Path, codes: tuple[int, ...]) -> sitk.Image:
     Raises:
         UserError: a file that is no mask.
     """
-    image = read_labels(file)
+    image = read_labels(file, nifti_form)
     size = image.GetSize()
     if len(size) == 3 and size[2] == 1:
         image = image[:, :, 0]
-    if image.GetNumberOfComponentsPerPixel() != 1 or image.GetDimension() not in (2, 3):
-        raise UserError(
-            f"{file} is no mask: it has {len(size)} dimensions and "
-            f"{image.GetNumberOfComponentsPerPixel()} value(s) a voxel, where two or three "
-            "dimensions of one label are due."
-        )
     labels = sitk.GetArrayFromImage(image)
     marked = np.isin(labels, codes) if codes else labels > 0
     found = sitk.GetImageFromArray(marked.astype(np.uint8))
@@ -73,7 +70,12 @@ def read_mask(file: Path, codes: tuple[int, ...]) -> sitk.Image:
 
 
 def mask_on_crop(
-    file: Path, codes: Sequence[int], region: Region, record: Mapping[str, Any], centre: int
+    file: Path,
+    codes: Sequence[int],
+    region: Region,
+    record: Mapping[str, Any],
+    centre: int,
+    nifti_form: NiftiForm | None = None,
 ) -> np.ndarray:
     """What a mask marks on one slice of a crop.
 
@@ -86,6 +88,7 @@ def mask_on_crop(
         region: that the crop is of.
         record: of the crop: `origin_mm`, `spacing_mm`, `direction`, `positions_mm`.
         centre: which slice of it.
+        nifti_form: which statement of the file about its place to trust where they differ.
 
     Returns:
         bool `[size, size]`.
@@ -93,7 +96,7 @@ def mask_on_crop(
     Raises:
         UserError: a file that is no mask, or one of a picture of other proportions.
     """
-    image = read_mask(file, tuple(codes))
+    image = read_mask(file, tuple(codes), nifti_form)
     if image.GetDimension() == 2:
         marked = sitk.GetArrayViewFromImage(image)
         column_mm, row_mm = image.GetSpacing()

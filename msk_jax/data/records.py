@@ -13,14 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from msk_jax.data.cohort import Cohort, Manifest, ManifestRow
-from msk_jax.data.crops import Crop
+from msk_jax.data.crops import Crop, read_images
 from msk_jax.data.dicom import Scan, Series
 from msk_jax.data.geometry import SeriesError
 from msk_jax.data.grading import QualityLimits
 from msk_jax.data.headers import quiet, read_header
 from msk_jax.data.pictures import is_picture
 from msk_jax.data.quality import measure, missing_tags
+from msk_jax.data.volume import ReadOptions
 from msk_jax.errors import UserError
+from msk_jax.table_reader import as_number
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Study:
     pseudonym: str
     rows: tuple[ManifestRow, ...]
     files: tuple[Path, ...]
+    options: ReadOptions | None = None
+    """See `crops.asked_options`."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,7 @@ def read_study(
       Records (see `record`), rejections, and facts of the scan if a unit could be used.
     """
     try:
-        series = cohort.region.read(study.files, cohort.modality)
+        series = read_images(cohort.region, study.files, cohort.modality, study.options)
     except Exception as error:
         reason = clean_reason(error, study.files, study.patient_id)
         return [], [reject(row, study.pseudonym, reason) for row in study.rows], None
@@ -296,9 +300,11 @@ class _Index:
     def _only_series(self, patient_id: str) -> str:
         theirs = self._by_patient.get(patient_id)
         if not theirs:
+            alike = any(as_number(other) == as_number(patient_id) for other in self._by_patient)
             raise SeriesError(
-                "No file in the DICOM folder has this PatientID. Correct the manifest, add the "
-                "files, or name the series by series_uid or path."
+                "No file in the DICOM folder has this PatientID"
+                + (" (one has it with other leading zeros, or without .0). " if alike else ". ")
+                + "Correct the manifest, add the files, or name the series by series_uid or path."
             )
         headers = self._found.headers
         usable = [u for u in theirs if headers[u].modality in self._modalities]

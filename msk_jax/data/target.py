@@ -180,8 +180,9 @@ def _difference(data_dir: Path, content: dict | None, fingerprint: dict) -> str:
         "refuse_below": "another grade below which scans are refused",
         "version": "another version of the data set",
         "key_check": "another pseudonym key",
+        "options": "other choices of reading (--nifti-form, --deshear)",
     }
-    differing = [text for key, text in meanings.items() if previous.get(key) != fingerprint[key]]
+    differing = [t for key, t in meanings.items() if previous.get(key) != fingerprint.get(key)]
     listed = " and ".join(differing) or "an unfinished run"
     return f"The folder {data_dir} already holds a build from {listed}."
 

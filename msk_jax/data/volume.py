@@ -22,6 +22,7 @@ from msk_jax.data.frames import (
 from msk_jax.data.geometry import Arrangement, SeriesError, Tolerance, arrange_slices
 from msk_jax.data.headers import number, quiet, read_header, text
 from msk_jax.data.laterality import laterality
+from msk_jax.data.nifti_place import NiftiForm
 from msk_jax.data.pixels import AIR_HU, Frames, read_frames
 
 MAX_SHEAR_GROWTH = 2.0
@@ -37,6 +38,9 @@ class ReadOptions:
 
     deshear: bool = False
     """Straighten a series with gantry tilt by linear interpolation; otherwise it is refused."""
+
+    nifti_form: NiftiForm | None = None
+    """Which statement of a NIfTI file about its place to trust where they differ."""
 
     real_world: bool = False
     """Values by the real-world-value map instead of the modality transformation."""
@@ -116,7 +120,7 @@ def read_volume(
         fill = AIR_HU if units == "HU" else _lowest(voxels, padding)
         voxels[padding] = fill
     if any(laid.shear_mm):
-        voxels, laid = _deshear(voxels, laid, AIR_HU if units == "HU" else float(voxels.min()))
+        voxels, laid = deshear(voxels, laid, AIR_HU if units == "HU" else float(voxels.min()))
     first = headers[ordered[0].file]
     return Volume(
         voxels=voxels,
@@ -188,7 +192,7 @@ def _lowest(voxels: np.ndarray, padding: np.ndarray) -> float:
     return float(inside.min()) if inside.size else 0.0
 
 
-def _deshear(voxels: np.ndarray, laid: Arrangement, fill: float) -> tuple[np.ndarray, Arrangement]:
+def deshear(voxels: np.ndarray, laid: Arrangement, fill: float) -> tuple[np.ndarray, Arrangement]:
     """Move every slice within its plane to where it lies on the straight grid."""
     count, rows, columns = voxels.shape
     # Where each slice's first pixel lies on the grid of the first slice, in pixels (row, column).

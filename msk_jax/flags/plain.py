@@ -39,13 +39,18 @@ class Predict:
     physician signs. Unlike all else there they name the patient, as the images do."""
     store: str = ""
     """Address of a DICOMweb service to send these to."""
+    nifti_form: Literal["sform", "qform"] | None = None
+    """Which statement of a NIfTI file about its place to trust where sform and qform differ; by
+    default such a file is refused."""
+    deshear: bool = False
+    """Straighten volumes whose slices are tilted (gantry tilt); by default they are refused."""
 
     def run(self) -> None:
         from msk_jax.verbs import predict
 
         predict.run(
             self.workdir, self.dicom, self.out, self.key, self.dicom_results, self.store,
-            self.manifest, self.pictures,
+            self.manifest, self.pictures, self.nifti_form, self.deshear,
         )  # fmt: skip
 
 
@@ -296,7 +301,8 @@ class EvaluateTable:
     compare: Path | None = None
     """A second model's table of the same cases, to be held against the first."""
     validation: Path | None = None
-    """The first model's table of other patients, on which the operating point is chosen."""
+    """The first model's table of other patients, on which the operating point is chosen; for the
+    predictions.csv of a run its validation_predictions.csv, by folds."""
     level: str = ""
     """Which rows of a table with a column level; by default the largest that is there."""
     one_class: str = ""

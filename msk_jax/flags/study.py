@@ -80,6 +80,11 @@ class Build:
     refuse_below: Literal["poor", "acceptable", "good"] | None = None
     """Leave out scans whose quality has a lower grade, with the reason in rejected.csv. The limits
     of the grades are the experiment's (`Cohort.limits`); by default none is left out."""
+    nifti_form: Literal["sform", "qform"] | None = None
+    """Which statement of a NIfTI file about its place to trust where sform and qform differ; by
+    default such a file is refused."""
+    deshear: bool = False
+    """Straighten volumes whose slices are tilted (gantry tilt); by default they are refused."""
 
     def run(self, experiment: Experiment) -> None:
         from msk_jax.verbs import build
@@ -87,7 +92,7 @@ class Build:
         build.run(
             experiment, self.dicom, self.manifest, self.data_dir,
             self.key, self.num_folds, self.seed, self.overwrite, self.split, self.workers,
-            self.cache, self.held_out, self.beam, self.refuse_below,
+            self.cache, self.held_out, self.beam, self.refuse_below, self.nifti_form, self.deshear,
         )  # fmt: skip
 
 
@@ -127,6 +132,9 @@ class Train:
     key: Path | None = None
     """File with the key of the pseudonyms, to find a patient's mask; by default the pseudonym.key
     beside the folder of masks."""
+    nifti_form: Literal["sform", "qform"] | None = None
+    """Which statement of a mask about its place to trust where sform and qform differ; by default
+    such a mask is refused."""
     coordinator: str | None = None
     """host:port of the first of several hosts."""
     num_hosts: int | None = None
@@ -150,6 +158,7 @@ class Train:
             dry_run=self.dry_run,
             masks=self.masks,
             key=self.key,
+            nifti_form=self.nifti_form,
         )
 
 
@@ -189,6 +198,7 @@ class Evaluate:
     """Ratings (0 to 100, from 50 a call of the second class) of real readers for the patients of
     the test sets, without and with the network's help, as `msk-jax mrmc` takes them; modalities
     `unaided` and `aided`. By default the experiment's readers, if any, are simulated."""
+
     def run(self, experiment: Experiment) -> None:
         from msk_jax.training.parallel import check_alone
         from msk_jax.verbs import evaluate

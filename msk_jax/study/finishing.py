@@ -1,38 +1,18 @@
 """The end of a training: predictions, models beside the network, heat maps, the package."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import jax
 
-from msk_jax.data.masks import find_masks
-from msk_jax.errors import UserError
 from msk_jax.evaluation.study import operating_points
-from msk_jax.experiment import Experiment
 from msk_jax.study import outputs
 from msk_jax.study.beside import beside_prefix, fit_beside
 from msk_jax.study.heat_maps import choose, choose_of_classes, write_heat_maps
 from msk_jax.study.listener import SILENT, Listener
 from msk_jax.study.package import MODEL_NAME, save_model
-from msk_jax.study.signs import maps_on_signs, write_maps_on_signs
+from msk_jax.study.signs import Masks, maps_on_signs, write_maps_on_signs
 from msk_jax.study.training import Training, open_cohort
 from msk_jax.training.parallel import on_first_host
-
-Masks = Mapping[tuple[str, str], Path]
-"""Files by patient and unit."""
-
-
-def masks_of(experiment: Experiment, folder: Path | None, key: Path) -> Masks | None:
-    """The masks that heat maps are held against; none where there is no folder.
-
-    Raises:
-        UserError: the experiment does not say what a mask marks, or there is no mask or key.
-    """
-    if folder is None:
-        return None
-    if experiment.signs is None:
-        raise UserError(f"{experiment.name} does not say what a mask marks (`signs`).")
-    return find_masks(folder, key, experiment.cohort.region.unit_names)
 
 
 def finish(

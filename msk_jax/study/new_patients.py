@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 
 from msk_jax.data.cohort import Cohort, Manifest, ManifestRow
-from msk_jax.data.crops import Crop
+from msk_jax.data.crops import Crop, read_images
 from msk_jax.data.deidentify import pseudonym
 from msk_jax.data.dicom import Scan, Series
 from msk_jax.data.records import assign_series, clean_reason
+from msk_jax.data.volume import ReadOptions
 from msk_jax.evaluation.predictions import pool, probability_cells, probability_columns
 from msk_jax.study.package import SavedModel
 from msk_jax.training.parallel import parallel_predict, predict_all
@@ -40,6 +41,8 @@ class Job:
     modality: str
     rows: tuple[ManifestRow, ...] | None = None
     """Where its units are; None where they are looked for."""
+    options: ReadOptions | None = None
+    """See `crops.asked_options`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,17 +81,22 @@ class Answer:
 
 
 def jobs_of(
-    found: Scan, places: Manifest | None, cohort: Cohort, secret: bytes
+    found: Scan, places: Manifest | None, cohort: Cohort, secret: bytes,
+    options: ReadOptions | None = None,
 ) -> tuple[list[Job], list[tuple[str, str, str]]]:
     """What to predict, and the rows of the manifest that have no series."""
     if places is None:
         headers = found.headers
         series = [
-            Job(headers[uid].patient_id, uid, files, headers[uid].modality)
+            Job(headers[uid].patient_id, uid, files, headers[uid].modality, options=options)
             for uid, files in sorted(found.series.items())
         ]
         pictures = found.pictures if cohort.region.reads_pictures else ()
-        return [*series, *(Job("", _place(found, f), (f,), cohort.modality) for f in pictures)], []
+        series += [
+            Job("", _place(found, file), (file,), cohort.modality, options=options)
+            for file in pictures
+        ]
+        return series, []
     names = {row.patient_id: pseudonym(row.patient_id, secret) for row in places.rows}
     studies, refused = assign_series(places, found, cohort.modality, names)
     owner = {file: uid for uid, files in found.series.items() for file in files}
@@ -99,6 +107,7 @@ def jobs_of(
             s.files,
             cohort.modality,
             s.rows,
+            options,
         )
         for s in studies
     ]
@@ -138,7 +147,7 @@ def _read(job: Job, saved: SavedModel, secret: bytes) -> Case:
         rejected.append((name, job.modality, clean_reason(error, job.files, job.patient_id)))
 
     try:
-        series = region.read(job.files, cohort.modality)
+        series = read_images(region, job.files, cohort.modality, job.options)
         if job.rows is None:
             crops.update(region.extract(series))
     except Exception as error:

@@ -9,7 +9,8 @@ import jax
 import numpy as np
 import pandas as pd
 
-from msk_jax.data.masks import mask_on_crop
+from msk_jax.data.masks import find_masks, mask_on_crop
+from msk_jax.data.nifti_place import NiftiForm
 from msk_jax.data.pipeline import ShardedCohort
 from msk_jax.errors import UserError
 from msk_jax.evaluation.figure import mean_figure
@@ -42,8 +43,37 @@ class Case:
     """Of columns and rows."""
 
 
+@dataclass(frozen=True)
+class Masks:
+    """What heat maps are held against."""
+
+    files: Mapping[tuple[str, str], Path]
+    """By patient and unit, see `find_masks`."""
+    nifti_form: NiftiForm | None = None
+    """Which statement of a mask about its place to trust where they differ."""
+
+    @classmethod
+    def of(
+        cls, experiment: Experiment, folder: Path, key: Path, nifti_form: NiftiForm | None = None
+    ) -> "Masks":
+        """The masks of a folder.
+
+        Args:
+            experiment: says what they mark.
+            folder: of the masks.
+            key: file with the key of the pseudonyms.
+            nifti_form: which statement of a mask about its place to trust where they differ.
+
+        Raises:
+            UserError: the experiment does not say what a mask marks, or there is no mask or key.
+        """
+        if experiment.signs is None:
+            raise UserError(f"{experiment.name} does not say what a mask marks (`signs`).")
+        return cls(find_masks(folder, key, experiment.cohort.region.unit_names), nifti_form)
+
+
 def maps_on_signs(
-    masks: Mapping[tuple[str, str], Path],
+    masks: Masks,
     experiment: Experiment,
     stage: Stage,
     ensemble: list,
@@ -58,7 +88,7 @@ def maps_on_signs(
     `_MOST` as many are drawn.
 
     Args:
-        masks: by patient and unit, see `find_masks`.
+        masks: what marks the signs.
         experiment: says which labels of a mask are signs.
         stage: of the networks.
         ensemble: networks by fold.
@@ -74,7 +104,7 @@ def maps_on_signs(
     Raises:
         UserError: no mask of a patient of this cohort.
     """
-    patients = sorted({patient for patient, _ in masks} & set(folds))
+    patients = sorted({patient for patient, _ in masks.files} & set(folds))
     drawn = np.random.default_rng(experiment.evaluation.seed).permutation(patients)[:_MOST]
     images = predictions[predictions["level"] == experiment.cohort.levels[0]]
     images = images[images["patient_id"].isin(set(drawn))]
@@ -146,7 +176,7 @@ def signs_figures(maps: Mapping[str, Any], confidence: float) -> dict[str, Any]:
 
 
 def _cases(
-    masks: Mapping[tuple[str, str], Path],
+    masks: Masks,
     experiment: Experiment,
     data: ShardedCohort,
     images: pd.DataFrame,
@@ -163,8 +193,10 @@ def _cases(
         for unit_id, label in zip(rows["unit_id"], rows["label"], strict=True):
             number, centre = places[unit_id]
             record = data.records[number]
-            file = masks.get((record["patient_id"], record["unit"]))
-            mask = None if file is None else mask_on_crop(file, codes, region, record, centre)
+            file = masks.files.get((record["patient_id"], record["unit"]))
+            mask = None
+            if file is not None:
+                mask = mask_on_crop(file, codes, region, record, centre, masks.nifti_form)
             if mask is not None and mask.any():
                 spacing = tuple(map(float, record["spacing_mm"][:2]))
                 chosen[unit_id] = (int(label), mask, spacing)

@@ -10,7 +10,9 @@ from msk_jax.console import (
     say_next,
 )
 from msk_jax.data.builder import BuildSummary, build_cohort
+from msk_jax.data.crops import asked_options
 from msk_jax.data.folds import SplitKind
+from msk_jax.data.nifti_place import NiftiForm
 from msk_jax.errors import UserError
 from msk_jax.experiment import Experiment
 from msk_jax.provenance import note_command, read_commands
@@ -32,6 +34,8 @@ def run(
     held_out: float | None = None,
     beam: Sequence[str] | None = None,
     refuse_below: str | None = None,
+    nifti_form: NiftiForm | None = None,
+    deshear: bool = False,
 ) -> None:
     """Build the cohort and say what became of it."""
     check_no_address(data_dir, "--data-dir")
@@ -43,6 +47,7 @@ def run(
         raise UserError("--workers and --beam are two ways to read in parallel. Give one of them.")
     if held_out is None:
         held_out = experiment.held_out if split == "patient" else 0.0
+    options = asked_options(experiment.cohort.region, nifti_form, deshear)
     with progress_bar("Reading DICOM") as update:
         summary = build_cohort(
             experiment.cohort,
@@ -60,6 +65,7 @@ def run(
             held_out=held_out,
             beam=beam,
             refuse_below=refuse_below,
+            options=options,
         )
     if summary.built:
         note_command(data_dir, before=read_commands(manifest.parent))

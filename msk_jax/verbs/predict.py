@@ -12,8 +12,10 @@ import pandas as pd
 
 from msk_jax import console
 from msk_jax.data.cohort import read_manifest
+from msk_jax.data.crops import asked_options
 from msk_jax.data.deidentify import default_key_path, load_key, load_or_create_key
 from msk_jax.data.dicom import scan
+from msk_jax.data.nifti_place import NiftiForm
 from msk_jax.data.records import clean_reason
 from msk_jax.data.sources import opened
 from msk_jax.errors import UserError
@@ -47,6 +49,8 @@ def run(
     server: str = "",
     manifest: Path | None = None,
     pictures: bool = True,
+    nifti_form: NiftiForm | None = None,
+    deshear: bool = False,
 ) -> None:
     """Predict every series of a source, or those of a manifest; what cannot be read is listed.
 
@@ -64,6 +68,7 @@ def run(
             f"--manifest with patient_id, {cohort.region.unit_column} and "
             f"{', '.join(cohort.region.columns)} of each."
         )
+    options = asked_options(cohort.region, nifti_form, deshear)
     places = None if manifest is None else read_manifest(manifest, cohort, labelled=False)
     console.check_new_folder(out, "--out")
     with opened(dicom) as source:
@@ -74,7 +79,7 @@ def run(
         secret = load_key(key) if key else load_or_create_key(default_key_path(manifest))
         patients = None if places is None else patients_of(places, cohort, secret)
         saved = dataclasses.replace(saved, beside=askable(saved, patients, console.TERMINAL))
-        jobs, rejected = jobs_of(found, places, cohort, secret)
+        jobs, rejected = jobs_of(found, places, cohort, secret, options)
         console.writable_folder(out, "--out")
         with _all_or_nothing(out):
             run_of = _Run(saved, out, secret, results, pictures)

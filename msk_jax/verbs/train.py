@@ -6,8 +6,10 @@ import jax
 
 from msk_jax import console
 from msk_jax.data.deidentify import KEY_NAME
+from msk_jax.data.nifti_place import NiftiForm
 from msk_jax.experiment import Experiment, Stage
-from msk_jax.study.finishing import finish, masks_of
+from msk_jax.study.finishing import finish
+from msk_jax.study.signs import Masks
 from msk_jax.study.training import Training, check_profile, train
 from msk_jax.training.parallel import on_first_host
 from msk_jax.training.watch import NOTHING_MORE, Watching
@@ -24,12 +26,15 @@ def run(
     dry_run: bool = False,
     masks: Path | None = None,
     key: Path | None = None,
+    nifti_form: NiftiForm | None = None,
 ) -> None:
     """Train every fold (or one), going on from where an interrupted run stopped; when the last is
     finished, leave predictions, heat maps and the package for new patients."""
     check_profile(watching, workdir)
     # Before the long work, see that the masks and their key are there.
-    marked = masks_of(experiment, masks, key or (masks or Path()).parent / KEY_NAME)
+    marked = None
+    if masks is not None:
+        marked = Masks.of(experiment, masks, key or masks.parent / KEY_NAME, nifti_form)
     training = Training.open(experiment, stage, data_dir)
     if dry_run:
         return plan.show(list(training.trainers(fold).values()))

@@ -45,6 +45,20 @@ def test_predictions_are_out_of_fold_and_complete(run, shards):
     assert ((validation["fold"] + 1) % 3 == tested).all()
 
 
+def test_tables_of_a_run_are_judged_by_their_own_validation(run, tmp_path):
+    verb(
+        "evaluate", "--predictions", run / "predictions.csv", "--level", "joint", "--by", "site",
+        "--validation", run / "validation_predictions.csv", "--bootstrap-samples", 10,
+        "--out", tmp_path,
+    )  # fmt: skip
+    judged = json.loads((tmp_path / "figures.json").read_text())
+    level = json.loads((run / "metrics.json").read_text())["levels"]["joint"]
+    thresholds = [entry["threshold"] for entry in level["thresholds"]["per_fold"]]
+    assert [entry["value"] for entry in judged["threshold"]["per_fold"]] == thresholds
+    assert judged["confusion"] == level["confusion"]
+    assert judged["figures"]["auc"]["value"] == pytest.approx(level["auc"]["value"])
+
+
 def test_labels_are_those_of_the_manifest(run, phantom_cohort):
     from msk_jax.data.deidentify import load_key, pseudonym
 
