@@ -136,7 +136,7 @@ def test_validation_may_predict_a_unit_by_several_models(tmp_path):
 
 def test_missing_columns_and_file(tmp_path):
     path = tmp_path / "p.csv"
-    with pytest.raises(UserError, match="msk-jax evaluate"):
+    with pytest.raises(UserError, match="msk-jax train"):
         read_predictions(path)
     path.write_text("patient_id,prob\na,0.5\n")
     with pytest.raises(UserError, match="lacks the columns unit_id, level, fold, label"):
