@@ -180,7 +180,7 @@ def build_cohort(
     previous = target.existing_build(data_dir, cohort.name, fingerprint, overwrite)
     if previous is not None:
         return BuildSummary(data_dir=data_dir, built=False, **previous)
-    progress = progress or _silent
+    progress = progress or (lambda *_: None)
     plan = _Plan(cohort, checked, secret, refuse_below, workers, cache, beam, options, progress)
     with target.staging(data_dir, cohort.name, _room_needed(cohort, checked, beam)) as staged:
         studies, collected, found = _convert_source(plan, dicom, staged)
@@ -188,10 +188,6 @@ def build_cohort(
         build = _counts(collected, found)
         _write_tables(staged, cohort, collected, build, fingerprint, checked.path)
     return BuildSummary(data_dir=data_dir, built=True, **build, notes=collected.notes)
-
-
-def _silent(done: int, total: int, note: str) -> None:
-    """Shows no progress."""
 
 
 def _converted(plan: _Plan, studies: list[Study], shared: Path) -> Iterator[Converted]:
