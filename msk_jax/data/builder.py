@@ -41,7 +41,9 @@ from msk_jax.data.records import (
     Rejection,
     Study,
     assign_series,
+    explain,
     reject,
+    screen_notes,
     summarise,
 )
 from msk_jax.data.shards import VERSION, write_shards
@@ -77,14 +79,18 @@ class BuildSummary:
     rejected: str
     """The most frequent reasons, in a sentence or two; '' if no row was rejected."""
 
+    notes: tuple[str, ...] = ()
+    """Sentences for the screen alone, as they name files."""
+
 
 @dataclass
 class _Collected:
     """Everything about the records but their pixels, gathered while these stream to disk."""
 
+    rejected: list[Rejection]
     records: list[dict] = field(default_factory=list)
-    rejected: list[Rejection] = field(default_factory=list)
     scans: list[GradedScan] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
     def patient_labels(self) -> dict[str, int]:
         return {record["patient_id"]: record["patient_label"] for record in self.records}
@@ -174,18 +180,14 @@ def build_cohort(
     previous = target.existing_build(data_dir, cohort.name, fingerprint, overwrite)
     if previous is not None:
         return BuildSummary(data_dir=data_dir, built=False, **previous)
-    progress = progress or _silent
+    progress = progress or (lambda *_: None)
     plan = _Plan(cohort, checked, secret, refuse_below, workers, cache, beam, options, progress)
     with target.staging(data_dir, cohort.name, _room_needed(cohort, checked, beam)) as staged:
         studies, collected, found = _convert_source(plan, dicom, staged)
         _part(staged / target.SPLITS_NAME, cohort, studies, collected, parting)
         build = _counts(collected, found)
         _write_tables(staged, cohort, collected, build, fingerprint, checked.path)
-    return BuildSummary(data_dir=data_dir, built=True, **build)
-
-
-def _silent(done: int, total: int, note: str) -> None:
-    """Shows no progress."""
+    return BuildSummary(data_dir=data_dir, built=True, **build, notes=collected.notes)
 
 
 def _converted(plan: _Plan, studies: list[Study], shared: Path) -> Iterator[Converted]:
@@ -273,7 +275,7 @@ def _assign(plan: _Plan, found: Scan) -> tuple[list[Study], _Collected]:
         )
     studies, rejected = assign_series(plan.manifest, found, plan.cohort.modality, names)
     studies = [replace(study, options=plan.options) for study in studies]
-    return studies, _Collected(rejected=rejected)
+    return studies, _Collected(rejected, notes=screen_notes(studies, rejected, found))
 
 
 def _graded(
@@ -313,7 +315,7 @@ def _read(
     if not collected.records:
         raise UserError(
             f"Nothing usable is left of the cohort, so nothing was built. "
-            f"{summarise(collected.rejected)}"
+            f"{explain(collected.rejected)}"
         )
 
 
@@ -355,7 +357,7 @@ def _folds(
         groups = {name: getattr(rows[name], column) for name in labels}
         return folds_by_group(groups, labels, parting.split, parting.num_folds)
     except UserError as error:
-        raise UserError(f"{error} {summarise(collected.rejected)}".strip()) from None
+        raise UserError(f"{error} {explain(collected.rejected)}".strip()) from None
 
 
 def _counts(collected: _Collected, found: Scan) -> dict:

@@ -1,6 +1,7 @@
 """A cohort: what its manifest may say, checked as a whole before any pixel is read."""
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from msk_jax.data.cells import Cells, read_table
 from msk_jax.data.grading import QualityLimits
+from msk_jax.data.names import tidy
 from msk_jax.data.regions import SacroiliacRegion
 from msk_jax.data.vertebra import VertebraRegion
 from msk_jax.data.whole import RadiographRegion
@@ -301,8 +303,9 @@ def _clinical(cells: Cells, variable: ClinicalVariable) -> float | str:
 
 
 def _is_below(path: str) -> bool:
-    parts = Path(path).parts
-    return not Path(path).is_absolute() and ".." not in parts
+    plain = path.replace("\\", "/")
+    is_absolute = plain.startswith("/") or re.match(r"[A-Za-z]:/", tidy(plain))
+    return not is_absolute and ".." not in plain.split("/")
 
 
 def _intervals(cells: Cells) -> tuple[tuple[float, float], ...]:

@@ -1,6 +1,7 @@
 """Masks of what a picture shows, beside the pictures of a cohort, on the grid of its crops."""
 
 import functools
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,19 @@ import SimpleITK as sitk
 from msk_jax.data.crops import Crop, Region
 from msk_jax.data.deidentify import load_key, pseudonym
 from msk_jax.data.dicom import Series
+from msk_jax.data.names import is_litter
 from msk_jax.data.nifti import read_labels
 from msk_jax.data.nifti_place import NiftiForm
 from msk_jax.errors import UserError
 
 _SUFFIX = ".nii.gz"
+_FORMS = (
+    str,
+    functools.partial(unicodedata.normalize, "NFC"),
+    functools.partial(unicodedata.normalize, "NFD"),
+)
+"""How a patient's identifier may be written in the name of a file, which some systems decompose."""
+
 _MARKED = 1000
 """A radiograph's mask is resampled as a picture of 0 and this; an edge lies at the half."""
 
@@ -32,18 +41,28 @@ def find_masks(folder: Path, key_path: Path, units: Sequence[str]) -> dict[tuple
     Raises:
         UserError: there is no such folder, no mask in it, or no key.
     """
-    files = sorted(folder.glob(f"*{_SUFFIX}")) if folder.is_dir() else []
+    files = [] if not folder.is_dir() else [
+        file for file in sorted(folder.iterdir())
+        if file.name.lower().endswith(_SUFFIX) and not is_litter(file)
+    ]  # fmt: skip
     if not files:
         raise UserError(f"There is no mask (<patient_id>{_SUFFIX}) in {folder}.")
-    key, found = load_key(key_path), {}
-    for file in files:
-        name = file.name.removesuffix(_SUFFIX)
-        found |= {(pseudonym(name, key), unit): file for unit in units}
-    for file in files:  # what is said of one unit goes before what is said of all
-        patient, _, unit = file.name.removesuffix(_SUFFIX).rpartition("_")
-        if unit in units:
-            found[pseudonym(patient, key), unit] = file
+    key, by_form = load_key(key_path), [{} for _ in _FORMS]
+    for form, masks in zip(_FORMS, by_form, strict=True):
+        for file in files:
+            masks |= {(pseudonym(form(_name(file)), key), unit): file for unit in units}
+        for file in files:  # what is said of one unit goes before what is said of all
+            patient, _, unit = _name(file).rpartition("_")
+            if unit in units:
+                masks[pseudonym(form(patient), key), unit] = file
+    found = {}
+    for masks in reversed(by_form):  # a name as it is goes before another way to write it
+        found |= masks
     return found
+
+
+def _name(file: Path) -> str:
+    return file.name[: -len(_SUFFIX)]
 
 
 @functools.lru_cache(maxsize=2)

@@ -132,16 +132,12 @@ class Fetch:
     """Of the service, filters behind it: `https://host/dicom-web?PatientID=4711&Modality=CT`. A
     token is taken from the environment variable MSK_JAX_DICOMWEB_TOKEN."""
     out: Path
-    """Gets one folder a series."""
+    """Gets one folder a series, and rejected.csv, which lists those of which not all came."""
 
     def run(self) -> None:
-        from msk_jax.data.dicomweb import Server, fetch
+        from msk_jax.verbs import fetch
 
-        server = Server.at(self.address)
-        console.writable_folder(self.out, "--out")
-        with console.progress_bar("Fetching series") as update:
-            count = fetch(server, self.out, progress=update)
-        console.say(f"{count} series are in {self.out}.")
+        fetch.run(self.address, self.out)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,9 +18,11 @@ from msk_jax.data.cohort import Cohort, Manifest, ManifestRow
 from msk_jax.data.crops import Crop, read_images
 from msk_jax.data.deidentify import pseudonym
 from msk_jax.data.dicom import Scan, Series
-from msk_jax.data.records import assign_series, clean_reason
+from msk_jax.data.names import legible
+from msk_jax.data.records import assign_series, clean_reason, hints
 from msk_jax.data.volume import ReadOptions
 from msk_jax.evaluation.predictions import pool, probability_cells, probability_columns
+from msk_jax.study.listener import SILENT, Listener
 from msk_jax.study.package import SavedModel
 from msk_jax.training.parallel import parallel_predict, predict_all
 from msk_jax.training.step import AXIS
@@ -81,22 +83,16 @@ class Answer:
 
 
 def jobs_of(
-    found: Scan, places: Manifest | None, cohort: Cohort, secret: bytes,
+    found: Scan,
+    places: Manifest | None,
+    cohort: Cohort,
+    secret: bytes,
     options: ReadOptions | None = None,
+    listener: Listener = SILENT,
 ) -> tuple[list[Job], list[tuple[str, str, str]]]:
-    """What to predict, and the rows of the manifest that have no series."""
+    """What to predict, and what of the source or the manifest cannot be: name, modality, reason."""
     if places is None:
-        headers = found.headers
-        series = [
-            Job(headers[uid].patient_id, uid, files, headers[uid].modality, options=options)
-            for uid, files in sorted(found.series.items())
-        ]
-        pictures = found.pictures if cohort.region.reads_pictures else ()
-        series += [
-            Job("", _place(found, file), (file,), cohort.modality, options=options)
-            for file in pictures
-        ]
-        return series, []
+        return _all_jobs(found, cohort, secret, options)
     names = {row.patient_id: pseudonym(row.patient_id, secret) for row in places.rows}
     studies, refused = assign_series(places, found, cohort.modality, names)
     owner = {file: uid for uid, files in found.series.items() for file in files}
@@ -111,12 +107,43 @@ def jobs_of(
         )
         for s in studies
     ]
+    if sentence := hints(refused):
+        listener.say(sentence)
     return jobs, [(f"{r.patient_id}/{r.unit}", cohort.modality, r.reason) for r in refused]
+
+
+def _all_jobs(
+    found: Scan, cohort: Cohort, secret: bytes, options: ReadOptions | None
+) -> tuple[list[Job], list[tuple[str, str, str]]]:
+    """Every series and picture there is, and those series of which not all was fetched."""
+    headers = found.headers
+    series = [
+        Job(headers[uid].patient_id, uid, files, headers[uid].modality, options=options)
+        for uid, files in sorted(found.series.items())
+    ]
+    pictures = found.pictures if cohort.region.reads_pictures else ()
+    rejected = [
+        (_name_of(job, secret), job.modality, found.incomplete[job.uid])
+        for job in series
+        if job.uid in found.incomplete
+    ]
+    usable = [job for job in series if job.uid not in found.incomplete]
+    usable += [
+        Job("", _place(found, file), (file,), cohort.modality, options=options)
+        for file in pictures
+    ]
+    return usable, rejected
+
+
+def _name_of(job: Job, secret: bytes) -> str:
+    """The pseudonym of a series; without a PatientID it may be anyone's, and is a patient."""
+    owner = pseudonym(job.patient_id or job.uid, secret)
+    return f"{owner}_{pseudonym(job.uid, secret)[2:8]}"
 
 
 def _place(found: Scan, picture: Path) -> str:
     """What stands for the identifiers of a picture, the same wherever its folder is."""
-    return found.place(picture).relative_to(found.folder).as_posix()
+    return legible(found.place(picture).relative_to(found.folder).as_posix())
 
 
 def read_cases(jobs: Sequence[Job], saved: SavedModel, secret: bytes) -> Iterator[Case]:
@@ -137,10 +164,7 @@ def read_cases(jobs: Sequence[Job], saved: SavedModel, secret: bytes) -> Iterato
 
 def _read(job: Job, saved: SavedModel, secret: bytes) -> Case:
     """A series and the crops of its units; a hostile file must not take the others with it."""
-    # Files without a PatientID may be anyone's: each series is then a patient.
-    owner = pseudonym(job.patient_id or job.uid, secret)
-    name = f"{owner}_{pseudonym(job.uid, secret)[2:8]}"
-    cohort = saved.experiment.cohort
+    name, cohort = _name_of(job, secret), saved.experiment.cohort
     region, crops, rejected = cohort.region, {}, []
 
     def refuse(error: Exception) -> None:

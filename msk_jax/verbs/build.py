@@ -93,6 +93,8 @@ def _say_outcome(summary: BuildSummary, levels: Sequence[str], data_dir: Path) -
             f"{summary.num_rejected} rows of the manifest could not be used, see "
             f"{data_dir / 'rejected.csv'}. {summary.rejected}"
         )
+    for note in summary.notes:
+        say(note)
     if summary.num_poor:
         say(
             f"The quality of {summary.num_poor} scan(s) in the shards is poor or worse, see "

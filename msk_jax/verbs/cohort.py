@@ -13,7 +13,7 @@ from msk_jax.data.anonymise import basic_profile, deidentify_file
 from msk_jax.data.audit import audit, identifiers
 from msk_jax.data.cohort import Cohort
 from msk_jax.data.deidentify import default_key_path, load_key, load_or_create_key
-from msk_jax.data.dicom import scan
+from msk_jax.data.dicom import Scan, scan
 from msk_jax.data.draft import draft_columns, draft_rows, write_draft
 from msk_jax.data.geometry import SeriesError
 from msk_jax.data.records import clean_reason
@@ -35,8 +35,10 @@ def draft(dicom: str, out: Path, experiment: str) -> None:
     if out.exists():
         raise UserError(f"{out} is there already and nothing is written over. Give another --out.")
     with opened(dicom) as source, console.progress_bar("Reading headers") as update:
-        rows = draft_rows(scan(source.folder, update, source.files, source.unpacked), cohort)
+        found = scan(source.folder, update, source.files, source.unpacked)
+        rows = draft_rows(found, cohort)
     write_draft(out, rows, cohort)
+    _say_incomplete(found)
     to_fill = [name for name in draft_columns(cohort) if not any(row.get(name) for row in rows)]
     console.say(
         f"{len(rows)} rows of {cohort.modality} are in {out}, one per {cohort.levels[1]} or "
@@ -72,11 +74,20 @@ def deidentify(
     console.writable_folder(out, "--out")
     with replacing(out / REJECTED_NAME) as temporary, temporary.open("w", newline="") as file:
         csv.writer(file).writerows([("file", "reason"), *refused])
+    _say_incomplete(found)
     console.say(
         f"{count} files are in {out}; {len(refused)} were left out, see {REJECTED_NAME}, and "
         f"{len(found.skipped) + len(found.pictures)} are no DICOM images. Pixels were not looked "
         "at: check some images before you share them."
     )
+
+
+def _say_incomplete(found: Scan) -> None:
+    if found.incomplete:
+        console.say(
+            f"Not all of {len(found.incomplete)} series was fetched. `build` leaves them out; run "
+            "the command that fetched them again."
+        )
 
 
 def audit_folder(folder: Path, dicom: str) -> None:

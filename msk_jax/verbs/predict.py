@@ -79,7 +79,9 @@ def run(
         secret = load_key(key) if key else load_or_create_key(default_key_path(manifest))
         patients = None if places is None else patients_of(places, cohort, secret)
         saved = dataclasses.replace(saved, beside=askable(saved, patients, console.TERMINAL))
-        jobs, rejected = jobs_of(found, places, cohort, secret, options)
+        jobs, rejected = jobs_of(
+            found, places, cohort, secret, options, console.TERMINAL
+        )
         console.writable_folder(out, "--out")
         with _all_or_nothing(out):
             run_of = _Run(saved, out, secret, results, pictures)
