@@ -8,8 +8,10 @@ import numpy as np
 from msk_jax.data.spellings import MIN_LENGTH, Edge, spellings
 from msk_jax.data.vocabulary import Vocabulary
 
-_BESIDE = 2
+_BESIDE = 4
 """Bytes beside a string that decide whether it counts."""
+
+_TEXT = bytes(range(32, 127)) + b"\t\n\r"
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Sought:
         return found
 
     def _in_block(self, content: bytes, end: int) -> Iterator[str]:
-        """Keywords of strings that begin before `end`, two bytes of context before the first."""
+        """Keywords of strings that begin before `end`, with context before the first."""
         if len(content) < MIN_LENGTH:
             return
         values = np.frombuffer(content, np.uint8).astype(np.int32)
@@ -83,13 +85,24 @@ class Sought:
 
 
 def _counts(content: bytes, place: int, length: int, edge: Edge) -> bool:
-    before = content[place - _BESIDE : place]
+    before = content[max(0, place - _BESIDE) : place]
     after = content[place + length : place + length + _BESIDE]
-    if edge == Edge.WORD:
-        return not (before[-1:].isalpha() or after[:1].isalpha())
+    if edge >= Edge.WORD:
+        is_piece = _goes_on(content[place : place + 1], before[-1:]) or _goes_on(
+            content[place + length - 1 : place + length], after[:1]
+        )
+        is_text = edge == Edge.WORD or not (before + after).translate(None, _TEXT)
+        return is_text and not is_piece
     if edge in (Edge.DATE, Edge.NUMBER) and (
-        before[-1:].isdigit() or (before[-1:] == b"." and before[:1].isdigit())
+        before[-1:].isdigit() or (before[-1:] == b"." and before[-2:-1].isdigit())
     ):
         return False
-    is_number_going_on = after[:1].isdigit() or (after[:1] == b"." and after[1:].isdigit())
+    is_number_going_on = after[:1].isdigit() or (after[:1] == b"." and after[1:2].isdigit())
     return edge != Edge.NUMBER or not is_number_going_on
+
+
+def _goes_on(end: bytes, beside: bytes) -> bool:
+    """Whether a number, or a word, that ends in `end` goes on; a byte of UTF-8 is a letter."""
+    if end.isdigit():
+        return beside.isdigit()
+    return beside.isalpha() and (end.isalpha() or not end.isascii())

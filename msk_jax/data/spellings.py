@@ -46,6 +46,7 @@ _BETWEEN = (
     '","', '", "', "</td><td>", "",
 )  # fmt: skip
 _BEFORE_WORD = b" ([{\"'`^=_-,;:/\\|\n\t>"
+_AFTER_WORD = [b"%c" % c for c in b" )]}\"'`^=_-,;:/\\|\r\n\t<.!?"]
 _ANY_TEXT = ("latin-1", "utf-16-le", "utf-16-be")
 _OTHER_ENCODINGS = (
     "shift_jis", "iso2022_jp", "gb18030", "big5", "euc_kr", "iso8859_2", "iso8859_5", "cp1251",
@@ -69,7 +70,10 @@ class Edge(enum.IntEnum):
     """The same on both sides."""
 
     WORD = 3
-    """No letter on either side."""
+    """No letter on either side, beside a digit no digit."""
+
+    TEXT = 4
+    """The same, and nothing but text before and after."""
 
 
 def spellings(value: str, keyword: str, vocabulary: Vocabulary) -> dict[bytes, Edge]:
@@ -131,7 +135,9 @@ def _of_name(value: str, vocabulary: Vocabulary) -> dict[bytes, Edge]:
                 for way, edge in _of_part(part, vocabulary).items():
                     _add(found, (way,), edge)
         for pair in itertools.permutations(parts, 2):
-            if not all(_is_telling(part, vocabulary) for part in pair):
+            # In other encodings than UTF-8 a part may be too short.
+            is_told_alone = group.isascii() and all(_is_telling(p, vocabulary) for p in pair)
+            if not is_told_alone:
                 _add(found, _together(*pair, vocabulary), Edge.WORD)
     return found
 
@@ -157,10 +163,17 @@ def _of_part(part: str, vocabulary: Vocabulary) -> dict[bytes, Edge]:
     found: dict[bytes, Edge] = {}
     if len(part) >= MIN_SHORT or size >= MIN_SHORT + 1:  # one ideograph is a name
         found |= dict.fromkeys(_alone_unless_written(part, vocabulary), Edge.ANY)
-    if size == MIN_LENGTH - 1 and not vocabulary.has_word(part):
-        for text in (part, part.upper(), part.title()):
-            _add(found, (b"%c%b" % (b, text.encode()) for b in _BEFORE_WORD), Edge.WORD)
+    if size > MIN_SHORT and not vocabulary.has_word(part):
+        for text in {part, part.upper(), part.title()}:
+            _add(found, _amid_text(text.encode()), Edge.TEXT)
     return found
+
+
+def _amid_text(word: bytes) -> Iterator[bytes]:
+    """A short word as part of a sentence or of a file's name."""
+    for before in _BEFORE_WORD:
+        for after in (b"",) if len(word) + 1 >= MIN_LENGTH else _AFTER_WORD:
+            yield b"%c%b%b" % (before, word, after)
 
 
 def _of_word(value: str, vocabulary: Vocabulary) -> dict[bytes, Edge]:
@@ -179,7 +192,8 @@ def _together(first: str, second: str, vocabulary: Vocabulary) -> Iterator[bytes
     for (one, other), between in itertools.product(pairs, _BETWEEN):
         text = f"{one}{between}{other}"
         # Written as one word without a capital within, it may be another word.
-        is_word = not between and text[1:].lower() == text[1:] and len(text) < _LONG_WORD
+        is_word = not between and len(text) < _LONG_WORD and text[1:].isascii()
+        is_word = is_word and text[1:] == text[1:].lower()
         if len(text.encode()) < MIN_LENGTH or is_word or (may_be_written and vocabulary.has(text)):
             continue
         if text.isascii():

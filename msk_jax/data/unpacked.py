@@ -9,7 +9,7 @@ import lzma
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -43,7 +43,7 @@ _CLOSED = {
 }  # fmt: skip
 _DICM = slice(128, 132)
 
-Content = Iterator[tuple[str, Iterator[bytes]]]
+Content = Iterator[tuple[str, Iterable[bytes]]]
 
 
 @dataclass
@@ -64,13 +64,26 @@ class Notes:
 
 
 def contents(file: Path, place: str, notes: Notes) -> Content:
-    """Names and bytes of everything in a file, as it lies and unpacked.
+    """Names and bytes of everything in a file, as it lies and unpacked; bytes are given as far as
+    they can be read.
 
     Args:
       file: to be read.
       place: what to call it; what is in it is called so and, behind `!`, by its own name.
       notes: filled while the contents are read.
     """
+    for name, blocks in _contents(file, place, notes):
+        yield name, _as_far_as_whole(blocks, name, notes)
+
+
+def _as_far_as_whole(blocks: Iterable[bytes], place: str, notes: Notes) -> Iterator[bytes]:
+    try:
+        yield from blocks
+    except Exception as error:
+        notes.unread.append((place, f"is damaged ({type(error).__name__})"))
+
+
+def _contents(file: Path, place: str, notes: Notes) -> Content:
     try:
         with file.open("rb") as opened:
             start = opened.read(_DICM.stop)
@@ -103,7 +116,7 @@ def _within(file: Path, start: bytes, place: str, notes: Notes) -> Content:
         with zipfile.ZipFile(file) as archive:
             for member in archive.infolist():
                 name = f"{place}!{member.filename}"
-                yield name, iter([f"/{member.filename}/".encode()])
+                yield name, [f"/{member.filename}/".encode()]
                 with archive.open(member) as inner:
                     yield name, _unpacked(inner, name, notes)
     elif start.startswith(_PNG):
@@ -120,16 +133,12 @@ def _blocks(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def _unpacked(stream: BinaryIO, place: str, notes: Notes) -> Iterator[bytes]:
-    """Blocks of what was packed, as far as it is whole."""
-    try:
-        block = stream.read(_BLOCK)
-        if block.startswith((_ZIP, *_PACKERS, *_CLOSED)) or block[_DICM] == b"DICM":
-            notes.unread.append((place, "is packed in an archive, where it is not opened"))
-        notes.num_pictures += block.startswith(_PICTURES)
-        yield block
-        yield from _blocks(stream)
-    except Exception as error:
-        notes.unread.append((place, f"is damaged ({type(error).__name__})"))
+    block = stream.read(_BLOCK)
+    if block.startswith((_ZIP, *_PACKERS, *_CLOSED)) or block[_DICM] == b"DICM":
+        notes.unread.append((place, "is packed in an archive, where it is not opened"))
+    notes.num_pictures += block.startswith(_PICTURES)
+    yield block
+    yield from _blocks(stream)
 
 
 def _png_texts(content: bytes) -> Iterator[bytes]:
@@ -145,8 +154,7 @@ def _png_texts(content: bytes) -> Iterator[bytes]:
             if kind == b"iTXt":
                 if rest[:1] != b"\x01":
                     continue  # it lies open
-                rest = rest[1:].partition(b"\0")[2].partition(b"\0")[2]
-                rest = b"\0" + rest
+                rest = rest[1:2] + rest[2:].partition(b"\0")[2].partition(b"\0")[2]
             yield b"\n" + zlib.decompressobj().decompress(rest[1:], _MOST_TEXT)
 
 
@@ -161,7 +169,7 @@ def _embedded(page: bytes, place: str, notes: Notes) -> Content:
 
 
 @quiet
-def _dicom(file: Path, place: str, notes: Notes) -> list[tuple[str, Iterator[bytes]]]:
+def _dicom(file: Path, place: str, notes: Notes) -> list[tuple[str, list[bytes]]]:
     header = read_bounded(file)
     notes.num_pictures += any(keyword in header for keyword in PIXELS)
     notes.drawn += [(place, what) for what in sorted(overlays_and_curves(header))]
@@ -172,7 +180,7 @@ def _dicom(file: Path, place: str, notes: Notes) -> list[tuple[str, Iterator[byt
             notes.drawn.append((place, "bits beside the pixel"))
     except SeriesError as error:
         notes.unread.append((place, f"has what is beside its pixels unread: {error}"))
-    return [(place, iter(said))]
+    return [(place, said)]
 
 
 def _texts(dataset: Dataset) -> Iterator[bytes]:
@@ -198,12 +206,12 @@ def _arrays(file: Path, place: str, notes: Notes) -> Content:
         store = tensorstore.KvStore.open({"driver": "ocdbt", "base": base}).result()
         for key in store.list().result():
             name = key.decode(errors="replace")
-            yield f"{place}!{name}", iter([store.read(key).result().value])
+            yield f"{place}!{name}", [store.read(key).result().value]
             array, _, about = name.rpartition("/")
             driver = {".zarray": "zarr", "zarr.json": "zarr3"}.get(about)
             if driver:
                 spec = {"driver": driver, "kvstore": {**store.spec().to_json(), "path": array}}
                 values = tensorstore.open(spec).result().read().result()
-                yield f"{place}!{array}", iter([np.asarray(values).tobytes()])
+                yield f"{place}!{array}", [np.asarray(values).tobytes()]
     except Exception as error:
         notes.unread.append((place, f"is no checkpoint that can be read ({type(error).__name__})"))

@@ -331,7 +331,7 @@ def test_what_cannot_be_looked_into_is_left_out_with_the_reason(rules):
     with pytest.raises(SeriesError, match=r"unknown kind \(0xFF02\)"):
         deidentify(data, KEY, rules)
     data.file_meta.TransferSyntaxUID = MPEG4HP41
-    with pytest.raises(SeriesError, match="cannot be looked into .*MPEG-4"):
+    with pytest.raises(SeriesError, match=r"cannot be looked into .*MPEG-4"):
         deidentify(data, KEY, rules)
     data.file_meta.TransferSyntaxUID, data.PixelData = ExplicitVRLittleEndian, native
     assert deidentify(data, KEY, rules).PixelData == native
