@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pydicom
 from pydicom.dataset import Dataset
+from pydicom.misc import is_dicom
 
 from msk_jax.data.headers import quiet, read_bounded
 from msk_jax.data.search import Sought
@@ -76,8 +77,14 @@ class Audit:
 
 
 @quiet
-def identifiers(files: Iterable[Path]) -> tuple[dict[str, str], int]:
+def identifiers(
+    files: Iterable[Path], unread: list[Path] | None = None
+) -> tuple[dict[str, str], int]:
     """What names somebody in the headers of files, nested sequences too.
+
+    Args:
+      files: of any kind; what is no DICOM has no header.
+      unread: gets those that are DICOM and cannot be read.
 
     Returns:
       Keyword by value, and how many values were too short.
@@ -87,7 +94,9 @@ def identifiers(files: Iterable[Path]) -> tuple[dict[str, str], int]:
         try:
             header = read_bounded(file, stop_before_pixels=True)
         except Exception:
-            continue  # not DICOM: it has no header
+            if unread is not None and file.is_file() and is_dicom(file):
+                unread.append(file)
+            continue
         _collect(header, values)
     sought = {
         value: keyword

@@ -88,7 +88,13 @@ def audit_folder(folder: Path, dicom: str) -> None:
         found = scan(source.folder, update, source.files, source.unpacked)
         # Files that are no images name patients too; what is no DICOM has no header to read.
         files = [file for files in found.series.values() for file in files]
-        names, short = identifiers([*files, *(file for file, _ in found.skipped)])
+        unread: list[Path] = []
+        names, short = identifiers([*files, *(file for file, _ in found.skipped)], unread)
+    if unread:
+        console.say(
+            f"{len(unread)} DICOM files cannot be read, so that nobody whom they alone name was "
+            f"looked for (first of them: {unread[0].name})."
+        )
     result = audit(folder, names, short)
     _say_what_was_looked_at(result)
     for hit in result.hits:

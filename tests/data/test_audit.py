@@ -59,6 +59,8 @@ SEEN = [
     ("Phantom^Spine^0003", "spine_0003 was read"),
     ("Doe^Jane", "Mrs Doe was read"),
     ("Doe^Jane", '["Doe"]'),
+    ("Tring^Olga", "Mrs Tring was read"),
+    ("Tring^Olga", "TRING_1.png"),
     ("Müller-Lüdenscheid^Jörg", "LÜDENSCHEID"),
     ("Müller-Lüdenscheid^Jörg", "Lu\u0308denscheid"),
     ("Mu\u0308ller^Jo\u0308rg", "Herr Müller"),
@@ -88,6 +90,7 @@ PASSED = [
     ("Phantom^Spine^0003", '"phantom": {"spine": 0.00031} 20003 phantom of a spine'),
     ("Phantom^Spine^00012", "0.000123 and 00012"),
     ("Doe^Jane", "what it does"),
+    ("Tring^Olga", "Strings, sTring, Volga"),
     ("Li^Wei", "Lime weight"),
 ]
 
@@ -108,7 +111,8 @@ def test_the_words_of_the_examples_are_what_they_are_said_to_be():
         assert vocabulary.has_word(word) and vocabulary.has_word(word.upper()), word
     for word in ("Stone", "Rose", "Anna", "John", "Müller", "Jane"):
         assert not vocabulary.has_word(word), f"{word}: give the examples another name"
-    assert vocabulary.has("Doe") and not vocabulary.has_word("Doe")
+    for word in ("Doe", "Tring"):
+        assert vocabulary.has(word) and not vocabulary.has_word(word), word
     assert vocabulary.has_value("small") and not vocabulary.has_value("Small")
 
 
@@ -152,12 +156,11 @@ def test_what_cannot_be_told_from_the_product_is_counted(tmp_path):
 
 
 def test_settings_and_pages_of_the_product_name_no_phantom(found):
-    names = {f"Phantom^{word}^{k:04d}": "PatientName" for k in range(12)
+    names = {f"Phantom^{word}^0003": "PatientName"
              for word in ("Sacroiliac", "Spine", "Chest", "Knee")}  # fmt: skip
-    for experiment in (sacroiliitis.experiment, osteoporosis.experiment):
-        assert not found(names, json.dumps(to_json(experiment.stage)))
-        assert not found(names, json.dumps(to_json(experiment.cohort)))
-    assert found(names, "Phantom^Chest^0003") and found(names, "chest phantom 0003")
+    settings = [to_json(experiment.experiment) for experiment in (sacroiliitis, osteoporosis)]
+    assert not found(names, json.dumps(settings))
+    assert found(names, json.dumps(settings) + "chest phantom 0003") == {"PatientName"}
 
 
 def png(text: str, kind=None) -> bytes:
