@@ -106,10 +106,10 @@ def audit_folder(folder: Path, dicom: str) -> None:
 
 
 def _say_what_was_looked_at(result: Audit) -> None:
+    common = f", and {result.num_common} are words that any run holds" if result.num_common else ""
     console.say(
         f"{result.num_identifiers} identifiers were looked for in {result.num_files} files; "
-        f"{result.num_short} were too short to look for, and {result.num_common} are nothing but "
-        "words that every run holds."
+        f"{result.num_short} were too short to look for{common}."
     )
     for place, reason in result.unread:
         console.say(f"  Not looked into: {place} {reason}")
