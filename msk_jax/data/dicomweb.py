@@ -19,7 +19,7 @@ import pydicom
 
 from msk_jax.data.fetched import Incomplete, SeriesFolder
 from msk_jax.data.multipart import Body, read_instance
-from msk_jax.data.search import Listing, Pages, list_series
+from msk_jax.data.query import Listing, Pages, list_series
 from msk_jax.errors import UserError
 
 TOKEN_VARIABLE = "MSK_JAX_DICOMWEB_TOKEN"

@@ -1,151 +1,108 @@
-"""Searches of a DICOMweb server (QIDO-RS, PS3.18 10.6), page by page until there is no more.
+"""Many byte strings looked for all at once in streams of any length."""
 
-A server may give fewer results than it was asked for, and with or without a word (10.6.3.2).
-"""
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+import numpy as np
 
-from msk_jax.errors import UserError
+from msk_jax.data.spellings import MIN_LENGTH, Edge, spellings
+from msk_jax.data.vocabulary import Vocabulary
 
-PAGE = 200
-_CAP = 100
-"""No server is known that gives fewer results at most."""
+_BESIDE = 4
+"""Bytes beside a string that decide whether it counts."""
 
-_MAX_RESULTS = 1_000_000
-_NARROW = (
-    "Narrow the search by filters behind the address, as ?PatientID=4711&Modality=CT, and fetch "
-    "part by part."
-)
-_MORE = re.compile(r"(?<!\b0 )(additional|remaining|more|limit|truncat|partial|incomplet|maxim)")
-_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
-_FIELDS = ("StudyInstanceUID", "SeriesInstanceUID", "NumberOfSeriesRelatedInstances")
+_TEXT = bytes(range(32, 127)) + b"\t\n\r"
 
 
 @dataclass(frozen=True)
-class SeriesRow:
-    """What a search says of one series."""
+class Sought:
+    """Byte strings, made ready to be looked for."""
 
-    study: str
-    instances: int | None
-    """How many it has on the server; None where that is not said."""
+    names: dict[bytes, tuple[str, Edge]]
+    """Keyword of what a string names, and what must not stand beside it."""
+
+    lengths: dict[bytes, tuple[int, ...]]
+    """Of those that begin with these `MIN_LENGTH` bytes."""
+
+    first: np.ndarray
+    """bool [2^24]: whether any begins with these three bytes."""
+
+    second: np.ndarray
+    """The same of the third to fifth byte."""
+
+    longest: int
+    """Bytes of the longest."""
+
+    num_unsought: int
+    """Values that cannot be told from what the product writes."""
+
+    @classmethod
+    def of(cls, values: Mapping[str, str], vocabulary: Vocabulary) -> "Sought":
+        """Make ready to look for keywords by value."""
+        names: dict[bytes, tuple[str, Edge]] = {}
+        num_unsought = 0
+        for value, keyword in values.items():
+            ways = spellings(value, keyword, vocabulary)
+            num_unsought += not ways
+            for way, edge in ways.items():
+                if way not in names or edge < names[way][1]:
+                    names[way] = keyword, edge
+        lengths: dict[bytes, set[int]] = {}
+        first, second = np.zeros(2**24, bool), np.zeros(2**24, bool)
+        for way in names:
+            lengths.setdefault(way[:MIN_LENGTH], set()).add(len(way))
+            first[int.from_bytes(way[:3], "big")] = True
+            second[int.from_bytes(way[2:5], "big")] = True
+        by_start = {start: tuple(of_start) for start, of_start in lengths.items()}
+        longest = max(map(len, names), default=1)
+        return cls(names, by_start, first, second, longest, num_unsought)
+
+    def keywords_in(self, blocks: Iterable[bytes]) -> set[str]:
+        """Keywords of the strings that count in a stream, also across the borders of its blocks."""
+        found: set[str] = set()
+        room = self.longest + 2 * _BESIDE
+        # As if in a line of its own, whose end may be what a string begins with. What is judged
+        # has its context before it, and lies whole, with what follows it, in what has been read.
+        content = b"\n" * (_BESIDE + 1)
+        for block in blocks:
+            content += block
+            found.update(self._in_block(content, len(content) - room))
+            content = content[max(0, len(content) - room - _BESIDE) :]
+        found.update(self._in_block(content + b"\n" * _BESIDE, len(content)))
+        return found
+
+    def _in_block(self, content: bytes, end: int) -> Iterator[str]:
+        """Keywords of strings that begin before `end`, with context before the first."""
+        if len(content) < MIN_LENGTH:
+            return
+        values = np.frombuffer(content, np.uint8).astype(np.int32)
+        three = values[:-2] << 16 | values[1:-1] << 8 | values[2:]
+        for place in np.flatnonzero(self.first[three[:-2]] & self.second[three[2:]]):
+            for length in self.lengths.get(content[place : place + MIN_LENGTH], ()):
+                keyword, edge = self.names.get(content[place : place + length], ("", Edge.ANY))
+                if keyword and _BESIDE <= place < end and _counts(content, place, length, edge):
+                    yield keyword
 
 
-@dataclass(frozen=True)
-class Listing:
-    """The series that match."""
-
-    series: dict[str, SeriesRow] = field(default_factory=dict)
-    """By UID."""
-
-    fault: str = ""
-    """Why there may be more, as a sentence."""
-
-    notes: tuple[str, ...] = ()
-
-    def __or__(self, other: "Listing") -> "Listing":
-        notes = tuple(dict.fromkeys(self.notes + other.notes))
-        return Listing(self.series | other.series, self.fault or other.fault, notes)
-
-
-class Pages:
-    """The pages of one search, put together."""
-
-    def __init__(
-        self,
-        connection: Any,
-        ask: Callable[..., list[dict]],
-        tag: str,
-        size: int = PAGE,
+def _counts(content: bytes, place: int, length: int, edge: Edge) -> bool:
+    before = content[max(0, place - _BESIDE) : place]
+    after = content[place + length : place + length + _BESIDE]
+    if edge >= Edge.WORD:
+        is_piece = _goes_on(content[place : place + 1], before[-1:]) or _goes_on(
+            content[place + length - 1 : place + length], after[:1]
+        )
+        is_text = edge == Edge.WORD or not (before + after).translate(None, _TEXT)
+        return is_text and not is_piece
+    if edge in (Edge.DATE, Edge.NUMBER) and (
+        before[-1:].isdigit() or (before[-1:] == b"." and before[-2:-1].isdigit())
     ):
-        """
-        Args:
-            connection: a `dicomweb.Connection`, which knows of what the server warned last.
-            ask: a search of its client.
-            tag: of the UID that tells results apart, eight hexadecimal digits.
-            size: results to ask for at a time.
-        """
-        self._connection, self._ask, self._tag, self._size = connection, ask, tag, size
-        self.fault = ""
-        """Why there may be more results, as the beginning of a sentence."""
-
-        self.is_repeating = False
-        """Whether the server gave the same page twice: it does not look at `offset`."""
-
-    def all(self, **question) -> dict[str, dict]:
-        """Results by UID, until a page is empty or brings nothing new.
-
-        Raises:
-            UserError: more than a million, or a result without a UID.
-        """
-        rows, received, longest, says_more = {}, 0, 0, False
-        while True:
-            page = self._ask(limit=self._size, offset=received, **question)
-            fresh = {uid_of(row, self._tag): row for row in page}
-            self.is_repeating = bool(page) and not fresh.keys() - rows.keys()
-            if self.is_repeating and (says_more or longest >= min(self._size, _CAP)):
-                self.fault = "The server gives the same page again, whatever `offset` asks for"
-            elif not page and says_more:
-                self.fault = "The server says that there are more results but does not give them"
-            if not page or self.is_repeating:
-                return rows
-            says_more = bool(_MORE.search(self._connection.warning))
-            rows, received = fresh | rows, received + len(page)
-            longest = max(longest, len(page))
-            if len(rows) > _MAX_RESULTS:
-                raise UserError(f"The server finds more than {_MAX_RESULTS} results. {_NARROW}")
+        return False
+    is_number_going_on = after[:1].isdigit() or (after[:1] == b"." and after[1:2].isdigit())
+    return edge != Edge.NUMBER or not is_number_going_on
 
 
-def list_series(connection: Any, filters: dict[str, str], page: int = PAGE) -> Listing:
-    """Every series that matches.
-
-    Args:
-        connection: a `dicomweb.Connection`.
-        filters: by DICOM keyword.
-        page: how many to ask for at a time.
-
-    Raises:
-        UserError: a result that names a series by something that is no UID.
-    """
-    pages = Pages(connection, connection.client.search_for_series, "0020000E", page)
-    rows = pages.all(search_filters=dict(filters), fields=list(_FIELDS))
-    series = {uid: SeriesRow(uid_of(row, "0020000D"), _instances(row)) for uid, row in rows.items()}
-    if pages.fault:
-        return Listing(
-            series,
-            f"{pages.fault}: there may be more series than the {len(series)} that it lists. "
-            f"{_NARROW}",
-        )
-    if pages.is_repeating:
-        return Listing(series, notes=(
-            f"The server does not look at `offset`; it is taken at its word that the {len(series)} "
-            "series that it lists are all.",
-        ))  # fmt: skip
-    return Listing(series)
-
-
-def uid_of(row: Any, tag: str) -> str:
-    """A UID of a result, which goes into addresses and must be one."""
-    value = str(_value(row, tag))
-    if len(value) > 64 or not _UID.fullmatch(value):
-        raise UserError(
-            f"The server names a result by {value[:64]!r}, which is no UID. Ask its administrator."
-        )
-    return value
-
-
-def _instances(row: dict) -> int | None:
-    try:
-        number = int(_value(row, "00201209"))
-    except (TypeError, ValueError):
-        return None
-    return number if number > 0 else None
-
-
-def _value(row: Any, tag: str) -> Any:
-    """The first value of an attribute of a result (DICOM JSON, PS3.18 F.2), "" for none."""
-    attribute = row.get(tag) if isinstance(row, dict) else None
-    values = attribute.get("Value") if isinstance(attribute, dict) else None
-    return values[0] if isinstance(values, list) and values else ""
+def _goes_on(end: bytes, beside: bytes) -> bool:
+    """Whether a number, or a word, that ends in `end` goes on; a byte of UTF-8 is a letter."""
+    if end.isdigit():
+        return beside.isdigit()
+    return beside.isalpha() and (end.isalpha() or not end.isascii())

@@ -14,7 +14,7 @@ import pytest
 
 from msk_jax.data.dicom import read_series, scan
 from msk_jax.data.dicomweb import TOKEN_VARIABLE, Server, fetch, store
-from msk_jax.data.search import SeriesRow, list_series
+from msk_jax.data.query import SeriesRow, list_series
 from msk_jax.data.sources import opened
 from msk_jax.errors import UserError
 

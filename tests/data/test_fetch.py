@@ -15,8 +15,8 @@ from msk_jax.data.cohort import Cohort, Manifest, ManifestRow
 from msk_jax.data.dicom import scan
 from msk_jax.data.dicomweb import Server, fetch
 from msk_jax.data.multipart import read_instance
+from msk_jax.data.query import list_series
 from msk_jax.data.records import assign_series
-from msk_jax.data.search import list_series
 from msk_jax.data.sources import opened
 from msk_jax.errors import UserError
 

@@ -81,6 +81,29 @@ def test_report_is_one_page_with_everything(run):
     assert "PHANTOM-" not in page, "an identifier of the source headers is in the report"
 
 
+def test_audit_passes_what_was_made_and_finds_a_name_planted_in_it(
+    run, shards, phantom_cohort, tmp_path, capsys
+):
+    dicom = phantom_cohort / "dicom"
+    name = str(pydicom.dcmread(next(dicom.rglob("*.dcm")), stop_before_pixels=True).PatientName)
+    _, family, number = name.split("^")
+    record = next(shards.rglob("*.tfrecord*")).relative_to(shards)
+    for made, planted in (
+        (shards, {"cohort.json": f'"{name}"', record: name}),
+        (run, {"report.html": f"<p>{family} {number}", "commands.json": f"{number}, {family}"}),
+    ):
+        verb("audit", made, "--dicom", dicom)
+        printed = " ".join(capsys.readouterr().out.split())
+        assert "No identifier was found" in printed and "pixels was not read" in printed
+        copy = shutil.copytree(made, tmp_path / made.name)
+        for file, words in planted.items():
+            with (copy / file).open("a") as opened:
+                opened.write(words)
+        verb("audit", copy, "--dicom", dicom, status=1)
+        printed = capsys.readouterr().out
+        assert all(f"{file}: PatientName" in printed for file in planted) and "2 hit(s)" in printed
+
+
 def test_a_second_train_has_nothing_to_do_and_other_settings_are_refused(run, shards, capsys):
     before = (run / "fold_0" / "history.csv").read_bytes()
     verb("train", TINY, "--data-dir", shards, "--workdir", run)
