@@ -21,6 +21,9 @@ from msk_jax.phantoms import AnyPhantom
 from msk_jax.training.recipe import Phase, Recipe
 from msk_jax.training.tabular import LogisticModel
 
+# The folder experiments/ as it is installed: nobody's own package of that name is taken for it.
+_PACKAGE = "msk_jax.experiments"
+
 
 @dataclasses.dataclass(frozen=True)
 class Published:
@@ -149,9 +152,8 @@ class Ablation:
 
 def names() -> list[str]:
     """All experiments, by the name of their file."""
-    import experiments
-
-    return sorted(m.name for m in pkgutil.iter_modules(experiments.__path__) if not m.ispkg)
+    folder = importlib.import_module(_PACKAGE).__path__
+    return sorted(module.name for module in pkgutil.iter_modules(folder) if not module.ispkg)
 
 
 def load(name: str) -> Experiment:
@@ -163,7 +165,7 @@ def load(name: str) -> Experiment:
     if name.endswith(".py"):
         module = _from_file(Path(name))
     elif name in names():
-        module = importlib.import_module(f"experiments.{name}")
+        module = importlib.import_module(f"{_PACKAGE}.{name}")
     else:
         near = get_close_matches(name, names(), n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
@@ -182,9 +184,9 @@ def load_ablation(name: str) -> Ablation:
     Raises:
         UserError: the experiment has none.
     """
-    if importlib.util.find_spec(f"experiments.ablations.{name}") is None:
+    if importlib.util.find_spec(f"{_PACKAGE}.ablations.{name}") is None:
         raise UserError(f"The experiment {name!r} has no ablation in experiments/ablations/.")
-    return importlib.import_module(f"experiments.ablations.{name}").ablation
+    return importlib.import_module(f"{_PACKAGE}.ablations.{name}").ablation
 
 
 def _from_file(path: Path):

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from experiments.osteoporosis import experiment as whole
+from msk_jax.experiments.osteoporosis import experiment as whole
 from msk_jax.data.augment import Augmentation
 from msk_jax.data.whole import RadiographRegion
 from msk_jax.experiment import Stage

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from experiments.sacroiliitis import experiment as whole
+from msk_jax.experiments.sacroiliitis import experiment as whole
 from msk_jax.data.augment import Augmentation
 from msk_jax.data.regions import SacroiliacRegion
 from msk_jax.experiment import Stage

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from experiments.thoracolumbar import experiment as whole
+from msk_jax.experiments.thoracolumbar import experiment as whole
 from msk_jax.data.augment import Augmentation
 from msk_jax.data.vertebra import VertebraRegion
 from msk_jax.experiment import Stage

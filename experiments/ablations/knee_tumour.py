@@ -10,7 +10,7 @@ with.
 
 import dataclasses
 
-from experiments.knee_tumour import experiment
+from msk_jax.experiments.knee_tumour import experiment
 from msk_jax.experiment import Ablation
 
 _small = experiment.small

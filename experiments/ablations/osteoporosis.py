@@ -9,7 +9,7 @@ becomes of the tokens. The paper prints no ablation to compare with.
 
 import dataclasses
 
-from experiments.osteoporosis import experiment
+from msk_jax.experiments.osteoporosis import experiment
 from msk_jax.experiment import Ablation
 
 ablation = Ablation(

@@ -10,7 +10,7 @@ compare with.
 
 import dataclasses
 
-from experiments.sacroiliitis import experiment
+from msk_jax.experiments.sacroiliitis import experiment
 from msk_jax.experiment import Ablation
 
 ablation = Ablation(

@@ -8,7 +8,7 @@ with `--init-from resnet50.safetensors`. The paper prints no ablation to compare
 
 import dataclasses
 
-from experiments.thoracolumbar import experiment
+from msk_jax.experiments.thoracolumbar import experiment
 from msk_jax.experiment import Ablation
 
 ablation = Ablation(

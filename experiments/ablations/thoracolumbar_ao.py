@@ -5,7 +5,7 @@ msk-jax ablate thoracolumbar_ao --out ablation
 
 import dataclasses
 
-from experiments.thoracolumbar_ao import experiment
+from msk_jax.experiments.thoracolumbar_ao import experiment
 from msk_jax.experiment import Ablation
 
 ablation = Ablation(

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import SecondaryCaptureImageStorage
 
-from experiments import osteoporosis
+from msk_jax.experiments import osteoporosis
 from msk_jax.data.anonymise import basic_profile, deidentify, deidentify_file, keyed_uid
 from msk_jax.data.audit import audit, identifiers
 from msk_jax.data.cohort import Cohort, read_manifest
