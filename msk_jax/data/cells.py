@@ -6,11 +6,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from msk_jax.errors import UserError
 from msk_jax.files import plain_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass
@@ -70,7 +72,7 @@ class Cells:
         return 0
 
 
-def read_table(path: Path) -> tuple[pd.DataFrame, str]:
+def read_table(path: Path) -> "tuple[pd.DataFrame, str]":
     """The cells of a manifest as stripped text, indexed by data row from 0, and its SHA-256.
 
     Raises:
@@ -97,7 +99,9 @@ def read_table(path: Path) -> tuple[pd.DataFrame, str]:
     return table[(table != "").any(axis=1)], hashlib.sha256(content).hexdigest()
 
 
-def _table_of(path: Path, content: bytes) -> pd.DataFrame:
+def _table_of(path: Path, content: bytes) -> "pd.DataFrame":
+    import pandas as pd
+
     if content[:4] == b"PAR1":
         table = pd.read_parquet(io.BytesIO(content))
         # 7 as a spreadsheet shows it, not 7.0, where a column of whole numbers has gaps.
