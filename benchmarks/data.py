@@ -45,7 +45,7 @@ from msk_jax.data.stored import read_records
 from msk_jax.data.target import read_cohort
 from msk_jax.data.volume import read_volume
 from msk_jax.experiment import load
-from msk_jax.models.zoo_net import ZooNetConfig
+from msk_jax.models import ZooNetConfig
 from msk_jax.phantoms import write_cohort
 from msk_jax.phantoms.dicom_writer import Study, write_series
 

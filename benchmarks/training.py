@@ -36,7 +36,7 @@ from monai.data import DataLoader, Dataset
 from msk_jax import experiment
 from msk_jax.data.augment import Augmentation
 from msk_jax.experiment import Experiment, Stage
-from msk_jax.models.ms25dnet import MS25DNetConfig
+from msk_jax.models import MS25DNetConfig
 from msk_jax.parity.references import locate
 from msk_jax.training import parallel
 from msk_jax.verbs.train import make_trainer, members, open_cohort, open_folds

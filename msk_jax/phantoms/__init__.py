@@ -25,3 +25,7 @@ def __getattr__(name: str) -> Any:
     from msk_jax.phantoms.writing import write_cohort
 
     return write_cohort
+
+
+def __dir__() -> list[str]:
+    return __all__
