@@ -7,19 +7,20 @@ import pkgutil
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-
-import flax.linen as nn
-import jax.numpy as jnp
+from typing import TYPE_CHECKING
 
 from msk_jax.data.augment import Preprocess
 from msk_jax.data.cohort import Cohort
 from msk_jax.errors import UserError
-from msk_jax.evaluation.mrmc.readers import ReaderModel
-from msk_jax.evaluation.study import EvaluationSettings
+from msk_jax.evaluation.mrmc.settings import ReaderModel
+from msk_jax.evaluation.settings import EvaluationSettings
 from msk_jax.models import NetworkConfig
 from msk_jax.phantoms import AnyPhantom
+from msk_jax.training.logistic_model import LogisticModel
 from msk_jax.training.recipe import Phase, Recipe
-from msk_jax.training.tabular import LogisticModel
+
+if TYPE_CHECKING:
+    import flax.linen as nn
 
 # The folder experiments/ as it is installed: nobody's own package of that name is taken for it.
 _PACKAGE = "msk_jax.experiments"
@@ -73,8 +74,10 @@ class Stage:
         for recipe in (*(phase.of(self.recipe) for phase in self.before), self.recipe):
             recipe.check()
 
-    def network(self, axis_name: str | None = None) -> nn.Module:
+    def network(self, axis_name: str | None = None) -> "nn.Module":
         """The Flax module, in the precision that it is trained and used in."""
+        import jax.numpy as jnp
+
         dtype = jnp.bfloat16 if self.recipe.bf16 else None
         return self.model.build(axis_name=axis_name, dtype=dtype)
 

@@ -8,8 +8,8 @@ from typing import Literal
 import tyro
 
 from msk_jax import experiment as catalogue
-from msk_jax.evaluation.model_study import ModelSettings
-from msk_jax.evaluation.mrmc.study import MrmcSettings
+from msk_jax.evaluation.mrmc.settings import MrmcSettings
+from msk_jax.evaluation.settings import ModelSettings
 from msk_jax.flags.places import Place
 from msk_jax.verbs import console
 
