@@ -269,12 +269,12 @@ class Models:
     """List the networks that `msk_jax.models.create` makes."""
 
     def run(self) -> None:
-        from msk_jax.models import MODELS
+        from msk_jax.models.listing import LISTED
 
         rows = [("name", "parameters", "input", "equal to")]
         rows += [
-            (name, f"{entry.parameters:,}", "x".join(map(str, entry.size)), entry.reference)
-            for name, entry in sorted(MODELS.items())
+            (name, f"{listed.parameters:,}", "x".join(map(str, listed.size)), listed.reference)
+            for name, listed in sorted(LISTED.items())
         ]
         console.say_columns(rows)
 
