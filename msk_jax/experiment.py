@@ -154,7 +154,16 @@ class Ablation:
 
 
 def names() -> list[str]:
-    """All experiments, by the name of their file."""
+    """All experiments, by the name of their file.
+
+    Raises:
+        UserError: they are not there, as in a checkout that is not installed.
+    """
+    if importlib.util.find_spec(_PACKAGE) is None:
+        raise UserError(
+            "The published systems are not installed with this msk_jax. In a checkout of it run "
+            "`pip install --editable .`."
+        )
     folder = importlib.import_module(_PACKAGE).__path__
     return sorted(module.name for module in pkgutil.iter_modules(folder) if not module.ispkg)
 

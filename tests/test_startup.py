@@ -9,6 +9,7 @@ import pytest
 
 from msk_jax.experiment import names
 from msk_jax.flags import study
+from tests.conftest import REPOSITORY
 
 # numpy is left out: a tenth of a second, and an experiment may compute with it.
 HEAVY = (
@@ -55,6 +56,20 @@ for words in {commands}:
         raise AssertionError(words)
 """
     assert not _imported(code)
+
+
+def test_a_checkout_that_is_not_installed_says_so():
+    """The catalogue needs the standard library alone, and there is no more without `site`."""
+    code = "from msk_jax import experiment\nexperiment.names()"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        check=False,
+    )
+    assert "UserError: The published systems are not installed" in done.stderr
+    assert "pip install --editable" in done.stderr
 
 
 @pytest.mark.parametrize("stated, expected", [(None, "xla"), ("/elsewhere", "elsewhere")])
