@@ -28,12 +28,12 @@ $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: setup.cfg pyproject.toml | $(BIN)/python
+$(VENV)/installed: setup.cfg setup.py pyproject.toml | $(BIN)/python
 	$(PIP) --editable .
 	touch $@
 
 # All at once is faster; without Apache Beam, or torch, where there is none for this machine.
-$(VENV)/installed-test: setup.cfg pyproject.toml | $(BIN)/python
+$(VENV)/installed-test: setup.cfg setup.py pyproject.toml | $(BIN)/python
 	$(PIP) --only-binary apache-beam --editable '.[test,beam]' '$(TORCH)' \
 		|| $(PIP) --editable '.[test]' '$(TORCH)' || $(PIP) --editable '.[test]'
 	-$(PIP) --no-deps $(REFERENCES)

@@ -14,13 +14,13 @@ import dataclasses
 from msk_jax.data.augment import Augmentation, Preprocess
 from msk_jax.data.cohort import ClinicalVariable, Cohort
 from msk_jax.data.whole import RadiographRegion
-from msk_jax.evaluation.mrmc.readers import ReaderModel
-from msk_jax.evaluation.study import EvaluationSettings
+from msk_jax.evaluation.mrmc.settings import ReaderModel
+from msk_jax.evaluation.settings import EvaluationSettings
 from msk_jax.experiment import Experiment, Published, Signs, Stage
 from msk_jax.models import ZooNetConfig
 from msk_jax.phantoms import KneePhantom
+from msk_jax.training.logistic_model import LogisticModel
 from msk_jax.training.recipe import Recipe
-from msk_jax.training.tabular import LogisticModel
 
 _NOTE = (
     "The paper gives areas under the curve in the internal and in all external patients, without "

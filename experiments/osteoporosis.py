@@ -14,12 +14,12 @@ import dataclasses
 from msk_jax.data.augment import Augmentation, Preprocess
 from msk_jax.data.cohort import ClinicalVariable, Cohort, MeasuredLabel
 from msk_jax.data.whole import RadiographRegion
-from msk_jax.evaluation.study import EvaluationSettings
+from msk_jax.evaluation.settings import EvaluationSettings
 from msk_jax.experiment import Experiment, Published, Signs, Stage
 from msk_jax.models import GridNetConfig
 from msk_jax.phantoms import ChestPhantom
+from msk_jax.training.logistic_model import LogisticModel
 from msk_jax.training.recipe import Recipe
-from msk_jax.training.tabular import LogisticModel
 
 _NOTE = (
     "The abstract gives areas under the curve in an internal test set and those of two other "

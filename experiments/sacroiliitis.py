@@ -13,9 +13,9 @@ import dataclasses
 from msk_jax.data.augment import Augmentation, Preprocess
 from msk_jax.data.cohort import Cohort
 from msk_jax.data.regions import SacroiliacRegion
-from msk_jax.evaluation.study import EvaluationSettings
+from msk_jax.evaluation.settings import EvaluationSettings
 from msk_jax.experiment import Experiment, Published, Signs, Stage
-from msk_jax.models.ms25dnet import MS25DNetConfig
+from msk_jax.models import MS25DNetConfig
 from msk_jax.phantoms import SacroiliacPhantom
 from msk_jax.training.recipe import Recipe
 

@@ -15,7 +15,7 @@ import dataclasses
 from msk_jax.data.augment import Augmentation, Preprocess
 from msk_jax.data.cohort import Cohort
 from msk_jax.data.vertebra import VertebraRegion
-from msk_jax.evaluation.study import EvaluationSettings
+from msk_jax.evaluation.settings import EvaluationSettings
 from msk_jax.experiment import Experiment, Published, Signs, Stage
 from msk_jax.models import TransferNetConfig
 from msk_jax.phantoms import ThoracolumbarPhantom

@@ -10,7 +10,7 @@ choice.
 
 import dataclasses
 
-from experiments.thoracolumbar import experiment as words
+from msk_jax.experiments.thoracolumbar import experiment as words
 from msk_jax.phantoms import AOSpinePhantom
 
 _OTHER = (

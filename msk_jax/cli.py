@@ -7,15 +7,13 @@ import select
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import jax
-import tyro
-
-from msk_jax import experiment as catalogue
 from msk_jax.errors import Stopped, UserError
-from msk_jax.experiment import Experiment
 from msk_jax.files import bucket_fault
-from msk_jax.flags import plain, study
+
+if TYPE_CHECKING:
+    from msk_jax.experiment import Experiment
 
 USAGE = """msk-jax: musculoskeletal imaging AI, from DICOM to the statistics of a reader study
 
@@ -76,9 +74,9 @@ def main(args: Sequence[str] | None = None) -> None:
                 "run the same command again."
             )
         _leave(f"{where} could not be read or written ({what}). Check the path and its rights.")
-    except jax.errors.JaxRuntimeError as error:
-        _leave_device(error)
     except Exception as error:
+        if _is_of_device(error):
+            _leave_device(error)
         refused = bucket_fault(error)
         if not refused:
             raise
@@ -93,9 +91,16 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def _cache_compilations() -> None:
     """Let a verb reuse what an earlier one compiled, unless the user has set another place."""
-    if jax.config.jax_compilation_cache_dir is None:
+    # Read when jax is imported, which most commands never do.
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-        jax.config.update("jax_compilation_cache_dir", str(home / "msk_jax" / "xla"))
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(home / "msk_jax" / "xla")
+
+
+def _is_of_device(error: Exception) -> bool:
+    """Whether XLA raised it, which it cannot have before jax is imported."""
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(error, jax.errors.JaxRuntimeError)
 
 
 def _leave_device(error: Exception) -> None:
@@ -106,6 +111,8 @@ def _leave_device(error: Exception) -> None:
             f"The device has too little memory ({reason}). Lower --batch-size, or give --bf16, "
             "--remat or --accumulate."
         )
+    import jax
+
     if jax.process_count() > 1:
         _leave(f"Another host was lost ({reason}). Run the same command on all of them to go on.")
     raise error
@@ -129,6 +136,12 @@ def _dispatch(args: list[str]) -> None:
     if not args or args[0] in ("-h", "--help"):
         print(USAGE)
         return
+    # Only now: whoever asks for no more than that need not wait for what reads flags.
+    import tyro
+
+    from msk_jax import experiment as catalogue
+    from msk_jax.flags import plain, study
+
     verb, rest = args[0], args[1:]
     if verb in plain.VERBS:
         tyro.cli(plain.VERBS[verb], args=rest, prog=f"msk-jax {verb}").run()
@@ -155,8 +168,10 @@ def _dispatch(args: list[str]) -> None:
     tyro.cli(cls, args=rest[1:], default=default, prog=f"msk-jax {verb} {rest[0]}").run(found)
 
 
-def _defaults(cls: type, experiment: Experiment, small: bool):
+def _defaults(cls: type, experiment: "Experiment", small: bool):
     """The verb's flags with the experiment's own values."""
+    import tyro
+
     stage = experiment.small if small else experiment.stage
     own = {
         "evaluation": experiment.evaluation,

@@ -7,19 +7,23 @@ import pkgutil
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-
-import flax.linen as nn
-import jax.numpy as jnp
+from typing import TYPE_CHECKING
 
 from msk_jax.data.augment import Preprocess
 from msk_jax.data.cohort import Cohort
 from msk_jax.errors import UserError
-from msk_jax.evaluation.mrmc.readers import ReaderModel
-from msk_jax.evaluation.study import EvaluationSettings
+from msk_jax.evaluation.mrmc.settings import ReaderModel
+from msk_jax.evaluation.settings import EvaluationSettings
 from msk_jax.models import NetworkConfig
 from msk_jax.phantoms import AnyPhantom
+from msk_jax.training.logistic_model import LogisticModel
 from msk_jax.training.recipe import Phase, Recipe
-from msk_jax.training.tabular import LogisticModel
+
+if TYPE_CHECKING:
+    import flax.linen as nn
+
+# The folder experiments/ as it is installed: nobody's own package of that name is taken for it.
+_PACKAGE = "msk_jax.experiments"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +74,10 @@ class Stage:
         for recipe in (*(phase.of(self.recipe) for phase in self.before), self.recipe):
             recipe.check()
 
-    def network(self, axis_name: str | None = None) -> nn.Module:
+    def network(self, axis_name: str | None = None) -> "nn.Module":
         """The Flax module, in the precision that it is trained and used in."""
+        import jax.numpy as jnp
+
         dtype = jnp.bfloat16 if self.recipe.bf16 else None
         return self.model.build(axis_name=axis_name, dtype=dtype)
 
@@ -148,10 +154,18 @@ class Ablation:
 
 
 def names() -> list[str]:
-    """All experiments, by the name of their file."""
-    import experiments
+    """All experiments, by the name of their file.
 
-    return sorted(m.name for m in pkgutil.iter_modules(experiments.__path__) if not m.ispkg)
+    Raises:
+        UserError: they are not there, as in a checkout that is not installed.
+    """
+    if importlib.util.find_spec(_PACKAGE) is None:
+        raise UserError(
+            "The published systems are not installed with this msk_jax. In a checkout of it run "
+            "`pip install --editable .`."
+        )
+    folder = importlib.import_module(_PACKAGE).__path__
+    return sorted(module.name for module in pkgutil.iter_modules(folder) if not module.ispkg)
 
 
 def load(name: str) -> Experiment:
@@ -163,7 +177,7 @@ def load(name: str) -> Experiment:
     if name.endswith(".py"):
         module = _from_file(Path(name))
     elif name in names():
-        module = importlib.import_module(f"experiments.{name}")
+        module = importlib.import_module(f"{_PACKAGE}.{name}")
     else:
         near = get_close_matches(name, names(), n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
@@ -182,9 +196,9 @@ def load_ablation(name: str) -> Ablation:
     Raises:
         UserError: the experiment has none.
     """
-    if importlib.util.find_spec(f"experiments.ablations.{name}") is None:
+    if importlib.util.find_spec(f"{_PACKAGE}.ablations.{name}") is None:
         raise UserError(f"The experiment {name!r} has no ablation in experiments/ablations/.")
-    return importlib.import_module(f"experiments.ablations.{name}").ablation
+    return importlib.import_module(f"{_PACKAGE}.ablations.{name}").ablation
 
 
 def _from_file(path: Path):

@@ -14,11 +14,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from msk_jax.errors import UserError
 from msk_jax.files import place
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MISSING = frozenset(
     ("", "NA", "N/A", "#N/A", "<NA>", "NaN", "nan", "NAN", "NULL", "null")
@@ -40,7 +42,7 @@ _MOST_NAMED = 5
 _SHOWN_CELLS = 8
 
 
-def read_table(path: Path, if_missing: str, where: str = "") -> pd.DataFrame:
+def read_table(path: Path, if_missing: str, where: str = "") -> "pd.DataFrame":
     """A table with every cell as stripped text, empty where there is nothing.
 
     The file is Parquet, or text (plain or gzip) that is
@@ -81,7 +83,7 @@ def table_bytes(path: Path, if_missing: str, where: str = "") -> bytes:
         ) from error
 
 
-def parse_table(content: bytes, where: str) -> pd.DataFrame:
+def parse_table(content: bytes, where: str) -> "pd.DataFrame":
     """The table that a file holds; see `read_table`."""
     if content[:4] == b"PAR1":
         return _parquet(content, where)
@@ -108,7 +110,9 @@ def parse_table(content: bytes, where: str) -> pd.DataFrame:
     columns.pop("", None)
     if separator != ",":
         columns = {name: _decimal_points(cells) for name, cells in columns.items()}
-    return pd.DataFrame(columns, index=rows.index, dtype=str)
+    import pandas as pd
+
+    return pd.DataFrame(columns, index=pd.Index(rows.kept, dtype=int), dtype=str)
 
 
 def _reader(text: str, separator: str) -> Iterator[list[str]]:
@@ -162,10 +166,6 @@ class _Rows:
         self.count += len(block)
         for column, cells in zip(self.columns, zip(*good, strict=True), strict=False):
             column.extend(map(str.strip, cells))
-
-    @property
-    def index(self) -> pd.Index:
-        return pd.Index(self.kept, dtype=int)
 
     def check(self) -> None:
         """Raises UserError where a row has another number of cells than the header has names."""
@@ -295,7 +295,9 @@ def _decimal_points(cells: list[str]) -> list[str]:
     return [cell.replace(",", ".") for cell in cells]
 
 
-def _parquet(content: bytes, where: str) -> pd.DataFrame:
+def _parquet(content: bytes, where: str) -> "pd.DataFrame":
+    import pandas as pd
+
     try:
         table = pd.read_parquet(io.BytesIO(content))
     except (ValueError, OSError) as error:
@@ -319,6 +321,8 @@ def _parquet(content: bytes, where: str) -> pd.DataFrame:
 def _as_text(value: object) -> str:
     """A value as a spreadsheet shows it: 7, not 7.0, where a column of whole numbers has gaps;
     other numbers with all the digits that they need."""
+    import pandas as pd
+
     if value is None or value is pd.NA or value is pd.NaT or value != value:
         return ""
     return str(value).strip().removesuffix(".0")

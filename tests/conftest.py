@@ -2,6 +2,7 @@
 
 import fcntl
 import gc
+import importlib
 import importlib.util
 import mmap
 import os
@@ -10,6 +11,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+CHECKOUT = REPOSITORY / "tests" / "checkout"
+
+
+def _take_own_experiments() -> None:
+    """Those beside these tests, where another checkout's are installed, or none."""
+    found = importlib.util.find_spec("msk_jax.experiments")
+    if found is None or Path(found.origin).parent != REPOSITORY / "experiments":
+        importlib.import_module("tests.checkout.sitecustomize")
+        places = [str(CHECKOUT), str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, places))
+
+
+_take_own_experiments()
 
 
 def _known(*flags: str) -> list[str]:

@@ -2,10 +2,10 @@
 
 import dataclasses
 
-from experiments.osteoporosis import experiment as whole
 from msk_jax.data.augment import Augmentation
 from msk_jax.data.whole import RadiographRegion
 from msk_jax.experiment import Stage
+from msk_jax.experiments.osteoporosis import experiment as whole
 from msk_jax.models import GridNetConfig
 from msk_jax.training.recipe import Recipe
 

@@ -2,11 +2,11 @@
 
 import dataclasses
 
-from experiments.sacroiliitis import experiment as whole
 from msk_jax.data.augment import Augmentation
 from msk_jax.data.regions import SacroiliacRegion
 from msk_jax.experiment import Stage
-from msk_jax.models.ms25dnet import MS25DNetConfig
+from msk_jax.experiments.sacroiliitis import experiment as whole
+from msk_jax.models import MS25DNetConfig
 from msk_jax.training.recipe import Recipe
 
 _stage = Stage(

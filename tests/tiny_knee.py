@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from experiments.knee_tumour import experiment as whole
 from msk_jax.data.augment import Augmentation
 from msk_jax.experiment import Stage
+from msk_jax.experiments.knee_tumour import experiment as whole
 from msk_jax.models import ZooNetConfig
 from msk_jax.training.recipe import Recipe
 

@@ -2,10 +2,10 @@
 
 import dataclasses
 
-from experiments.thoracolumbar import experiment as whole
 from msk_jax.data.augment import Augmentation
 from msk_jax.data.vertebra import VertebraRegion
 from msk_jax.experiment import Stage
+from msk_jax.experiments.thoracolumbar import experiment as whole
 from msk_jax.models import TransferNetConfig
 from msk_jax.training.recipe import Phase, Recipe
 

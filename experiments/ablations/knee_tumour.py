@@ -10,8 +10,8 @@ with.
 
 import dataclasses
 
-from experiments.knee_tumour import experiment
 from msk_jax.experiment import Ablation
+from msk_jax.experiments.knee_tumour import experiment
 
 _small = experiment.small
 _half = (("width_factor", 0.5), ("depth_factor", 0.5))

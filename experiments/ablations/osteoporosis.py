@@ -9,8 +9,8 @@ becomes of the tokens. The paper prints no ablation to compare with.
 
 import dataclasses
 
-from experiments.osteoporosis import experiment
 from msk_jax.experiment import Ablation
+from msk_jax.experiments.osteoporosis import experiment
 
 ablation = Ablation(
     phantom=dataclasses.replace(experiment.phantom, patients=experiment.demo_patients),

@@ -10,8 +10,8 @@ compare with.
 
 import dataclasses
 
-from experiments.sacroiliitis import experiment
 from msk_jax.experiment import Ablation
+from msk_jax.experiments.sacroiliitis import experiment
 
 ablation = Ablation(
     phantom=dataclasses.replace(experiment.phantom, patients=60, ambiguity=1.0),

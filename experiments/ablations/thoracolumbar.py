@@ -8,8 +8,8 @@ with `--init-from resnet50.safetensors`. The paper prints no ablation to compare
 
 import dataclasses
 
-from experiments.thoracolumbar import experiment
 from msk_jax.experiment import Ablation
+from msk_jax.experiments.thoracolumbar import experiment
 
 ablation = Ablation(
     phantom=dataclasses.replace(experiment.phantom, patients=experiment.demo_patients),

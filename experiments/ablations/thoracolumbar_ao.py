@@ -5,8 +5,8 @@ msk-jax ablate thoracolumbar_ao --out ablation
 
 import dataclasses
 
-from experiments.thoracolumbar_ao import experiment
 from msk_jax.experiment import Ablation
+from msk_jax.experiments.thoracolumbar_ao import experiment
 
 ablation = Ablation(
     phantom=dataclasses.replace(experiment.phantom, patients=experiment.demo_patients),

@@ -5,11 +5,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from msk_jax.files import plain_text
 from msk_jax.table_reader import MISSING, parse_table, table_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass
@@ -71,7 +73,7 @@ class Cells:
         return 0
 
 
-def read_table(path: Path) -> tuple[pd.DataFrame, str]:
+def read_table(path: Path) -> "tuple[pd.DataFrame, str]":
     """The cells of a manifest as stripped text, indexed by data row from 0, and its SHA-256.
 
     Raises:

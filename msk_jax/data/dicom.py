@@ -111,8 +111,8 @@ class Series:
 
     voxels: np.ndarray
     """int16 [slices, rows, columns] of CT, Hounsfield units, -1024 outside the scanned circle; of
-    other values see `whole.stretched`; of a radiograph [rows from foot to head, 1, columns], see
-    `whole.read_projection`."""
+    other values see `radiograph_crops.stretched`; of a radiograph [rows from foot to head, 1,
+    columns], see `radiograph_crops.read_projection`."""
 
     spacing_mm: tuple[float, float, float]
     """Distance between columns, rows, slices: along x, y, z."""

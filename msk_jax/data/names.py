@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
-from pydicom.misc import is_dicom
-
 from msk_jax.data.geometry import SeriesError
 
 LITTER_FOLDERS = frozenset((
@@ -37,6 +35,8 @@ def is_litter(file: Path) -> bool:
     """Whether a system left it beside the files: metadata, thumbnails, settings of a folder."""
     name = file.name.lower()
     if name.startswith(_APPLE_DOUBLE):
+        from pydicom.misc import is_dicom
+
         return not (file.is_file() and is_dicom(file))
     return name in _LITTER
 

@@ -1,38 +1,18 @@
-"""The sacroiliac joints of a pelvic CT: where they are, and one small volume around each.
+"""The sacroiliac joints of a pelvic CT: which part of it the network sees.
 
-No network is needed to find them: the posterior pelvic ring is closed by bone from the midline
-to the iliac wing on both sides only where the sacrum meets the ilium, that is along the joints.
-All thresholds are our choice (`[U]`: the publication states none) and are fields of
-`SacroiliacRegion`.
+All thresholds are our choice (`[U]`: the publication states none).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-import SimpleITK as sitk
-from scipy import ndimage
-
-from msk_jax.data.bone import closed, coarse_bone, mirror_of, posterior_edges, widest_mm
 from msk_jax.data.cells import Cells
-from msk_jax.data.crops import AXIAL, MIRRORED, Crop
-from msk_jax.data.dicom import Series, read_series
-from msk_jax.data.geometry import SeriesError
-from msk_jax.data.pixels import AIR_HU
 
-
-@dataclass(frozen=True)
-class BoneFrame:
-    """Landmarks of the posterior pelvis in patient coordinates (mm)."""
-
-    midline_x_mm: float
-    """At the depth of the joints; a turned pelvis has its midline elsewhere in front."""
-
-    posterior_y_mm: float
-    """Posterior edge of the bone near the midline, over the joints' extent."""
-
-    joint_z_mm: tuple[float, float]
-    """Bottom and top of the sacroiliac joints."""
+if TYPE_CHECKING:
+    from msk_jax.data.crops import Crop
+    from msk_jax.data.dicom import Series
 
 
 @dataclass(frozen=True)
@@ -48,8 +28,6 @@ class SacroiliacRegion:
     reads_pictures: ClassVar[bool] = False
     takes_options: ClassVar[bool] = False
     views: ClassVar[tuple[str, ...]] = ()
-    read = staticmethod(read_series)
-
     pixel_mm: float = 0.75
     """Pixel of the crop, mm [U]: near the pixel of a pelvic CT."""
 
@@ -108,10 +86,17 @@ class SacroiliacRegion:
     joint_length_mm: tuple[float, float] = (30.0, 110.0)
     """A joint extent outside this range is not believed [U]: the adult joint is 50-70 mm high."""
 
+    @staticmethod
+    def read(files: Iterable[Path], modality: str = "CT") -> "Series":
+        """The images that joints are cut from, see `dicom.read_series`."""
+        from msk_jax.data.dicom import read_series
+
+        return read_series(files, modality)
+
     @property
     def max_slices(self) -> int:
         """Slices of the tallest joint that is believed."""
-        tallest_mm = self.joint_length_mm[1] * float(np.ptp(self.z_range))
+        tallest_mm = self.joint_length_mm[1] * (max(self.z_range) - min(self.z_range))
         return int(tallest_mm / self.slice_mm) + 1 + 2 * self.context_slices
 
     def place(self, cells: Cells) -> tuple[float, float] | None:
@@ -128,8 +113,8 @@ class SacroiliacRegion:
         return bottom, top
 
     def extract(
-        self, series: Series, joint_z_mm: tuple[float, float] | None = None
-    ) -> dict[str, Crop]:
+        self, series: "Series", joint_z_mm: tuple[float, float] | None = None
+    ) -> "dict[str, Crop]":
         """Crop both joints.
 
         Args:
@@ -144,146 +129,6 @@ class SacroiliacRegion:
           SeriesError: slices too far apart, no pelvis, no joints found, or a region that leaves
             the scanned volume.
         """
-        if series.spacing_mm[2] > self.max_slice_spacing_mm:
-            raise SeriesError(
-                f"The slices are {series.spacing_mm[2]:.2f} mm apart; at most "
-                f"{self.max_slice_spacing_mm:g} mm are accepted. Use a thinner reconstruction."
-            )
-        frame = self.locate(series, joint_z_mm)
-        z_mm = self._slice_positions(frame.joint_z_mm)
-        self._check_inside(series, frame, z_mm)
-        volume = series.to_sitk()
-        return {
-            side: self._resample(volume, frame, z_mm, mirrored=side == "left")
-            for side in ("left", "right")
-        }
+        from msk_jax.data.sacroiliac_joints import cut
 
-    def locate(self, series: Series, joint_z_mm: tuple[float, float] | None = None) -> BoneFrame:
-        """Find midline, posterior edge and extent of the joints from the bone.
-
-        Raises:
-          SeriesError: no pelvis, or no joints found.
-        """
-        bone, spacing, origin = coarse_bone(series, self.bone_hu, self.min_component_mm3)
-        z = origin[2] + spacing[2] * np.arange(bone.shape[0])
-        if joint_z_mm is not None:
-            inside = (z >= min(joint_z_mm)) & (z <= max(joint_z_mm))
-            if not inside.any():
-                raise SeriesError(
-                    f"The joint extent of the manifest (z = {min(joint_z_mm):.1f} to "
-                    f"{max(joint_z_mm):.1f} mm) lies outside the scan (z = {z[0]:.1f} to "
-                    f"{z[-1]:.1f} mm). Correct joint_top_mm and joint_bottom_mm."
-                )
-        else:
-            inside = np.ones(len(z), bool)
-        self._check_width(bone[inside], spacing[0])
-        mirror = mirror_of(bone[inside], spacing[0])
-        if joint_z_mm is None:
-            inside = self._joint_run(bone, spacing, mirror.column)
-            joint_z_mm = (z[inside][0], z[inside][-1])
-            self._check_width(bone[inside], spacing[0])
-            mirror = mirror_of(bone[inside], spacing[0])
-        edge = np.nanmedian(posterior_edges(bone[inside], mirror.column, spacing[0]))
-        midline = mirror.column_at(edge - self.joint_depth_mm / spacing[1])
-        return BoneFrame(
-            midline_x_mm=float(origin[0] + spacing[0] * midline),
-            posterior_y_mm=float(origin[1] + spacing[1] * edge),
-            joint_z_mm=(float(min(joint_z_mm)), float(max(joint_z_mm))),
-        )
-
-    def _check_width(self, bone: np.ndarray, pixel_mm: float) -> None:
-        width = widest_mm(bone, pixel_mm)
-        if width < self.min_pelvis_width_mm:
-            raise SeriesError(
-                f"The bone in this CT is at most {width:.0f} mm wide where a pelvis has "
-                f"{self.min_pelvis_width_mm:g} mm or more; is this a pelvic CT? Name the pelvic "
-                "series of this patient."
-            )
-
-    def _joint_run(self, bone, spacing, midline: float) -> np.ndarray:
-        """bool [slices]: the longest run of slices closed by bone from ilium to ilium."""
-        covered = np.zeros(len(bone), bool)
-        edges = posterior_edges(bone, midline, spacing[0])
-        for k, edge in enumerate(edges):
-            if np.isfinite(edge):
-                covered[k] = self._is_covered(bone[k], spacing, midline, edge)
-        # A single slice with a hole in its cover does not end the joint.
-        reach = max(1, round(3.0 / spacing[2]))
-        covered = closed(covered, 2 * reach + 1)
-        labels, count = ndimage.label(covered)
-        if count == 0:
-            raise SeriesError(
-                "No sacroiliac joints were found: no slice is closed by bone from one iliac wing "
-                "over the sacrum to the other. Is this a pelvic CT? If it is, give joint_top_mm "
-                "and joint_bottom_mm in the manifest."
-            )
-        run = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
-        length, (low, high) = run.sum() * spacing[2], self.joint_length_mm
-        if not low <= length <= high:
-            raise SeriesError(
-                f"What looks like the sacroiliac joints is {length:.0f} mm high, where {low:g} to "
-                f"{high:g} mm are believed. Is this a pelvic CT, and is the pelvis whole? If so, "
-                "give joint_top_mm and joint_bottom_mm in the manifest."
-            )
-        return run
-
-    def _is_covered(self, bone: np.ndarray, spacing, midline: float, edge: float) -> bool:
-        """Whether bone covers all columns out to `covered_mm` on both sides of one slice."""
-        first = max(0, int(np.ceil(edge - self.search_depth_mm / spacing[1])))
-        cover = bone[first : int(edge) + 1].any(axis=0)
-        cover = closed(cover, int(self.closed_gap_mm // spacing[0]) + 1)
-        reach = self.covered_mm / spacing[0]
-        left, right = int(np.ceil(midline - reach)), int(np.floor(midline + reach))
-        return left >= 0 and right < len(cover) and bool(cover[left : right + 1].all())
-
-    def _slice_positions(self, joint_z_mm: tuple[float, float]) -> np.ndarray:
-        bottom, top = joint_z_mm
-        length = top - bottom
-        low, high = top - self.z_range[1] * length, top - self.z_range[0] * length
-        count = int((high - low) / self.slice_mm + 1e-6) + 1
-        start = (low + high - (count - 1) * self.slice_mm) / 2  # centred in the range
-        index = np.arange(-self.context_slices, count + self.context_slices)
-        return start + index * self.slice_mm
-
-    def _corner(self, frame: BoneFrame, mirrored: bool) -> tuple[float, float]:
-        """(x, y) of the first row and column: anterior and lateral."""
-        outward = 1 if mirrored else -1
-        length = (self.size - 1) * self.pixel_mm
-        x = frame.midline_x_mm + outward * (length - self.medial_overlap_mm)
-        return x, frame.posterior_y_mm - self.posterior_margin_mm - length
-
-    def _check_inside(self, series: Series, frame: BoneFrame, z_mm: np.ndarray) -> None:
-        low = np.asarray(series.origin_mm)
-        high = low + (np.asarray(series.voxels.shape[::-1]) - 1) * series.spacing_mm
-        slack = series.spacing_mm[2] / 2
-        if z_mm[0] < low[2] - slack or z_mm[-1] > high[2] + slack:
-            raise SeriesError(
-                f"The region of the joints (z = {z_mm[0]:.1f} to {z_mm[-1]:.1f} mm) leaves the "
-                f"scan (z = {low[2]:.1f} to {high[2]:.1f} mm). Use a series that holds the whole "
-                "joints."
-            )
-        (right, top), (left, _) = self._corner(frame, False), self._corner(frame, True)
-        outside = max(low[0] - right, left - high[0], low[1] - top)
-        if outside > self.max_outside_mm:
-            raise SeriesError(
-                f"The region of the joints leaves the scanned field by {outside:.0f} mm. Use a "
-                "reconstruction with a wider field of view."
-            )
-
-    def _resample(self, volume: sitk.Image, frame, z_mm, mirrored: bool) -> Crop:
-        x, y = self._corner(frame, mirrored)
-        origin = (float(x), float(y), float(z_mm[0]))
-        spacing = (self.pixel_mm, self.pixel_mm, self.slice_mm)
-        size = (self.size, self.size, len(z_mm))
-        direction = MIRRORED if mirrored else AXIAL
-        crop = sitk.Resample(
-            volume, size, sitk.Transform(), sitk.sitkLinear, origin, spacing,
-            direction, float(AIR_HU), sitk.sitkInt16,
-        )  # fmt: skip
-        return Crop(
-            voxels=sitk.GetArrayFromImage(crop),
-            positions_mm=z_mm.astype(np.float32),
-            origin_mm=origin,
-            spacing_mm=spacing,
-            direction=direction,
-        )
+        return cut(self, series, joint_z_mm)

@@ -1,75 +1,16 @@
-"""A whole volume - CT, MR, NIfTI, acquired in any plane - on a grid that lies straight."""
+"""A whole volume - CT, MR, NIfTI, acquired in any plane: which part of it the network sees."""
 
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import numpy as np
-import SimpleITK as sitk
-from pydicom import Dataset
-from scipy import ndimage
+from msk_jax.data.whole import WHOLE, Whole
 
-from msk_jax.data.crops import AXIAL, CORONAL, SAGITTAL, Crop
-from msk_jax.data.dicom import Series, parse_age
-from msk_jax.data.geometry import SeriesError
-from msk_jax.data.headers import read_header, text
-from msk_jax.data.nifti import is_nifti, read_nifti
-from msk_jax.data.pictures import is_picture
-from msk_jax.data.pixels import AIR_HU, ARBITRARY, MAX_HU
-from msk_jax.data.volume import ReadOptions, read_volume
-from msk_jax.data.whole import WHOLE, Whole, stretched
-
-_DIRECTIONS = {"axial": AXIAL, "sagittal": SAGITTAL, "coronal": CORONAL}
-
-
-def read_whole(
-    files: Iterable[Path], modality: str = "MR", options: ReadOptions | None = None
-) -> Series:
-    """One series, or one NIfTI file, in the plane that it was acquired in.
-
-    Hounsfield units stay what they are. Other values, as those of MR, mean nothing by themselves
-    and become what `whole.stretched` makes of them.
-
-    Args:
-      files: of one DICOM series, or the one NIfTI file.
-      modality: what it must be, `CT/MR` for either. A NIfTI file does not say; it is taken for the
-        first, and of CT for Hounsfield units.
-      options: what to do where the volume leaves a choice.
-
-    Raises:
-      SeriesError: another modality, a picture, an empty volume; as `volume.read_volume` and
-        `nifti.read_nifti`.
-    """
-    files, wanted = list(files), modality.split("/")
-    if len(files) == 1 and is_picture(files[0]):
-        if not is_nifti(files[0]):
-            raise SeriesError(f"{files[0].name} is a picture, and a volume is due. Give a volume.")
-        units = "HU" if wanted[0] == "CT" else ARBITRARY
-        found, header = read_nifti(files[0], units, wanted[0], options), Dataset()
-    else:
-        found = read_volume(files, modality if len(wanted) == 1 else None, options)
-        header = read_header(files[0])
-    if found.modality not in wanted:
-        raise SeriesError(
-            f"The series is {found.modality or 'of unknown modality'} where {' or '.join(wanted)} "
-            "is due. Name another series of this patient."
-        )
-    if found.units == "HU":
-        voxels = np.rint(np.clip(found.voxels, AIR_HU, MAX_HU)).astype(np.int16)
-    else:
-        voxels = stretched(found.voxels)
-    return Series(
-        voxels=voxels,
-        spacing_mm=found.spacing_mm,
-        origin_mm=found.origin_mm,
-        modality=found.modality,
-        patient_id=found.patient_id,
-        series_uid=found.series_uid,
-        age_years=parse_age(text(header, "PatientAge")),
-        sex=text(header, "PatientSex").upper() or None,
-        direction=found.direction,
-    )
+if TYPE_CHECKING:
+    from msk_jax.data.crops import Crop
+    from msk_jax.data.dicom import Series
+    from msk_jax.data.volume import ReadOptions
 
 
 @dataclass(frozen=True)
@@ -80,7 +21,6 @@ class VolumeRegion(Whole):
     needs_place: ClassVar[bool] = False
     reads_pictures: ClassVar[bool] = True
     takes_options: ClassVar[bool] = True
-    read = staticmethod(read_whole)
 
     plane: Literal["axial", "sagittal", "coronal"] = "axial"
     """Slices of the box. Axial and coronal ones have the patient's right on the left, sagittal
@@ -105,47 +45,27 @@ class VolumeRegion(Whole):
     """Series that a patient may have, as `("T1", "STIR")`, a row of the manifest of each; none: one
     volume per patient."""
 
+    @staticmethod
+    def read(
+        files: Iterable[Path], modality: str = "MR", options: "ReadOptions | None" = None
+    ) -> "Series":
+        """One volume, see `volume_crops.read_whole`."""
+        from msk_jax.data.volume_crops import read_whole
+
+        return read_whole(files, modality, options)
+
     @property
     def max_slices(self) -> int:
         """All of the box."""
         return self.num_slices
 
-    def extract(self, series: Series, place: Hashable = WHOLE) -> dict[str, Crop]:
+    def extract(self, series: "Series", place: Hashable = WHOLE) -> "dict[str, Crop]":
         """The box about the middle of the volume, by linear interpolation.
 
         Args:
-          series: of `read_whole`.
+          series: of `read`.
           place: the view, which names the crop.
         """
-        direction = _DIRECTIONS[self.plane]
-        axes = np.reshape(direction, (3, 3))
-        grid = np.array([self.pixel_mm, self.pixel_mm, self.slice_mm])
-        size = np.array([self.size, self.size, self.num_slices])
-        image = _smoothed(series, axes, grid).to_sitk()
-        middle = image.TransformContinuousIndexToPhysicalPoint(
-            [(n - 1) / 2 for n in image.GetSize()]
-        )
-        origin = np.array(middle) - axes @ ((size - 1) / 2 * grid)
-        box = sitk.Resample(
-            image, size.tolist(), sitk.Transform(), sitk.sitkLinear, origin.tolist(),
-            grid.tolist(), direction, float(series.voxels.min()), sitk.sitkFloat32,
-        )  # fmt: skip
-        along = int(np.argmax(np.abs(axes[:, 2])))
-        positions = origin[along] + axes[along, 2] * self.slice_mm * np.arange(self.num_slices)
-        crop = Crop(
-            np.rint(sitk.GetArrayFromImage(box)).astype(np.int16),
-            positions.astype(np.float32),
-            tuple(origin.tolist()),
-            tuple(grid.tolist()),
-            direction,
-        )
-        return {str(place): crop}
+        from msk_jax.data.volume_crops import cut
 
-
-def _smoothed(series: Series, axes: np.ndarray, grid: np.ndarray) -> Series:
-    """Without what is finer than the grid, along each axis of the volume, and would alias."""
-    own = np.reshape(series.direction, (3, 3))
-    nearest = np.abs(axes.T @ own).argmax(axis=0)  # axis of the grid beside each of the volume's
-    blur = np.maximum(grid[nearest] / series.spacing_mm - 1, 0) / 2
-    values = series.voxels.astype(np.float32)
-    return replace(series, voxels=ndimage.gaussian_filter(values, blur[::-1], mode="nearest"))
+        return cut(self, series, place)

@@ -9,7 +9,6 @@ import pandas as pd
 from msk_jax.evaluation.calibration import calibration_figures
 from msk_jax.evaluation.case_table import in_fixed_order
 from msk_jax.evaluation.figure import to_plain
-from msk_jax.evaluation.model_study import ModelSettings
 from msk_jax.evaluation.multiclass import (
     multiclass_figures,
     order_figures,
@@ -18,7 +17,8 @@ from msk_jax.evaluation.multiclass import (
 from msk_jax.evaluation.points import calibration_points, roc_points
 from msk_jax.evaluation.predictions import check_predictions, probability_columns
 from msk_jax.evaluation.proportions import clustered_proportion, proportion
-from msk_jax.evaluation.study import EvaluationSettings, check_study
+from msk_jax.evaluation.settings import EvaluationSettings, ModelSettings
+from msk_jax.evaluation.study import check_study
 from msk_jax.evaluation.subgroups import groups_apart
 
 OVERALL = ("accuracy", "macro_auc", "hand_till", "balanced_accuracy", "macro_f1", "kappa")

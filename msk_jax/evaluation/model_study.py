@@ -1,12 +1,11 @@
 """From one table of predictions, or two, to the figures of a model, as a dict for JSON."""
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from msk_jax.config import check_limits
 from msk_jax.evaluation.agreement import mcnemar
 from msk_jax.evaluation.auc_bootstrap import bootstrap_areas
 from msk_jax.evaluation.binary import binary_figures, confusion
@@ -21,47 +20,10 @@ from msk_jax.evaluation.points import calibration_points, precision_recall_point
 from msk_jax.evaluation.reclassification import reclassification
 from msk_jax.evaluation.roc import Auc, clustered_auc, delong
 from msk_jax.evaluation.roc_comparison import permutation_test, roc_areas
+from msk_jax.evaluation.settings import ModelSettings
 from msk_jax.evaluation.subgroups import UNKNOWN, groups_apart, groups_of
 
 _CALIBRATION = ("slope", "intercept", "in_the_large", "brier", "ece", "ece_by_chance")
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    """How a table of predictions is judged."""
-
-    threshold: float = 0.5
-    """A probability of at least this is a call of positive, unless --validation chooses it."""
-    criterion: Literal["youden", "sensitivity", "specificity"] = "youden"
-    """What the operating point is chosen by on the cases of --validation."""
-    target: float = 0.95
-    """The sensitivity or specificity to reach there."""
-    gate: Literal["none", "early", "staging"] = "none"
-    """Judge by the limits of this task: early diagnosis, or staging and prognosis."""
-    gate_rule: Literal["interval", "point"] = "interval"
-    """What must lie inside them: the whole interval, or the figure itself."""
-    proportions: Literal["wilson", "exact"] = "wilson"
-    """Interval of shares of independent cases; exact (Clopper and Pearson) is wider, and advised
-    below 30 cases."""
-    ordinal: bool = False
-    """Three or more classes have an order, that of their columns: add how far calls are off."""
-    confidence: float = 0.95
-    """Of every interval."""
-    bootstrap_samples: int = 2000
-    """Samples of every bootstrap over patients."""
-    seed: int = 0
-    """Of every bootstrap."""
-
-    def check(self) -> None:
-        """Raises UserError where a field cannot be what it is."""
-        check_limits(
-            self,
-            threshold=(0, 1),
-            target=(0.01, 1),
-            confidence=(0.5, 0.9999),
-            bootstrap_samples=(2, 1_000_000),
-            seed=(0, 2**31 - 1),
-        )
 
 
 def evaluate_model(

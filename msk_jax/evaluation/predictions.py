@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from msk_jax.errors import UserError
+from msk_jax.evaluation.settings import Pooling
 from msk_jax.evaluation.tables import (
     exact_numbers,
     faults_of_rows,
@@ -28,9 +29,6 @@ classes there is a `prob_<class>` for each in place of `prob`, in the order of t
 
 ENSEMBLE = -1
 """The fold of what the networks of all folds predict together."""
-
-Pooling = Literal["mean", "max", "median"]
-"""How probabilities of parts become the probability of the whole."""
 
 
 def probability_columns(classes: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from msk_jax.evaluation.calibration import calibration_figures
 from msk_jax.evaluation.decision_curve import DecisionCurve, decision_curve
 from msk_jax.evaluation.figure import to_plain
 from msk_jax.evaluation.roc_comparison import roc_areas
-from msk_jax.evaluation.study import EvaluationSettings
+from msk_jax.evaluation.settings import EvaluationSettings
 
 IMAGE = "image"
 """What the network is called among the models."""

@@ -1,13 +1,12 @@
 """From out-of-fold predictions to the figures of a study, as a dict that goes into JSON."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from msk_jax.config import check_limits
 from msk_jax.errors import UserError
 from msk_jax.evaluation.binary import (
     binary_figures,
@@ -15,46 +14,9 @@ from msk_jax.evaluation.binary import (
     threshold_at_sensitivity,
     youden_threshold,
 )
-from msk_jax.evaluation.predictions import LEVELS, Pooling, check_predictions
+from msk_jax.evaluation.predictions import LEVELS, check_predictions
 from msk_jax.evaluation.roc import Auc, clustered_auc, delong, roc_band, roc_curve
-
-
-@dataclass(frozen=True)
-class EvaluationSettings:
-    """How predictions are judged."""
-
-    criterion: Literal["youden", "sensitivity"] = "youden"
-    """What the operating point is chosen by: the largest sensitivity + specificity - 1, or the
-    highest threshold that still reaches `target_sensitivity`."""
-    target_sensitivity: float = 0.95
-    """The sensitivity to reach on the validation folds, with criterion `sensitivity`."""
-    unit_pool: Pooling = "mean"
-    """How the probabilities of images become that of the unit (joint, vertebra) that they show."""
-    patient_pool: Pooling = "max"
-    """How the probabilities of units become that of their patient."""
-    confidence: float = 0.95
-    """Of every interval."""
-    bootstrap_samples: int = 2000
-    """Samples of every bootstrap over patients."""
-    seed: int = 0
-    """Of every bootstrap."""
-
-    @property
-    def bootstrap(self) -> dict[str, Any]:
-        """What every bootstrap is told."""
-        return {
-            "samples": self.bootstrap_samples, "seed": self.seed, "confidence": self.confidence,
-        }  # fmt: skip
-
-    def check(self) -> None:
-        """Raises UserError where a field cannot be what it is."""
-        check_limits(
-            self,
-            target_sensitivity=(0.01, 1),
-            confidence=(0.5, 0.9999),
-            bootstrap_samples=(2, 1_000_000),
-            seed=(0, 2**31 - 1),
-        )
+from msk_jax.evaluation.settings import EvaluationSettings
 
 
 def evaluate_study(

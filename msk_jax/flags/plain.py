@@ -9,8 +9,8 @@ import tyro
 
 from msk_jax import console
 from msk_jax import experiment as catalogue
-from msk_jax.evaluation.model_study import ModelSettings
-from msk_jax.evaluation.mrmc.study import MrmcSettings
+from msk_jax.evaluation.mrmc.settings import MrmcSettings
+from msk_jax.evaluation.settings import ModelSettings
 from msk_jax.flags.places import Place
 
 Flat = tyro.conf.OmitArgPrefixes
@@ -272,12 +272,12 @@ class Models:
     """List the networks that `msk_jax.models.create` makes."""
 
     def run(self) -> None:
-        from msk_jax.models import MODELS
+        from msk_jax.models.listing import LISTED
 
         rows = [("name", "parameters", "input", "equal to")]
         rows += [
-            (name, f"{entry.parameters:,}", "x".join(map(str, entry.size)), entry.reference)
-            for name, entry in sorted(MODELS.items())
+            (name, f"{listed.parameters:,}", "x".join(map(str, listed.size)), listed.reference)
+            for name, listed in sorted(LISTED.items())
         ]
         console.say_columns(rows)
 

@@ -8,7 +8,7 @@ import tyro
 
 from msk_jax import experiment as catalogue
 from msk_jax.data.augment import Preprocess
-from msk_jax.evaluation.study import EvaluationSettings
+from msk_jax.evaluation.settings import EvaluationSettings
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.flags.places import Place
 from msk_jax.models import NetworkConfig

@@ -1,32 +1,47 @@
 """Flax networks. Each returns `(logits, endpoints)`, a detector `(detections, endpoints)`; `create`
-makes one by its name."""
+makes one by its name.
 
-from msk_jax.models.attention_unet import AttentionUNet, AttentionUNet3D
-from msk_jax.models.autoencoder import AttentionAutoencoder, Autoencoder, Autoencoder3D
-from msk_jax.models.deeplab import DeepLabV3
-from msk_jax.models.densenet import DenseNet, DenseNet3d
-from msk_jax.models.detection import FasterRCNN
-from msk_jax.models.dynunet import DynUNet, DynUNet3D
-from msk_jax.models.efficientnet import EfficientNet
-from msk_jax.models.grid_net import GridNet, GridNetConfig
-from msk_jax.models.inception_resnet_v2 import InceptionResNetV2
-from msk_jax.models.inception_v3 import InceptionV3
-from msk_jax.models.ms25dnet import MS25DNet, MS25DNetConfig
-from msk_jax.models.pix2pix import PatchDiscriminator, Pix2PixGenerator
+A network's class is imported when it is asked for: names and settings need neither Flax nor jax.
+"""
+
+import importlib
+from typing import Any
+
+from msk_jax.models.configs import (
+    GridNetConfig,
+    MS25DNetConfig,
+    TransferNetConfig,
+    ZooNetConfig,
+)
 from msk_jax.models.registry import MODELS, create, names
-from msk_jax.models.resnet import ResNet, ResNetEncoder
-from msk_jax.models.resnet3d import ResNet3D
-from msk_jax.models.swin import Swin
-from msk_jax.models.transfer import TransferNet, TransferNetConfig
-from msk_jax.models.unet import UNet, UNet3D
-from msk_jax.models.unetr import UNETR
-from msk_jax.models.vgg import VGG
-from msk_jax.models.vit import ViT
-from msk_jax.models.zoo_net import ZooNetConfig
 
 NetworkConfig = MS25DNetConfig | TransferNetConfig | GridNetConfig | ZooNetConfig
 """Networks that a stage can train: each has `num_slices`, `num_classes`, `explained_endpoints`,
 `build` and `load`, which takes weights of others for pictures of a size."""
+
+_CLASSES = {
+    "attention_unet": ("AttentionUNet", "AttentionUNet3D"),
+    "autoencoder": ("AttentionAutoencoder", "Autoencoder", "Autoencoder3D"),
+    "deeplab": ("DeepLabV3",),
+    "densenet": ("DenseNet", "DenseNet3d"),
+    "detection": ("FasterRCNN",),
+    "dynunet": ("DynUNet", "DynUNet3D"),
+    "efficientnet": ("EfficientNet",),
+    "grid_net": ("GridNet",),
+    "inception_resnet_v2": ("InceptionResNetV2",),
+    "inception_v3": ("InceptionV3",),
+    "ms25dnet": ("MS25DNet",),
+    "pix2pix": ("PatchDiscriminator", "Pix2PixGenerator"),
+    "resnet": ("ResNet", "ResNetEncoder"),
+    "resnet3d": ("ResNet3D",),
+    "swin": ("Swin",),
+    "transfer": ("TransferNet",),
+    "unet": ("UNet", "UNet3D"),
+    "unetr": ("UNETR",),
+    "vgg": ("VGG",),
+    "vit": ("ViT",),
+}
+_MODULES = {name: module for module, classes in _CLASSES.items() for name in classes}
 
 __all__ = [
     "MODELS", "UNETR", "VGG", "AttentionAutoencoder", "AttentionUNet", "AttentionUNet3D",
@@ -36,3 +51,13 @@ __all__ = [
     "ResNet", "ResNet3D", "ResNetEncoder", "Swin", "TransferNet", "TransferNetConfig", "UNet",
     "UNet3D", "ViT", "ZooNetConfig", "create", "names",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from msk_jax.errors import UserError
 from msk_jax.models.layers import InstanceNorm, Layers, full_precision, per_axis
+from msk_jax.models.listing import facts_of
 from msk_jax.models.network import Architecture, Network
 from msk_jax.models.unet import ConvNorm
 
@@ -128,11 +129,9 @@ MODELS = {
     name: Architecture(
         network,
         {},
-        size=size,
-        parameters=count,
-        reference="monai.networks.nets.AttentionUnet",
+        **facts_of(name),
         reference_settings={
-            "spatial_dims": len(size),
+            "spatial_dims": network.spatial_rank,
             "in_channels": 1,
             "out_channels": 2,
             "channels": network.features,
@@ -143,8 +142,8 @@ MODELS = {
         stem="model.0.conv.0.conv",
         small=small,
     )
-    for name, network, size, count, small in (
-        ("attention_unet", AttentionUNet, (256, 256), 31_739_250, (64, 80)),
-        ("attention_unet_3d", AttentionUNet3D, (96, 96, 96), 5_909_130, (32, 48, 32)),
+    for name, network, small in (
+        ("attention_unet", AttentionUNet, (64, 80)),
+        ("attention_unet_3d", AttentionUNet3D, (32, 48, 32)),
     )
 }

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from msk_jax.models.blocks import CBAM
 from msk_jax.models.layers import InstanceNorm, Layers, full_precision
+from msk_jax.models.listing import facts_of
 from msk_jax.models.network import Architecture, Network
 from msk_jax.models.pooling import global_mean
 from msk_jax.models.unet import ConvNorm
@@ -146,11 +147,9 @@ MODELS = {
     name: Architecture(
         network,
         {},
-        size=size,
-        parameters=count,
-        reference="monai.networks.nets.AutoEncoder",
+        **facts_of(name),
         reference_settings={
-            "spatial_dims": len(size),
+            "spatial_dims": network.spatial_rank,
             "in_channels": 1,
             "out_channels": 1,
             "channels": _WIDTHS,
@@ -162,8 +161,8 @@ MODELS = {
         stem="encode.encode_0.conv",
         small=small,
     )
-    for name, network, size, count, small in (
-        ("autoencoder", Autoencoder, (256, 256), 194_184, (32, 64)),
-        ("autoencoder_3d", Autoencoder3D, (64, 64, 64), 581_832, (32, 32, 32)),
+    for name, network, small in (
+        ("autoencoder", Autoencoder, (32, 64)),
+        ("autoencoder_3d", Autoencoder3D, (32, 32, 32)),
     )
 }

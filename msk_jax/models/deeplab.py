@@ -10,6 +10,7 @@ import jax
 
 from msk_jax.models.aspp import ASPP
 from msk_jax.models.layers import Layers, full_precision, upsample_linear
+from msk_jax.models.listing import facts_of
 from msk_jax.models.network import Architecture, Network
 from msk_jax.models.resnet import ResNetEncoder
 
@@ -98,9 +99,7 @@ MODELS = {
         DeepLabV3,
         # The published rates need a map of 73 x 73 to be seen whole: more than their own input.
         {"allow_degenerate": True},
-        size=(520, 520),
-        parameters=42_004_074,
-        reference="torchvision.models.segmentation.deeplabv3_resnet50",
+        **facts_of("deeplabv3_resnet50"),
         reference_settings={"weights": None, "weights_backbone": None, "aux_loss": True},
         endpoints={f"stage{i}": f"backbone.layer{i}" for i in (1, 2, 3, 4)}
         | {"context": "classifier.0"},

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from msk_jax.models.layers import Layers
+from msk_jax.models.listing import facts_of
 from msk_jax.models.network import Architecture, Network
 from msk_jax.models.pooling import avg_pool, global_mean, max_pool
 
@@ -117,20 +118,6 @@ _BLOCK_SIZES = {
     "densenet201": (6, 12, 48, 32),
     "densenet264": (6, 12, 64, 48),
 }
-_PARAMETERS = {
-    "densenet121": 7_978_856,
-    "densenet161": 28_681_000,
-    "densenet169": 14_149_480,
-    "densenet201": 20_013_928,
-}
-# With one input channel and two classes.
-_PARAMETERS_3D = {
-    "densenet121": 11_244_674,
-    "densenet169": 18_546_050,
-    "densenet201": 25_334_658,
-    "densenet264": 40_251_266,
-}
-
 MODELS = {
     name: Architecture(
         DenseNet,
@@ -138,9 +125,7 @@ MODELS = {
             "block_sizes": _BLOCK_SIZES[name],
             **({"growth": 48, "width": 96} if name == "densenet161" else {}),
         },
-        size=(224, 224),
-        parameters=count,
-        reference=f"torchvision.models.{name}",
+        **facts_of(name),
         endpoints=_ENDPOINTS | {"features": "classifier:input"},
         head=("classifier",),
         stem="features.conv0",
@@ -148,14 +133,12 @@ MODELS = {
         odd=(75, 61),
         namings=_NAMINGS,
     )
-    for name, count in _PARAMETERS.items()
+    for name in ("densenet121", "densenet161", "densenet169", "densenet201")
 } | {
     f"{name}_3d": Architecture(
         DenseNet3d,
         {"block_sizes": _BLOCK_SIZES[name], "in_channels": 1, "num_classes": 2},
-        size=(64, 64, 64),
-        parameters=count,
-        reference=f"monai.networks.nets.{name.replace('densenet', 'DenseNet')}",
+        **facts_of(f"{name}_3d"),
         reference_settings={"spatial_dims": 3, "in_channels": 1, "out_channels": 2},
         endpoints=_ENDPOINTS | {"features": "class_layers.out:input"},
         head=("class_layers.out",),
@@ -163,5 +146,5 @@ MODELS = {
         small=(32, 48, 64),
         odd=(37, 30, 45),
     )
-    for name, count in _PARAMETERS_3D.items()
+    for name in ("densenet121", "densenet169", "densenet201", "densenet264")
 }

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from msk_jax.errors import UserError
 from msk_jax.models.layers import Layers, full_precision, per_axis
+from msk_jax.models.listing import facts_of
 from msk_jax.models.network import Architecture, Network
 from msk_jax.models.unet import norm_layer
 
@@ -202,11 +203,9 @@ MODELS = {
     name: Architecture(
         network,
         {},
-        size=size,
-        parameters=count,
-        reference="monai.networks.nets.DynUNet",
+        **facts_of(name),
         reference_settings={
-            "spatial_dims": len(size),
+            "spatial_dims": network.spatial_rank,
             "in_channels": 1,
             "out_channels": 2,
             "kernel_size": network.kernel_size,
@@ -228,9 +227,9 @@ MODELS = {
         # before, as in `unet`.
         tolerance=2e-5,
     )
-    for name, network, size, count, small in (
-        ("dynunet", DynUNet, (256, 256), 33_462_250, (128, 192)),
-        ("dynunet_3d", DynUNet3D, (96, 96, 96), 16_544_038, (32, 48, 32)),
+    for name, network, small in (
+        ("dynunet", DynUNet, (128, 192)),
+        ("dynunet_3d", DynUNet3D, (32, 48, 32)),
     )
     for modules in [module_names(len(network.strides), network.deep_supervision)]
 }

@@ -12,6 +12,7 @@ import jax
 
 from msk_jax.models.blocks import SqueezeExcitation
 from msk_jax.models.layers import Layers
+from msk_jax.models.listing import facts_of
 from msk_jax.models.network import Architecture, Network
 from msk_jax.models.pooling import global_mean
 
@@ -153,36 +154,35 @@ def _timm_names() -> tuple[tuple[str, str], ...]:
 
 TIMM_NAMES = _timm_names()
 
-# width, depth, size, dropout, parameters
+# width, depth, dropout
 VARIANTS = {
-    "efficientnet_b0": (1.0, 1.0, 224, 0.2, 5_288_548),
-    "efficientnet_b1": (1.0, 1.1, 240, 0.2, 7_794_184),
-    "efficientnet_b2": (1.1, 1.2, 260, 0.3, 9_109_994),
-    "efficientnet_b3": (1.2, 1.4, 300, 0.3, 12_233_232),
-    "efficientnet_b4": (1.4, 1.8, 380, 0.4, 19_341_616),
-    "efficientnet_b5": (1.6, 2.2, 456, 0.4, 30_389_784),
-    "efficientnet_b6": (1.8, 2.6, 528, 0.5, 43_040_704),
-    "efficientnet_b7": (2.0, 3.1, 600, 0.5, 66_347_960),
+    "efficientnet_b0": (1.0, 1.0, 0.2),
+    "efficientnet_b1": (1.0, 1.1, 0.2),
+    "efficientnet_b2": (1.1, 1.2, 0.3),
+    "efficientnet_b3": (1.2, 1.4, 0.3),
+    "efficientnet_b4": (1.4, 1.8, 0.4),
+    "efficientnet_b5": (1.6, 2.2, 0.4),
+    "efficientnet_b6": (1.8, 2.6, 0.5),
+    "efficientnet_b7": (2.0, 3.1, 0.5),
 }
 # From B5 on torchvision's norms are those of the original weights; timm's are not, so that the
 # same weights are another network there.
+_ORIGINAL_FROM = "efficientnet_b5"
 ORIGINAL_NORM = {"epsilon": 1e-3, "momentum": 0.99}
 
 MODELS = {
     name: Architecture(
         EfficientNet,
         {"width_factor": width, "depth_factor": depth, "dropout": dropout}
-        | (ORIGINAL_NORM if size >= 456 else {}),
-        size=(size, size),
-        parameters=count,
-        reference=f"torchvision.models.{name}",
+        | (ORIGINAL_NORM if name >= _ORIGINAL_FROM else {}),
+        **facts_of(name),
         endpoints={f"stage{i}": f"features.{i}" for i in range(1, 8)}
         | {"features": "classifier.0"},
         head=("classifier.1",),
         stem="features.0.0",
         small=(64, 64),
         odd=(75, 61),
-        namings={} if size >= 456 else {"timm": TIMM_NAMES},
+        namings={} if name >= _ORIGINAL_FROM else {"timm": TIMM_NAMES},
     )
-    for name, (width, depth, size, dropout, count) in VARIANTS.items()
+    for name, (width, depth, dropout) in VARIANTS.items()
 }

@@ -5,64 +5,17 @@ names a hybrid of ResNet-18 and Transformer over a partition of the picture into
 can be read in two ways, `reading`; depth, heads and the rest are our choice.
 """
 
-import dataclasses
-from typing import Any, Literal
+from typing import Any
 
 import chex
 import flax.linen as nn
 import jax
 
 from msk_jax.errors import UserError
-from msk_jax.models.encoder_weights import load_encoder
+from msk_jax.models.configs import GridNetConfig
 from msk_jax.models.grid_transformer import GridTransformer
 from msk_jax.models.layers import Layers, endpoint
 from msk_jax.models.resnet import ResNetEncoder
-
-
-@dataclasses.dataclass(frozen=True)
-class GridNetConfig:
-    """What the network is made of. ResNet-18, Transformer and the 6 x 6 grid are published."""
-
-    backbone: Literal["resnet10", "resnet18", "resnet34"] = "resnet18"
-    """Trunk of convolutions."""
-    width: int = 64
-    """Channels of the trunk's first stage; 64 is a standard ResNet."""
-    reading: Literal["patches", "whole"] = "patches"
-    """What goes through the trunk: every cell of the grid by itself, so that cells know of each
-    other by attention alone, or the whole picture in one pass, whose map is cut into cells."""
-    stages: int = 4
-    """Stages of the trunk, 1 to 4. A whole ResNet has 4; each one less leaves a map twice as fine,
-    whose channels are simpler."""
-    grid: int = 6
-    """Cells along each side."""
-    token_norm: bool = False
-    """Batch norm of the tokens, each channel over all cells and pictures: what differs between
-    pictures is small beside what all of them have."""
-    depth: int = 4
-    """Layers of the Transformer; of 0 there is none, and the mean of the cells is classified."""
-    num_heads: int = 8
-    """Heads of its attention."""
-    mlp_ratio: float = 4.0
-    """Width of its perceptrons, in widths of a token."""
-    dropout: float = 0.1
-    """Dropout of its layers."""
-    summary: Literal["class token", "mean"] = "class token"
-    """What is classified: the class token, or the mean of the tokens of all cells."""
-    num_slices: int = 1
-    """Pictures that are seen together; a radiograph is one."""
-    num_classes: int = 2
-    """Classes of the softmax."""
-
-    load = staticmethod(load_encoder)
-
-    @property
-    def explained_endpoints(self) -> tuple[str, ...]:
-        """The endpoints whose evidence Grad-CAM shows."""
-        return ("map",)
-
-    def build(self, axis_name: str | None = None, dtype: Any = None) -> "GridNet":
-        """The network; `axis_name` synchronises batch norm over devices."""
-        return GridNet(self, axis_name=axis_name, dtype=dtype)
 
 
 class GridNet(nn.Module):

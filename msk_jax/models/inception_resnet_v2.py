@@ -13,6 +13,7 @@ import jax
 
 from msk_jax.models.inception_blocks import ConvNormReLU, Mixed, Step, inception_stem
 from msk_jax.models.layers import Layers
+from msk_jax.models.listing import facts_of
 from msk_jax.models.network import Architecture, Network
 from msk_jax.models.pooling import global_mean
 
@@ -115,9 +116,7 @@ MODELS = {
     "inception_resnet_v2": Architecture(
         InceptionResNetV2,
         {},
-        size=(299, 299),
-        parameters=55_843_464,
-        reference="timm.models.inception_resnet_v2.InceptionResnetV2",
+        **facts_of("inception_resnet_v2"),
         endpoints={
             "stage1": "conv2d_2b",
             "stage2": "conv2d_4a",

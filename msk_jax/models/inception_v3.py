@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from msk_jax.errors import UserError
 from msk_jax.models.inception_blocks import ConvNormReLU, Mixed, inception_stem
 from msk_jax.models.layers import Layers
+from msk_jax.models.listing import facts_of
 from msk_jax.models.network import Architecture, Network
 from msk_jax.models.pooling import avg_pool, global_mean
 
@@ -157,9 +158,7 @@ MODELS = {
     "inception_v3": Architecture(
         InceptionV3,
         {},
-        size=(299, 299),
-        parameters=27_161_264,
-        reference="torchvision.models.inception_v3",
+        **facts_of("inception_v3"),
         reference_settings={"aux_logits": True, "transform_input": False, "init_weights": False},
         endpoints={
             "stage1": "Conv2d_2b_3x3",

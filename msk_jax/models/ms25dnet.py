@@ -5,8 +5,7 @@ convolution that takes the stack, ASPP in the encoder, a residual feature pyrami
 neither backbone, widths, rates nor wiring; each is a field of `MS25DNetConfig`.
 """
 
-import dataclasses
-from typing import Any, Literal
+from typing import Any
 
 import chex
 import flax.linen as nn
@@ -14,54 +13,11 @@ import jax
 import jax.numpy as jnp
 
 from msk_jax.models.aspp import ASPP
-from msk_jax.models.encoder_weights import load_encoder
+from msk_jax.models.configs import MS25DNetConfig
 from msk_jax.models.layers import Layers, endpoint
 from msk_jax.models.pooling import global_mean
 from msk_jax.models.resnet import ResNetEncoder
 from msk_jax.models.rfpn import ResidualFPN
-
-
-@dataclasses.dataclass(frozen=True)
-class MS25DNetConfig:
-    """What the network is made of. Only the five slices, ASPP and RFPN are published."""
-
-    num_slices: int = 5
-    """Neighbouring slices in a stack (published: 5)."""
-    num_classes: int = 2
-    """Classes of the softmax."""
-    backbone: Literal["resnet10", "resnet18", "resnet34", "resnet50"] = "resnet34"
-    """Encoder; not published."""
-    width: int = 64
-    """Channels of the encoder's first stage; 64 is a standard ResNet."""
-    output_stride: int = 8
-    """Input pixels per pixel of the encoder's last map; 8 keeps 16x16 of a 128x128 crop."""
-    aspp: bool = True
-    """Pool the last map at several dilation rates."""
-    aspp_rates: tuple[int, ...] = (1, 2, 4, 6)
-    """Dilation rates; not published. A rate above (map side - 1) / 2 is refused."""
-    allow_degenerate: bool = False
-    """Accept dilation rates that read only padding."""
-    rfpn: bool = True
-    """Fuse the stages with a residual feature pyramid."""
-    pyramid_features: int = 256
-    """Channels of ASPP and of the pyramid."""
-    volumetric: bool = False
-    """3-D ablation: 3-D convolutions over the slices instead of slices as channels."""
-    dropout: float = 0.5
-    """Dropout before the classifier and in ASPP."""
-
-    load = staticmethod(load_encoder)
-
-    @property
-    def explained_endpoints(self) -> tuple[str, ...]:
-        """The endpoints whose evidence Grad-CAM shows."""
-        if self.rfpn:
-            return ("pyramid0", "pyramid1")
-        return ("context",) if self.aspp else ("stage4",)
-
-    def build(self, axis_name: str | None = None, dtype: Any = None) -> "MS25DNet":
-        """The network; `axis_name` synchronises batch norm over devices."""
-        return MS25DNet(self, axis_name=axis_name, dtype=dtype)
 
 
 class MS25DNet(nn.Module):

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from msk_jax.models.layers import Layers, full_precision
+from msk_jax.models.listing import facts_of
 from msk_jax.models.network import Architecture, Network
 
 _normal = nn.initializers.normal(0.02)  # the paper's
@@ -129,9 +130,7 @@ MODELS = {
     "pix2pix_generator": Architecture(
         Pix2PixGenerator,
         {},
-        size=(256, 256),
-        parameters=54_413_955,
-        reference="msk_jax.parity.published.Pix2PixGenerator",
+        **facts_of("pix2pix_generator"),
         endpoints={"encoder1": "model.model.0", "encoder8": f"{_LEVELS[7]}.1"}
         | {f"encoder{level + 1}": f"{_LEVELS[level]}.2" for level in range(1, 7)}
         | {f"decoder{level + 1}": f"{_LEVELS[level]}.6" for level in range(1, 7)}
@@ -144,9 +143,7 @@ MODELS = {
     "pix2pix_discriminator": Architecture(
         PatchDiscriminator,
         {},
-        size=(256, 256),
-        parameters=2_768_705,
-        reference="monai.networks.nets.PatchDiscriminator",
+        **facts_of("pix2pix_discriminator"),
         reference_settings={"spatial_dims": 2, "channels": 64, "in_channels": 6},
         endpoints={"stage1": "initial_conv"} | {f"stage{i + 2}": f"{i}" for i in range(3)},
         head=("final_conv.conv",),

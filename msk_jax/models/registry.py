@@ -1,50 +1,45 @@
 """Networks by name: `create("resnet50", num_classes=3, in_channels=1)`."""
 
 import dataclasses
+import importlib
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msk_jax.errors import UserError
-from msk_jax.models import (
-    attention_unet,
-    autoencoder,
-    deeplab,
-    densenet,
-    dynunet,
-    efficientnet,
-    inception_resnet_v2,
-    inception_v3,
-    pix2pix,
-    resnet,
-    resnet3d,
-    swin,
-    unet,
-    unetr,
-    vgg,
-    vit,
-)
-from msk_jax.models.detection import faster_rcnn
-from msk_jax.models.network import Architecture, Network, check_counts
+from msk_jax.models.listing import LISTED
 
-MODELS: dict[str, Architecture] = {
-    **resnet.MODELS,
-    **resnet3d.MODELS,
-    **unet.MODELS,
-    **attention_unet.MODELS,
-    **dynunet.MODELS,
-    **unetr.MODELS,
-    **densenet.MODELS,
-    **vgg.MODELS,
-    **inception_v3.MODELS,
-    **inception_resnet_v2.MODELS,
-    **deeplab.MODELS,
-    **vit.MODELS,
-    **swin.MODELS,
-    **pix2pix.MODELS,
-    **autoencoder.MODELS,
-    **efficientnet.MODELS,
-    **faster_rcnn.MODELS,
-}
+if TYPE_CHECKING:
+    from msk_jax.models.network import Architecture, Network
+
+
+class _Registry(Mapping):
+    """The entries of all networks by name; a network's file is imported when its entry is asked
+    for."""
+
+    def __getitem__(self, name: str) -> "Architecture":
+        return family(LISTED[name].module)[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(LISTED)
+
+    def __len__(self) -> int:
+        return len(LISTED)
+
+    def __contains__(self, name: object) -> bool:
+        return name in LISTED
+
+
+MODELS: Mapping[str, "Architecture"] = _Registry()
+
+
+def family(module: str) -> dict[str, "Architecture"]:
+    """The entries of one file, which is imported.
+
+    Args:
+        module: its name below `msk_jax.models`, as in `listing.LISTED`.
+    """
+    return importlib.import_module(f"msk_jax.models.{module}").MODELS
 
 
 def names() -> list[str]:
@@ -52,7 +47,7 @@ def names() -> list[str]:
     return sorted(MODELS)
 
 
-def architecture(name: str) -> Architecture:
+def architecture(name: str) -> "Architecture":
     """The registry's entry of a name.
 
     Raises:
@@ -67,7 +62,7 @@ def architecture(name: str) -> Architecture:
     return MODELS[name]
 
 
-def create(name: str, **settings: Any) -> Network:
+def create(name: str, **settings: Any) -> "Network":
     """The network of a name.
 
     Args:
@@ -85,6 +80,8 @@ def create(name: str, **settings: Any) -> Network:
         UserError: no such name, or no such field; the nearest are suggested. Classes or channels
             are fewer than one.
     """
+    from msk_jax.models.network import check_counts
+
     entry = architecture(name)
     fields = [f.name for f in dataclasses.fields(entry.network) if f.name not in ("parent", "name")]
     unknown = [key for key in settings if key not in fields]

@@ -13,6 +13,7 @@ from jax import lax
 
 from msk_jax.errors import UserError
 from msk_jax.models.layers import Layers, endpoint
+from msk_jax.models.listing import facts_of
 from msk_jax.models.network import Architecture, Network
 from msk_jax.models.pooling import global_mean, max_pool
 
@@ -164,21 +165,11 @@ class ResNet(Network):
         return nn.Dense(self.num_classes, name="fc")(features), endpoints
 
 
-_PARAMETERS = {
-    "resnet18": 11_689_512,
-    "resnet34": 21_797_672,
-    "resnet50": 25_557_032,
-    "resnet101": 44_549_160,
-    "resnet152": 60_192_808,
-}
-
 MODELS = {
     name: Architecture(
         ResNet,
         {"backbone": name},
-        size=(224, 224),
-        parameters=count,
-        reference=f"torchvision.models.{name}",
+        **facts_of(name),
         endpoints={f"stage{i}": f"layer{i}" for i in (1, 2, 3, 4)} | {"features": "fc:input"},
         head=("fc",),
         stem="conv1",
@@ -186,14 +177,12 @@ MODELS = {
         odd=(75, 61),
         namings={"timm": ()},  # the same
     )
-    for name, count in _PARAMETERS.items()
+    for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 } | {
     f"resnet50_os{stride}": Architecture(
         ResNet,
         {"backbone": "resnet50", "output_stride": stride},
-        size=(224, 224),
-        parameters=_PARAMETERS["resnet50"],
-        reference="torchvision.models.resnet50",
+        **facts_of(f"resnet50_os{stride}"),
         reference_settings={"replace_stride_with_dilation": [False, stride == 8, True]},
         endpoints={f"stage{i}": f"layer{i}" for i in (1, 2, 3, 4)} | {"features": "fc:input"},
         head=("fc",),

@@ -12,6 +12,7 @@ import jax
 
 from msk_jax.errors import UserError
 from msk_jax.models.layers import per_axis
+from msk_jax.models.listing import facts_of
 from msk_jax.models.network import Architecture, Network
 from msk_jax.models.pooling import global_mean, max_pool
 from msk_jax.models.resnet import ResidualBlock, variant
@@ -78,21 +79,19 @@ class ResNet3D(Network):
         return nn.Dense(self.num_classes, name="fc")(features), endpoints
 
 
-# MedicalNet's shortcut, parameters
+# MedicalNet's shortcut
 _VARIANTS = {
-    "resnet10": ("B", 14_560_720),
-    "resnet18": ("A", 33_191_376),
-    "resnet34": ("A", 63_501_008),
-    "resnet50": ("B", 46_974_672),
+    "resnet10": "B",
+    "resnet18": "A",
+    "resnet34": "A",
+    "resnet50": "B",
 }
 
 MODELS = {
     f"{name}_3d": Architecture(
         ResNet3D,
         {"backbone": name, "shortcut_type": shortcut},
-        size=(96, 96, 96),
-        parameters=count,
-        reference=f"monai.networks.nets.{name}",
+        **facts_of(f"{name}_3d"),
         reference_settings={
             "spatial_dims": 3,
             "n_input_channels": 1,
@@ -106,5 +105,5 @@ MODELS = {
         small=(24, 40, 32),
         odd=(37, 45, 33),
     )
-    for name, (shortcut, count) in _VARIANTS.items()
+    for name, shortcut in _VARIANTS.items()
 }

@@ -14,6 +14,7 @@ import numpy as np
 
 from msk_jax.models.attention import MLP, TIMM, MultiHeadAttention, narrow_normal
 from msk_jax.models.layers import LayerNorm, Layers, full_precision
+from msk_jax.models.listing import facts_of
 from msk_jax.models.network import Architecture, Network
 from msk_jax.models.pooling import global_mean
 
@@ -223,20 +224,18 @@ TIMM_NAMES = (
     ("head.fc", "head"),
 )
 
-# width, depths, heads, stochastic depth, parameters
+# width, depths, heads, stochastic depth
 VARIANTS = {
-    "swin_t": (96, (2, 2, 6, 2), (3, 6, 12, 24), 0.2, 28_288_354),
-    "swin_s": (96, (2, 2, 18, 2), (3, 6, 12, 24), 0.3, 49_606_258),
-    "swin_b": (128, (2, 2, 18, 2), (4, 8, 16, 32), 0.5, 87_768_224),
+    "swin_t": (96, (2, 2, 6, 2), (3, 6, 12, 24), 0.2),
+    "swin_s": (96, (2, 2, 18, 2), (3, 6, 12, 24), 0.3),
+    "swin_b": (128, (2, 2, 18, 2), (4, 8, 16, 32), 0.5),
 }
 
 MODELS = {
     name: Architecture(
         Swin,
         {"width": width, "depths": depths, "num_heads": heads, "drop_path": drop_path},
-        size=(224, 224),
-        parameters=count,
-        reference=f"torchvision.models.{name}",
+        **facts_of(name),
         endpoints={f"stage{i}": f"features.{2 * i - 1}" for i in (1, 2, 3, 4)}
         | {"features": "flatten"},
         channels_last=("stage1", "stage2", "stage3", "stage4"),
@@ -248,5 +247,5 @@ MODELS = {
         namings={"timm": TIMM_NAMES},
         index_tables=index_tables,
     )
-    for name, (width, depths, heads, drop_path, count) in VARIANTS.items()
+    for name, (width, depths, heads, drop_path) in VARIANTS.items()
 }

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from msk_jax.errors import UserError
 from msk_jax.models.layers import InstanceNorm, Layers, full_precision
+from msk_jax.models.listing import facts_of
 from msk_jax.models.network import Architecture, Network
 from msk_jax.models.pooling import max_pool
 
@@ -123,10 +124,8 @@ MODELS = {
     name: Architecture(
         network,
         {},
-        size=size,
-        parameters=count,
-        reference="monai.networks.nets.BasicUNet",
-        reference_settings={"spatial_dims": len(size), "features": network.features},
+        **facts_of(name),
+        reference_settings={"spatial_dims": network.spatial_rank, "features": network.features},
         endpoints={"encoder1": "conv_0"}
         | {f"encoder{i + 1}": f"down_{i}" for i in (1, 2, 3, 4)}
         | {f"decoder{i}": f"upcat_{i}" for i in (4, 3, 2, 1)},
@@ -138,8 +137,8 @@ MODELS = {
         # levels before; in double precision the two agree to 1e-13.
         tolerance=2e-5,
     )
-    for name, network, size, count, small, odd in (
-        ("unet", UNet, (256, 256), 31_333_826, (64, 80), (77, 61)),
-        ("unet_3d", UNet3D, (96, 96, 96), 5_749_410, (32, 48, 32), (37, 51, 45)),
+    for name, network, small, odd in (
+        ("unet", UNet, (64, 80), (77, 61)),
+        ("unet_3d", UNet3D, (32, 48, 32), (37, 51, 45)),
     )
 }

@@ -13,6 +13,7 @@ from msk_jax.errors import UserError
 from msk_jax.models.attention import MONAI, TransformerLayer, narrow_normal
 from msk_jax.models.dynunet import DoubleConv, UpBlock
 from msk_jax.models.layers import LayerNorm, Layers, endpoint, full_precision
+from msk_jax.models.listing import facts_of
 from msk_jax.models.network import Architecture, Network
 
 PATCH = 16  # each of the four decoder levels doubles the size
@@ -111,9 +112,7 @@ MODELS = {
     "unetr": Architecture(
         UNETR,
         {},
-        size=(96, 96, 96),
-        parameters=92_802_274,
-        reference="monai.networks.nets.UNETR",
+        **facts_of("unetr"),
         reference_settings={"in_channels": 1, "out_channels": 2, "img_size": (96, 96, 96)},
         size_setting="img_size",
         endpoints={f"encoder{i}": f"encoder{i}" for i in (1, 2, 3, 4)}

@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 
 from msk_jax.models.layers import channels_first_flat, full_precision
+from msk_jax.models.listing import facts_of
 from msk_jax.models.network import Architecture, Network
 from msk_jax.models.pooling import adaptive_avg_pool, max_pool
 
@@ -68,13 +69,11 @@ _TIMM = [
 ]
 
 
-def _vgg16(batch_norm: bool, parameters: int, last_relus: Sequence[int]) -> Architecture:
+def _vgg16(batch_norm: bool, last_relus: Sequence[int]) -> Architecture:
     return Architecture(
         VGG,
         {"batch_norm": batch_norm},
-        size=(224, 224),
-        parameters=parameters,
-        reference="torchvision.models.vgg16_bn" if batch_norm else "torchvision.models.vgg16",
+        **facts_of("vgg16_bn" if batch_norm else "vgg16"),
         endpoints={
             **{f"stage{i}": f"features.{relu}" for i, relu in enumerate(last_relus, start=1)},
             "features": "classifier.4",
@@ -88,6 +87,6 @@ def _vgg16(batch_norm: bool, parameters: int, last_relus: Sequence[int]) -> Arch
 
 
 MODELS = {
-    "vgg16": _vgg16(False, 138_357_544, (3, 8, 15, 22, 29)),
-    "vgg16_bn": _vgg16(True, 138_365_992, (5, 12, 22, 32, 42)),
+    "vgg16": _vgg16(False, (3, 8, 15, 22, 29)),
+    "vgg16_bn": _vgg16(True, (5, 12, 22, 32, 42)),
 }

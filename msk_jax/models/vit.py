@@ -16,6 +16,7 @@ import numpy as np
 from msk_jax.errors import UserError
 from msk_jax.models.attention import TIMM, TransformerLayer, narrow_normal
 from msk_jax.models.layers import LayerNorm, full_precision
+from msk_jax.models.listing import facts_of
 from msk_jax.models.network import Architecture, Network
 
 EPSILON = 1e-6
@@ -164,21 +165,19 @@ TORCHVISION = (
     ("heads.head", "head"),
 )
 
-# width, heads, patch, parameters
+# width, heads, patch
 VARIANTS = {
-    "vit_small_patch16": (384, 6, 16, 22_050_664),
-    "vit_small_patch32": (384, 6, 32, 22_878_952),
-    "vit_base_patch16": (768, 12, 16, 86_567_656),
-    "vit_base_patch32": (768, 12, 32, 88_224_232),
+    "vit_small_patch16": (384, 6, 16),
+    "vit_small_patch32": (384, 6, 32),
+    "vit_base_patch16": (768, 12, 16),
+    "vit_base_patch32": (768, 12, 32),
 }
 
 MODELS = {
     name: Architecture(
         ViT,
         {"patch": patch, "width": width, "num_heads": heads},
-        size=(224, 224),
-        parameters=count,
-        reference=f"timm.models.vision_transformer.{name}_224",
+        **facts_of(name),
         size_setting="img_size",
         endpoints={f"stage{i}": f"blocks.{3 * i - 1}" for i in (1, 2, 3, 4)}
         | {"features": "fc_norm"},
@@ -188,5 +187,5 @@ MODELS = {
         namings={"torchvision": TORCHVISION},
         fit=fit_to_size,
     )
-    for name, (width, heads, patch, count) in VARIANTS.items()
+    for name, (width, heads, patch) in VARIANTS.items()
 }

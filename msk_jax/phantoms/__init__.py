@@ -1,16 +1,31 @@
-"""Synthetic anatomy rendered as medical images, written as DICOM series with a manifest."""
+"""Synthetic anatomy rendered as medical images, written as DICOM series with a manifest.
 
-from msk_jax.phantoms.ao_fractures import AOSpinePhantom
+What is imported here are settings; anatomy, rendering and `write_cohort` come when they are used.
+"""
+
+from typing import Any
+
 from msk_jax.phantoms.chest import ChestPhantom
 from msk_jax.phantoms.knee import KneePhantom
-from msk_jax.phantoms.sacroiliac import SacroiliacPhantom
-from msk_jax.phantoms.thoracolumbar import ThoracolumbarPhantom
-from msk_jax.phantoms.writing import write_cohort
+from msk_jax.phantoms.sacroiliac_settings import SacroiliacPhantom
+from msk_jax.phantoms.thoracolumbar_settings import AOSpinePhantom, ThoracolumbarPhantom
 
 AnyPhantom = SacroiliacPhantom | ThoracolumbarPhantom | AOSpinePhantom | ChestPhantom | KneePhantom
-"""Each is a `writing.Phantom`."""
+"""Each is a `phantom.Phantom`."""
 
 __all__ = [
     "AOSpinePhantom", "AnyPhantom", "ChestPhantom", "KneePhantom", "SacroiliacPhantom",
     "ThoracolumbarPhantom", "write_cohort",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name != "write_cohort":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from msk_jax.phantoms.writing import write_cohort
+
+    return write_cohort
+
+
+def __dir__() -> list[str]:
+    return __all__

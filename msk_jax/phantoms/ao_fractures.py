@@ -5,17 +5,14 @@ while the posterior wall is whole; A2 split in the coronal plane through both en
 is whole; A3 one end plate and the wall; A4 both and the wall. Sizes within a type are our choice.
 """
 
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import replace
 
 import numpy as np
 
 from msk_jax.phantoms.anatomy import stream
 from msk_jax.phantoms.fractures import add_fracture
-from msk_jax.phantoms.thoracolumbar import ThoracolumbarPhantom
 from msk_jax.phantoms.vertebra import Findings, Plane
 
-TYPES = ("A0", "A1", "A2", "A3", "A4")
 _FORM = {"A1": "compression", "A3": "burst", "A4": "burst"}
 
 
@@ -26,7 +23,7 @@ def add_ao_fracture(
 
     Args:
       control: the vertebra.
-      kind: one of `TYPES`.
+      kind: one of `thoracolumbar_settings.TYPES`.
       amount: severity times expression; 0 leaves the control, 1 is a plain case.
       seed, patient: of the random stream.
     """
@@ -54,18 +51,3 @@ def _split(rng: np.random.Generator, share: float) -> Plane:
     normal = tuple((normal / np.linalg.norm(normal)).tolist())
     width = float(rng.uniform(2.0, 4.5)) * share
     return Plane(normal, float(rng.uniform(-5, 5)), width, float(rng.uniform(20, 80)))
-
-
-@dataclass(frozen=True)
-class AOSpinePhantom(ThoracolumbarPhantom):
-    """A cohort of synthetic spine CT with one vertebra of AO Spine's types A0 to A4.
-
-    Masks: 1 fracture line or split, 2 impacted bone, 3 bone pushed into the canal, 4 look-alikes.
-    """
-
-    name: ClassVar[str] = "thoracolumbar_ao"
-    classes: ClassVar[tuple[str, ...]] = TYPES
-    add_fracture = staticmethod(add_ao_fracture)
-
-    shares: tuple[float, float, float, float, float] = (0.20, 0.24, 0.16, 0.20, 0.20)
-    """Of A0 to A4; splits are rarer in patients, but so few could not be learned."""

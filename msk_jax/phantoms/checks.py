@@ -21,8 +21,9 @@ from sklearn.preprocessing import StandardScaler
 
 from msk_jax.phantoms.anatomy import SIDES
 from msk_jax.phantoms.patients import draw_patient
-from msk_jax.phantoms.sacroiliac import SacroiliacPhantom, render_patient, true_parameters
-from msk_jax.phantoms.writing import Phantom
+from msk_jax.phantoms.phantom import Phantom
+from msk_jax.phantoms.sacroiliac import render_patient, true_parameters
+from msk_jax.phantoms.sacroiliac_settings import SacroiliacPhantom
 from msk_jax.processes import processes
 
 BINS = np.linspace(-200, 1400, 33)

@@ -11,8 +11,6 @@ import numpy as np
 from msk_jax.phantoms.anatomy import stream
 from msk_jax.phantoms.vertebra import Findings, Plane
 
-CLASSES = ("normal", "compression", "burst")
-
 
 def draw_control(seed: int, patient: int, name: str) -> Findings:
     """What anyone may have: physiological wedging and look-alikes; `name` tells vertebrae apart."""
@@ -41,7 +39,7 @@ def add_fracture(control: Findings, kind: str, amount: float, seed: int, patient
 
     Args:
       control: the vertebra.
-      kind: one of `CLASSES`.
+      kind: one of `ThoracolumbarPhantom.classes`.
       amount: severity times expression; 0 leaves the control, 1 is a plain case.
       seed, patient: of the random stream.
     """

@@ -12,13 +12,12 @@ from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
-from msk_jax.errors import UserError
+from msk_jax.phantoms.phantom import COARSE
 
 MU_SOFT = 0.0195  # per mm: muscle, blood
 MU_FAT = 0.0176
 CORTEX_EXCESS = 0.031  # per mm: cortical bone over the soft tissue that it displaces
 MINERAL_EXCESS = 2.6e-5  # per mm and mg/cm3 of mineral in trabecular bone
-COARSE = 4  # pixels, over which scatter and the background are worked out
 LEVELS = 4095  # 12 bits
 # 5 x 7 dots, a row as the bits of a number.
 LETTERS = {"L": (16, 16, 16, 16, 16, 16, 31), "R": (30, 17, 17, 30, 20, 18, 17)}
@@ -48,12 +47,6 @@ class Rendering:
     labels: np.ndarray
     soft: np.ndarray
     excess: np.ndarray
-
-
-def check_matrix(matrix: int) -> None:
-    """Raise a UserError where `expose` could not work on a picture of so many rows."""
-    if matrix % COARSE:
-        raise UserError(f"--matrix is {matrix}; it must be a multiple of {COARSE}.")
 
 
 def share(distance, pixel: float):

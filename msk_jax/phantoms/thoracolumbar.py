@@ -2,110 +2,53 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
-from msk_jax.errors import UserError
 from msk_jax.phantoms.anatomy import stream
 from msk_jax.phantoms.ct import Grid, Scanner
 from msk_jax.phantoms.dicom_writer import Study, write_series
-from msk_jax.phantoms.fractures import CLASSES, add_fracture, draw_control, draw_expression
+from msk_jax.phantoms.fractures import draw_control, draw_expression
 from msk_jax.phantoms.patients import SCANNERS
 from msk_jax.phantoms.spine_ct import NEIGHBOURS, Rendering, measured, render, spine_grid
+from msk_jax.phantoms.thoracolumbar_settings import ThoracolumbarPhantom
 from msk_jax.phantoms.vertebra import Findings, Spine, draw_spine
-from msk_jax.phantoms.writing import check_fields, check_width, write_mask
+from msk_jax.phantoms.writing import write_mask
 
 LEVELS = ("T11", "T12", "L1", "L2", "L3")
 BLOCK = 25  # patients are balanced within blocks of this size
 CLICK_MM = 1.5  # standard deviation of the centre that the manifest gives, along each axis
 
 
-@dataclass(frozen=True)
-class ThoracolumbarPhantom:
-    """A cohort of synthetic spine CT with a compressed, a burst or a healthy vertebra.
-
-    Masks: 1 fracture line, 2 impacted bone, 3 bone pushed into the canal, 4 look-alikes.
-    """
-
-    name: ClassVar[str] = "thoracolumbar"
-    manifest_columns: ClassVar[tuple[str, ...]] = (
-        "patient_id", "series_uid", "level", "label", "centre_x_mm", "centre_y_mm", "centre_z_mm",
-        "site", "age", "sex",
+def write_patient(
+    config: ThoracolumbarPhantom, out: Path, number: int
+) -> tuple[list[dict], list[dict]]:
+    """Render and write one patient; its manifest row and its true parameters."""
+    patient = draw_patient(config, number)
+    rendering = render_patient(patient, config.seed)
+    rng = stream(config.seed, number, "export")
+    study = Study(
+        patient.patient_id, f"Phantom^Spine^{number:04d}", patient.spine.sex,
+        patient.spine.age, patient.site, patient.kernel, float(rng.choice([120, 130])), number,
+        ("spine", str(config.seed), str(number)), bool(rng.random() < 0.4),
+        "P2 spine", "SPINE", "Spine, axial, bone",
     )  # fmt: skip
-    classes: ClassVar[tuple[str, ...]] = CLASSES
-    add_fracture = staticmethod(add_fracture)
-
-    patients: int = 698
-    """Number of patients; each has one CT series and one labelled vertebra."""
-    seed: int = 0
-    """Everything random follows from it; patient k is the same in a cohort of any size."""
-    severity: float = 1.0
-    """How far fractures go, from 0 (labels mean nothing) over 1 to 2. At 1 one compressed body in
-    seven keeps more than 85 % of its front, and half of the burst ones more than 80 %."""
-    label_noise: float = 0.0
-    """Probability that the manifest gives a patient another class than what is drawn (0 to 0.5)."""
-    shares: tuple[float, float, float] = (0.18, 0.40, 0.42)
-    """Of normal, compressed and burst vertebrae."""
-    slice_spacing_mm: float = 2.0
-    """Distance between slices and their thickness, in mm."""
-    matrix: int = 240
-    """Rows and columns of a slice."""
-    pixel_mm: float = 0.7
-    """Mean pixel size in mm; each patient's differs by up to 8 percent."""
-    sites: tuple[str, ...] = ("A", "B")
-    """Names of the hospitals; they take turns and have scanners of different noise and kernel."""
-    workers: int = 0
-    """Processes that render at the same time; 0 = one per CPU core. The result is the same."""
-
-    def check(self) -> None:
-        """Raise UserError naming the first field that cannot be used."""
-        check_fields(
-            self,
-            patients=(1, 100_000),
-            seed=(0, 2**31 - 1),
-            severity=(0, 2),
-            label_noise=(0, 0.5),
-            slice_spacing_mm=(0.5, 3),
-            matrix=(48, 1024),
-            pixel_mm=(0.3, 4),
-            workers=(0, 256),
-        )
-        if not self.sites:
-            raise UserError("The phantom has no site. Give at least one name with --sites.")
-        wanted = len(self.classes)
-        right = len(self.shares) == wanted and min(self.shares) >= 0
-        if not right or abs(sum(self.shares) - 1) > 1e-6:
-            raise UserError(f"The phantom's shares must be {wanted} numbers that sum to 1.")
-        check_width(self, 140, 260)
-
-    def write_patient(self, out: Path, number: int) -> tuple[list[dict], list[dict]]:
-        """Render and write one patient; its manifest row and its true parameters."""
-        patient = draw_patient(self, number)
-        rendering = render_patient(patient, self.seed)
-        rng = stream(self.seed, number, "export")
-        study = Study(
-            patient.patient_id, f"Phantom^Spine^{number:04d}", patient.spine.sex,
-            patient.spine.age, patient.site, patient.kernel, float(rng.choice([120, 130])), number,
-            ("spine", str(self.seed), str(number)), bool(rng.random() < 0.4),
-            "P2 spine", "SPINE", "Spine, axial, bone",
-        )  # fmt: skip
-        grid = patient.grid
-        spacing = (grid.pixel_mm, grid.pixel_mm, grid.spacing_mm)
-        folder = out / "dicom" / f"S{number:06d}"
-        write_series(folder, study, rendering.hu, spacing, grid.origin_mm, rng)
-        write_mask(out, patient.patient_id, rendering.labels, spacing, grid.origin_mm)
-        row = {
-            "patient_id": patient.patient_id,
-            "series_uid": study.series_uid,
-            "level": patient.level,
-            "label": patient.said,
-            **{f"centre_{a}_mm": round(c, 2) for a, c in zip("xyz", patient.click_mm, strict=True)},
-            "site": patient.site,
-            "age": patient.spine.age,
-            "sex": patient.spine.sex,
-        }
-        return [row], [true_parameters(patient)]
+    grid = patient.grid
+    spacing = (grid.pixel_mm, grid.pixel_mm, grid.spacing_mm)
+    folder = out / "dicom" / f"S{number:06d}"
+    write_series(folder, study, rendering.hu, spacing, grid.origin_mm, rng)
+    write_mask(out, patient.patient_id, rendering.labels, spacing, grid.origin_mm)
+    row = {
+        "patient_id": patient.patient_id,
+        "series_uid": study.series_uid,
+        "level": patient.level,
+        "label": patient.said,
+        **{f"centre_{a}_mm": round(c, 2) for a, c in zip("xyz", patient.click_mm, strict=True)},
+        "site": patient.site,
+        "age": patient.spine.age,
+        "sex": patient.spine.sex,
+    }
+    return [row], [true_parameters(patient)]
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from msk_jax.phantoms.checks import cross_validated_auc, global_features, over_p
 from msk_jax.phantoms.spine_ct import to_spine
 from msk_jax.phantoms.thoracolumbar import (
     SpinePatient,
-    ThoracolumbarPhantom,
     draw_patient,
     render_patient,
     true_parameters,
 )
+from msk_jax.phantoms.thoracolumbar_settings import ThoracolumbarPhantom
 
 BLIND_MM = (58.0, 47.0, 28.0)
 """Half sides of the box about the level's vertebra, with all its processes, that the blind check

@@ -10,7 +10,8 @@ from msk_jax.errors import UserError
 from msk_jax.evaluation import decision_plots, group_plots, model_plots, plots
 from msk_jax.evaluation.case_table import class_names, read_cases, read_class_cases
 from msk_jax.evaluation.class_study import OF_CLASS, OVERALL, evaluate_class_model
-from msk_jax.evaluation.model_study import ModelSettings, evaluate_model
+from msk_jax.evaluation.model_study import evaluate_model
+from msk_jax.evaluation.settings import ModelSettings
 from msk_jax.files import write_json
 from msk_jax.reports.formats import p_value
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from msk_jax import console
 from msk_jax.evaluation.mrmc.ratings import read_ratings
-from msk_jax.evaluation.mrmc.study import MrmcSettings, analyse
+from msk_jax.evaluation.mrmc.settings import MrmcSettings
+from msk_jax.evaluation.mrmc.study import analyse
 from msk_jax.evaluation.reader_plots import (
     difference_figure,
     power_figure,

@@ -10,10 +10,10 @@ import zipfile
 import pytest
 from PIL import Image, PngImagePlugin
 
-from experiments import osteoporosis, sacroiliitis
 from msk_jax.config import to_json
 from msk_jax.data.audit import audit
 from msk_jax.data.vocabulary import product_vocabulary
+from msk_jax.experiments import osteoporosis, sacroiliitis
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import math
 import pandas as pd
 import pytest
 
-from experiments import osteoporosis
 from msk_jax.data.cohort import ClinicalVariable, Cohort, read_manifest
 from msk_jax.errors import UserError
+from msk_jax.experiments import osteoporosis
 from msk_jax.files import csv_text, plain_text
 
 COHORT = Cohort()

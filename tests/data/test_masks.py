@@ -8,8 +8,9 @@ from PIL import Image
 from msk_jax.data.crops import CORONAL, MIRRORED, SAGITTAL
 from msk_jax.data.deidentify import pseudonym
 from msk_jax.data.masks import find_masks, mask_on_crop, read_mask
+from msk_jax.data.radiograph_crops import read_projection
 from msk_jax.data.regions import SacroiliacRegion
-from msk_jax.data.whole import RadiographRegion, read_projection
+from msk_jax.data.whole import RadiographRegion
 from msk_jax.errors import UserError
 
 KEY = b"k" * 32

@@ -11,7 +11,6 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
-from experiments import osteoporosis
 from msk_jax.data.anonymise import basic_profile, deidentify, deidentify_file, keyed_uid
 from msk_jax.data.audit import audit, identifiers
 from msk_jax.data.cohort import Cohort, read_manifest
@@ -23,6 +22,7 @@ from msk_jax.data.vertebra import VertebraRegion
 from msk_jax.data.volume import read_volume
 from msk_jax.data.whole_volume import VolumeRegion
 from msk_jax.errors import UserError
+from msk_jax.experiments import osteoporosis
 from msk_jax.provenance import this_command
 from msk_jax.training.checkpoints import Checkpoints
 from msk_jax.verbs import cohort as verb

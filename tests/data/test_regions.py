@@ -10,6 +10,7 @@ from msk_jax.data.bone import coarse_bone
 from msk_jax.data.dicom import Series, read_series, scan
 from msk_jax.data.geometry import SeriesError
 from msk_jax.data.regions import SacroiliacRegion
+from msk_jax.data.sacroiliac_joints import locate
 from msk_jax.phantoms import SacroiliacPhantom, write_cohort
 
 from .ct_files import JOINT_Z, box_pelvis, write_ct
@@ -31,7 +32,7 @@ def pelvis(spacing=(3.0, 3.0, 2.5), shape=(48, 128, 128), shift=(0.0, 0.0)) -> S
     [((3.0, 3.0, 2.5), (48, 128, 128)), ((1.4, 2.6, 1.1), (110, 150, 260))],
 )
 def test_landmarks(spacing, shape):
-    frame = REGION.locate(pelvis(spacing, shape, shift=(7.0, -4.0)))
+    frame = locate(REGION, pelvis(spacing, shape, shift=(7.0, -4.0)))
     assert frame.joint_z_mm == pytest.approx(JOINT_Z, abs=3)
     assert frame.midline_x_mm == pytest.approx(7, abs=1.5)
     assert frame.posterior_y_mm == pytest.approx(-4 + 45, abs=3)
@@ -43,7 +44,7 @@ def test_midline_of_a_turned_patient():
     image = sitk.Resample(straight.to_sitk(), turn, sitk.sitkLinear, -1000.0)
     turned = series_of(sitk.GetArrayFromImage(image), straight.origin_mm, straight.spacing_mm)
     # The midline is turned about (0, 15): at the joints' depth it lies at x = tan(8) (y - 15).
-    frame = REGION.locate(turned)
+    frame = locate(REGION, turned)
     y = frame.posterior_y_mm - REGION.joint_depth_mm
     expected = np.tan(np.radians(8)) * (y - 15)
     assert frame.midline_x_mm == pytest.approx(expected, abs=2)
@@ -201,7 +202,7 @@ def test_joints_of_the_phantom_are_found(tmp_path):
     found = scan(tmp_path / "out" / "dicom")
     for uid, files in found.series.items():
         ct = read_series(files)
-        frame = REGION.locate(ct)
+        frame = locate(REGION, ct)
         left, right = (truth[ct.patient_id, side] for side in ("left", "right"))
         expected = [float(end) for end in left["joint_z_mm"].split(":")]
         assert frame.joint_z_mm == pytest.approx(expected, abs=8), uid

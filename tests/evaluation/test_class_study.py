@@ -14,7 +14,7 @@ from msk_jax.evaluation.predictions import (
     read_predictions,
     write_predictions,
 )
-from msk_jax.evaluation.study import EvaluationSettings
+from msk_jax.evaluation.settings import EvaluationSettings
 
 CLASSES = ("normal", "compression", "burst")
 LEVELS = ("image", "vertebra", "patient")

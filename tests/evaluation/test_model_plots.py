@@ -10,8 +10,9 @@ from msk_jax.evaluation.decision_curve import decision_curve
 from msk_jax.evaluation.figure import Figure, to_plain
 from msk_jax.evaluation.gate import Limits, judge
 from msk_jax.evaluation.mrmc.ratings import Ratings
+from msk_jax.evaluation.mrmc.settings import MrmcSettings
 from msk_jax.evaluation.mrmc.simulation import RoeMetz
-from msk_jax.evaluation.mrmc.study import MrmcSettings, analyse
+from msk_jax.evaluation.mrmc.study import analyse
 from msk_jax.evaluation.outcome_plots import over_time_figure
 from msk_jax.evaluation.points import (
     calibration_points,

@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 from msk_jax.evaluation import plots
-from msk_jax.evaluation.study import EvaluationSettings, evaluate_study
+from msk_jax.evaluation.settings import EvaluationSettings
+from msk_jax.evaluation.study import evaluate_study
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,9 @@ from msk_jax.evaluation.gate import Limits, judge, judge_segmentation
 from msk_jax.evaluation.measurement import adjusted_r2, bland_altman, psnr
 from msk_jax.evaluation.mrmc.analysis import Components, obuchowski_rockette
 from msk_jax.evaluation.mrmc.ratings import Ratings, ratings_from_table
+from msk_jax.evaluation.mrmc.settings import MrmcSettings
 from msk_jax.evaluation.mrmc.sizing import power
-from msk_jax.evaluation.mrmc.study import MrmcSettings, analyse
+from msk_jax.evaluation.mrmc.study import analyse
 from msk_jax.evaluation.multiclass import multiclass_figures
 from msk_jax.evaluation.partial_auc import partial_auc
 from msk_jax.evaluation.proportions import clustered_proportion, proportion

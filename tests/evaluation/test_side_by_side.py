@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from msk_jax.evaluation.settings import EvaluationSettings
 from msk_jax.evaluation.side_by_side import side_by_side
-from msk_jax.evaluation.study import EvaluationSettings, evaluate_study
+from msk_jax.evaluation.study import evaluate_study
 
 SETTINGS = EvaluationSettings(bootstrap_samples=20)
 LEVELS = ("image", "radiograph", "patient")

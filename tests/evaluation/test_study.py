@@ -7,7 +7,8 @@ from sklearn.metrics import roc_auc_score
 
 from msk_jax.errors import UserError
 from msk_jax.evaluation.predictions import pool
-from msk_jax.evaluation.study import EvaluationSettings, evaluate_study
+from msk_jax.evaluation.settings import EvaluationSettings
+from msk_jax.evaluation.study import evaluate_study
 
 FAST = EvaluationSettings(bootstrap_samples=200)
 FOLDS = 4

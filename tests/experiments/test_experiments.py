@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import pytest
 
 from msk_jax import experiment as catalogue
-from msk_jax.models.ms25dnet import MS25DNetConfig
+from msk_jax.models import MS25DNetConfig
 
 
 def _shapes(experiment, stage):

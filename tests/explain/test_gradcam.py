@@ -10,7 +10,7 @@ from msk_jax.data.crops import AXIAL, MIRRORED, SAGITTAL, Crop
 from msk_jax.errors import UserError
 from msk_jax.explain.gradcam import gradcam
 from msk_jax.explain.overlay import Plane, draw_overlay
-from msk_jax.models.ms25dnet import MS25DNetConfig
+from msk_jax.models import MS25DNetConfig
 from msk_jax.study.heat_maps import crop_plane
 from tests.filled import filled
 

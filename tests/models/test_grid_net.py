@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from msk_jax.errors import UserError
-from msk_jax.models.grid_net import GridNetConfig, joined, patches
+from msk_jax.models import GridNetConfig
+from msk_jax.models.grid_net import joined, patches
 from msk_jax.models.grid_transformer import GridTransformer
 
 

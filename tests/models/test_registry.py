@@ -8,14 +8,18 @@ import dataclasses
 import math
 import re
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from msk_jax import models
 from msk_jax.errors import UserError
 from msk_jax.models import MODELS, create, names
+from msk_jax.models.listing import LISTED
+from msk_jax.models.registry import family
 from tests.filled import filled
 
 
@@ -225,3 +229,12 @@ def test_entries_are_complete():
         assert set(entry.settings) <= fields, name
         assert len(entry.small) == len(entry.size) == entry.network.spatial_rank, name
         assert entry.head and entry.stem and entry.reference, name
+
+
+def test_what_is_listed_is_what_the_files_make():
+    for module in {listed.module for listed in LISTED.values()}:
+        listed = [name for name in LISTED if LISTED[name].module == module]
+        assert list(family(module)) == listed
+    modules = Path(models.__file__).parent.rglob("*.py")
+    made = {file.stem for file in modules if re.search("^MODELS = {", file.read_text(), re.M)}
+    assert made == {listed.module.rpartition(".")[2] for listed in LISTED.values()}

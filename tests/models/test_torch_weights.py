@@ -6,8 +6,8 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from msk_jax.errors import UserError
+from msk_jax.models import MS25DNetConfig
 from msk_jax.models.encoder_weights import load_encoder
-from msk_jax.models.ms25dnet import MS25DNetConfig
 from msk_jax.models.registry import architecture, create
 from msk_jax.models.resnet import ResNetEncoder
 from msk_jax.models.torch_weights import (

@@ -8,10 +8,11 @@ import pytest
 
 from msk_jax.errors import UserError
 from msk_jax.phantoms import AOSpinePhantom
-from msk_jax.phantoms.ao_fractures import TYPES, add_ao_fracture
+from msk_jax.phantoms.ao_fractures import add_ao_fracture
 from msk_jax.phantoms.fractures import draw_control
 from msk_jax.phantoms.thoracolumbar import draw_patient, render_patient, true_parameters
 from msk_jax.phantoms.thoracolumbar_checks import measure, oracle_auc, outside
+from msk_jax.phantoms.thoracolumbar_settings import TYPES
 from msk_jax.phantoms.vertebra import FRAGMENT, LINE, end_plates, materials
 
 CONFIG = AOSpinePhantom(patients=100)

@@ -15,7 +15,8 @@ import SimpleITK as sitk
 from msk_jax.errors import UserError
 from msk_jax.phantoms import SacroiliacPhantom, write_cohort
 from msk_jax.phantoms.patients import draw_patient
-from msk_jax.phantoms.sacroiliac import MANIFEST_COLUMNS, render_patient
+from msk_jax.phantoms.sacroiliac import render_patient
+from msk_jax.phantoms.sacroiliac_settings import MANIFEST_COLUMNS
 
 CONFIG = SacroiliacPhantom(
     patients=3, seed=4, matrix=96, pixel_mm=3.6, slice_spacing_mm=4.0, workers=1

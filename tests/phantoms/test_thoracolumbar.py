@@ -12,7 +12,7 @@ from msk_jax.data.dicom import read_series, scan
 from msk_jax.errors import UserError
 from msk_jax.phantoms import ThoracolumbarPhantom
 from msk_jax.phantoms.checks import global_features
-from msk_jax.phantoms.fractures import CLASSES, add_fracture, draw_control
+from msk_jax.phantoms.fractures import add_fracture, draw_control
 from msk_jax.phantoms.spine_ct import spine_grid, to_spine
 from msk_jax.phantoms.thoracolumbar import draw_patient, render_patient, true_parameters
 from msk_jax.phantoms.thoracolumbar_checks import measure, oracle_auc, outside
@@ -33,9 +33,9 @@ def parameters(drawn):
 
 
 def test_classes_come_in_their_shares(drawn):
-    counts = [sum(p.kind == kind for p in drawn) for kind in CLASSES]
+    counts = [sum(p.kind == kind for p in drawn) for kind in ThoracolumbarPhantom.classes]
     np.testing.assert_allclose(np.array(counts) / len(drawn), CONFIG.shares, rtol=1e-12)
-    for kind in CLASSES:
+    for kind in ThoracolumbarPhantom.classes:
         sites = [p.site for p in drawn if p.kind == kind]
         assert abs(sites.count("A") - sites.count("B")) <= 1
 
@@ -87,7 +87,7 @@ def test_body_has_the_size_that_was_drawn(drawn):
 def test_series_manifest_and_masks_agree(spine_cohort):
     manifest = pd.read_csv(spine_cohort / "manifest.csv")
     truth = pd.read_csv(spine_cohort / "parameters.csv")
-    assert set(manifest["label"]) == set(CLASSES)
+    assert set(manifest["label"]) == set(ThoracolumbarPhantom.classes)
     found = scan(spine_cohort / "dicom")
     row = manifest[manifest["label"] == "burst"].iloc[0]
     series = read_series(found.series[row["series_uid"]], "CT")
@@ -135,7 +135,7 @@ def test_a_collapsed_body_leaves_no_fat_above_it(drawn):
 def _with_each_kind(patient):
     """The scan of the same spine without and with either fracture."""
     seed, number = SMALL.seed, patient.number
-    for kind in CLASSES:
+    for kind in ThoracolumbarPhantom.classes:
         control = draw_control(seed, number, "0")
         level = add_fracture(control, kind, patient.expression, seed, number)
         findings = {**patient.findings, 0: level}

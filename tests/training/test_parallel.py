@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from msk_jax.data.augment import Augmentation, Preprocess
 from msk_jax.errors import UserError
-from msk_jax.models.ms25dnet import MS25DNetConfig
+from msk_jax.models import MS25DNetConfig
 from msk_jax.training import parallel
 from msk_jax.training.parts import make_settings
 from msk_jax.training.recipe import Recipe

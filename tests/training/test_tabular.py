@@ -9,7 +9,8 @@ from sklearn.linear_model import LogisticRegression
 
 from msk_jax.config import from_json, to_json
 from msk_jax.errors import UserError
-from msk_jax.training.tabular import Coefficients, LogisticModel, fit
+from msk_jax.training.logistic_model import LogisticModel
+from msk_jax.training.tabular import Coefficients, fit
 
 MODEL = LogisticModel("clinical", ("age", "sex"), words=("bone",))
 

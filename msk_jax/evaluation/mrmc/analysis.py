@@ -9,7 +9,8 @@ from scipy.stats import chi2, f, norm, t
 
 from msk_jax.evaluation.checks import check_choice, upper_tail
 from msk_jax.evaluation.figure import TestResult
-from msk_jax.evaluation.mrmc.covariance import Measure, Method, accuracies, covariance
+from msk_jax.evaluation.mrmc.covariance import accuracies, covariance
+from msk_jax.evaluation.mrmc.settings import Measure, Method
 
 Random = Literal["readers and cases", "readers", "cases"]
 

@@ -1,14 +1,11 @@
 """How the accuracies of readers and modalities vary together over cases."""
 
-from typing import Literal
 
 import numpy as np
 
 from msk_jax.evaluation.checks import check_choice
+from msk_jax.evaluation.mrmc.settings import Measure, Method
 from msk_jax.evaluation.roc import delong_components, placements
-
-Measure = Literal["auc", "sensitivity", "specificity", "accuracy"]
-Method = Literal["delong", "jackknife", "unbiased"]
 
 
 def accuracies(truth: np.ndarray, ratings: np.ndarray, measure: Measure) -> np.ndarray:

@@ -8,7 +8,8 @@ from scipy.stats import norm, t
 from msk_jax.evaluation.checks import upper_tail
 from msk_jax.evaluation.figure import TestResult
 from msk_jax.evaluation.mrmc.analysis import NO_VARIANCE, Random
-from msk_jax.evaluation.mrmc.covariance import Measure, Method, accuracies, covariance
+from msk_jax.evaluation.mrmc.covariance import accuracies, covariance
+from msk_jax.evaluation.mrmc.settings import Measure, Method
 
 
 def difference_between_groups(

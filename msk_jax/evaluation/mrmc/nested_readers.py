@@ -44,7 +44,8 @@ from msk_jax.evaluation.mrmc.analysis import (
     is_rounding,
     modality_alone,
 )
-from msk_jax.evaluation.mrmc.covariance import Measure, Method, accuracies, covariance
+from msk_jax.evaluation.mrmc.covariance import accuracies, covariance
+from msk_jax.evaluation.mrmc.settings import Measure, Method
 
 
 def readers_are_nested(ratings: np.ndarray) -> bool:

@@ -6,58 +6,16 @@ is own_weight x impression + (1 - own_weight) x the model's score on the same sc
 impression is a call of 1; its rating is the normal probability of it, from 0 to 100.
 """
 
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.special import logit, ndtr
 
+from msk_jax.evaluation.mrmc.settings import ReaderModel
+
 UNAIDED, AIDED = "unaided", "aided"
 CALL = 50.0
 """A rating of at least this is a call of 1."""
-
-
-@dataclass(frozen=True)
-class ReaderGroup:
-    """Readers of one seniority."""
-
-    name: str
-    readers: int
-    separation: float
-    """Means of the two classes apart, in standard deviations of the cases' difficulty."""
-    own_weight: float
-    """Of the own impression, when the model's score is shown (1: the model is ignored)."""
-    seconds: float
-    """Median time for a case of which the reader is sure, unaided."""
-    time_saved: float
-    """Share of that time that help saves."""
-
-
-@dataclass(frozen=True)
-class ReaderModel:
-    """Sixteen readers as in the knee tumour study.
-
-    The separations make the majority of each group as accurate as published (72, 89 and 87 %
-    unaided; 91 % of the juniors with a model of 93 %); the times are a choice.
-    """
-
-    groups: tuple[ReaderGroup, ...] = (
-        ReaderGroup("junior", 6, 1.2, 0.6, 40.0, 0.25),
-        ReaderGroup("middle", 5, 2.3, 0.85, 30.0, 0.15),
-        ReaderGroup("senior", 5, 2.2, 0.9, 22.0, 0.1),
-    )
-    leaning: float = 0.3
-    """Standard deviation of readers' leaning towards one answer."""
-    difficulty: float = 1.0
-    """Standard deviation of cases, shared by all readers."""
-    view: float = 0.5
-    """Standard deviation of what one reader sees in one case, the same with and without help."""
-    pace: float = 0.2
-    """Standard deviation of the logarithm of readers' pace."""
-    time_spread: float = 0.35
-    """Standard deviation of the logarithm of the time from case to case."""
-    doubt: float = 0.8
-    """How much longer, as a share, a case takes whose impression is right between the classes."""
 
 
 def simulate_readers(

@@ -1,19 +1,18 @@
 """From the table of a reader study to its figures, as a dict that goes into JSON."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import combinations
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from msk_jax.config import check_limits
 from msk_jax.errors import UserError
 from msk_jax.evaluation import figure
 from msk_jax.evaluation.mrmc.analysis import MrmcResult, Random, obuchowski_rockette
-from msk_jax.evaluation.mrmc.covariance import Measure, Method
 from msk_jax.evaluation.mrmc.groups import difference_between_groups
 from msk_jax.evaluation.mrmc.nested_readers import nested_readers, readers_are_nested
 from msk_jax.evaluation.mrmc.ratings import Ratings
+from msk_jax.evaluation.mrmc.settings import MrmcSettings
 from msk_jax.evaluation.mrmc.sizing import cases_needed, power
 from msk_jax.evaluation.points import mean_roc_points, roc_points
 
@@ -21,38 +20,6 @@ _NOT_FACTORIAL = (
     "The size of a next study is known from a factorial study only: here the readers did not all "
     "read the same cases, so an error does not shrink with the number of all cases."
 )
-
-
-@dataclass(frozen=True)
-class MrmcSettings:
-    """How a reader study is analysed."""
-
-    measure: Measure = "auc"
-    """What is compared. Sensitivity, specificity and accuracy need --threshold."""
-    threshold: float | None = None
-    """A rating of at least this is a call of positive."""
-    covariance: Method = "jackknife"
-    """How the accuracies' covariance over cases is estimated; delong and unbiased for auc only."""
-    random: Literal["readers and cases", "readers", "cases"] = "readers and cases"
-    """What the study speaks of: other readers and other cases, other readers with these cases, or
-    these readers with other cases."""
-    confidence: float = 0.95
-    """Of every interval."""
-    next_difference: float = 0.05
-    """The difference that a next study is to find; its size is given for a power of 0.8."""
-
-    def check(self) -> None:
-        """Raises UserError where a field cannot be what it is."""
-        check_limits(self, confidence=(0.5, 0.9999), next_difference=(0.0001, 1))
-        if self.threshold is not None and not np.isfinite(self.threshold):
-            raise UserError(f"--threshold is {self.threshold}; give the rating that is a call.")
-        if self.measure != "auc" and self.threshold is None:
-            raise UserError(f"For {self.measure} give the rating that is a call: --threshold 3.")
-        if self.measure != "auc" and self.covariance != "jackknife":
-            raise UserError(
-                f"The {self.covariance} covariance is of the AUC; for {self.measure} take "
-                "--covariance jackknife."
-            )
 
 
 def analyse(study: Ratings, settings: MrmcSettings) -> dict[str, Any]:

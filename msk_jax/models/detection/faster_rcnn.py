@@ -27,6 +27,7 @@ from msk_jax.models.layers import (
     example_keys,
     full_precision,
 )
+from msk_jax.models.listing import facts_of
 from msk_jax.models.network import Architecture, Network
 from msk_jax.models.resnet import ResNetEncoder
 from msk_jax.models.torch_weights import COUNTER
@@ -246,9 +247,7 @@ MODELS = {
     "fasterrcnn_resnet50_fpn": Architecture(
         FasterRCNN,
         {"backbone": "resnet50"},
-        size=(800, 1088),
-        parameters=41_755_286,
-        reference="torchvision.models.detection.FasterRCNN",
+        **facts_of("fasterrcnn_resnet50_fpn"),
         reference_settings={"num_classes": 91},
         # What `fasterrcnn_resnet50_fpn` makes for trained weights, of which none are to be loaded.
         reference_parts={

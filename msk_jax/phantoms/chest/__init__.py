@@ -1,5 +1,5 @@
 """Chest radiographs of three centres with and without osteoporosis (phantom P3)."""
 
-from msk_jax.phantoms.chest.cohort import ChestPhantom
+from msk_jax.phantoms.chest.settings import ChestPhantom
 
 __all__ = ["ChestPhantom"]

@@ -16,7 +16,6 @@ from msk_jax.phantoms.allotment import allot_diagnosis
 from msk_jax.phantoms.anatomy import stream
 
 CLASSES = ("non-osteoporosis", "osteoporosis")
-PREVALENCE = 1700 / 4542  # published
 SEPARATION = 2.25  # an ideal reading of the bone loss has an AUC of Phi(2.25 / sqrt 2) = 0.94
 THRESHOLD = -2.5  # T-score, WHO
 

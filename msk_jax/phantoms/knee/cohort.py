@@ -1,26 +1,20 @@
-"""The knee tumour cohort: configuration, and writing it to a folder.
-
-    writing.write_cohort(Path("cohort"), KneePhantom(patients=333, seed=0))
-
-The published cohort has 333 patients in four hospitals. Each has a frontal and a lateral
-radiograph of 384 x 384 pixels of 0.7 mm, rendered from one three-dimensional description.
-"""
+"""The knee tumour cohort: drawing, rendering and writing a patient."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
 from msk_jax.phantoms.anatomy import stream
 from msk_jax.phantoms.knee.anatomy import Knee, draw_knee
 from msk_jax.phantoms.knee.render import VIEWS, render
+from msk_jax.phantoms.knee.settings import KneePhantom
 from msk_jax.phantoms.knee.signs import Tumour, draw_tumour, parameters
-from msk_jax.phantoms.knee.table import PREVALENCE, Person, draw_person
+from msk_jax.phantoms.knee.table import Person, draw_person
 from msk_jax.phantoms.knee.tumour import CODES
-from msk_jax.phantoms.projection import Detector, Rendering, check_matrix
+from msk_jax.phantoms.projection import Detector, Rendering
 from msk_jax.phantoms.radiograph_writer import Exposure, write_radiograph
-from msk_jax.phantoms.writing import check_fields, check_width, write_mask
+from msk_jax.phantoms.writing import write_mask
 
 # Of the hospitals: photons in thousands (range), PSF in mm, latitude, and the detector's name.
 LOOKS = (
@@ -30,67 +24,26 @@ LOOKS = (
 )
 
 
-@dataclass(frozen=True)
-class KneePhantom:
-    """Synthetic knee radiographs of four hospitals: lytic osteosarcoma or giant cell tumour.
-
-    Masks, `<patient_id>_<view>.nii.gz`: 1 tumour, 2 periosteal reaction, 3 soft-tissue mass, 4
-    growth plates.
-    """
-
-    name: ClassVar[str] = "knee-tumour"
-    manifest_columns: ClassVar[tuple[str, ...]] = (
-        "patient_id", "path", "view", "label", "site", "split", "age", "sex", "bone",
-    )  # fmt: skip
-
-    patients: int = 60
-    """Number of patients, two views each; 333 is the published number."""
-    seed: int = 0
-    """Everything random follows from it; patient k is the same in a cohort of any size."""
-    severity: float = 1.0
-    """How far the pictures of the two tumours differ, from 0 (not at all) over 1 (as published)
-    to 2. Age and sex keep their law."""
-    label_noise: float = 0.0
-    """Probability that the manifest calls a patient the contrary of what is drawn (0 to 0.5)."""
-    positive_fraction: float = PREVALENCE
-    """Share of patients with osteosarcoma, in every hospital."""
-    matrix: int = 384
-    """Rows and columns, a multiple of 4."""
-    pixel_mm: float = 0.7
-    """Size of a pixel at the detector in mm."""
-    workers: int = 0
-    """Processes that render at the same time; 0 = one per CPU core. The result is the same."""
-
-    def check(self) -> None:
-        """Raise UserError naming the first field that cannot be used."""
-        check_fields(
-            self, patients=(1, 100_000), seed=(0, 2**31 - 1), severity=(0, 2),
-            label_noise=(0, 0.5), positive_fraction=(0, 1), matrix=(64, 2048),
-            pixel_mm=(0.1, 4.5), workers=(0, 256),
+def write_patient(config: KneePhantom, out: Path, number: int) -> tuple[list[dict], list[dict]]:
+    """Render and write one patient; its manifest rows and its row of true parameters."""
+    patient = draw_patient(config, number)
+    person, hospital = patient.person, patient.person.hospital
+    views = render_patient(patient, config)
+    rows = []
+    for index, (view, rendering) in enumerate(views.items()):
+        exposure = Exposure(
+            person.patient_id, f"Phantom^Knee^{number:05d}", person.sex, person.age,
+            hospital.name, LOOKS[hospital.look][3], hospital.kind, hospital.inverted, "KNEE",
+            view, person.side, number, index + 1, config.seed, 60.0, config.pixel_mm,
+            patient.knee.magnification,
         )  # fmt: skip
-        check_matrix(self.matrix)
-        check_width(self, 240, 330)
-
-    def write_patient(self, out: Path, number: int) -> tuple[list[dict], list[dict]]:
-        """Render and write one patient; its manifest rows and its row of true parameters."""
-        patient = draw_patient(self, number)
-        person, hospital = patient.person, patient.person.hospital
-        views = render_patient(patient, self)
-        rows = []
-        for index, (view, rendering) in enumerate(views.items()):
-            exposure = Exposure(
-                person.patient_id, f"Phantom^Knee^{number:05d}", person.sex, person.age,
-                hospital.name, LOOKS[hospital.look][3], hospital.kind, hospital.inverted, "KNEE",
-                view, person.side, number, index + 1, self.seed, 60.0, self.pixel_mm,
-                patient.knee.magnification,
-            )  # fmt: skip
-            path = f"S{number:06d}_{index + 1}.dcm"
-            write_radiograph(out / "dicom" / path, exposure, rendering.stored)
-            write_mask(
-                out, f"{person.patient_id}_{view}", rendering.labels, (self.pixel_mm, self.pixel_mm)
-            )
-            rows.append(manifest_row(person, view, path))
-        return rows, [true_parameters(patient, views)]
+        path = f"S{number:06d}_{index + 1}.dcm"
+        write_radiograph(out / "dicom" / path, exposure, rendering.stored)
+        write_mask(
+            out, f"{person.patient_id}_{view}", rendering.labels, (config.pixel_mm, config.pixel_mm)
+        )
+        rows.append(manifest_row(person, view, path))
+    return rows, [true_parameters(patient, views)]
 
 
 @dataclass(frozen=True)

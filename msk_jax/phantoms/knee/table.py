@@ -10,7 +10,6 @@ from msk_jax.phantoms.anatomy import stream
 
 CLASSES = ("giant cell tumour", "osteosarcoma")
 BONES = ("femur", "tibia", "fibula")
-PREVALENCE = 136 / 333  # published share of osteosarcoma
 MALE = (0.46, 0.57)  # by class, as all pairs here
 BONE_SHARES = ((0.50, 0.45, 0.05), (0.60, 0.30, 0.10))
 OLD = (55.0, 12.0)  # age at secondary osteosarcoma: mean and SD

@@ -15,9 +15,10 @@ from msk_jax.evaluation.mrmc.analysis import (
 )
 from msk_jax.evaluation.mrmc.covariance import accuracies, covariance
 from msk_jax.evaluation.mrmc.ratings import Ratings
+from msk_jax.evaluation.mrmc.settings import MrmcSettings
 from msk_jax.evaluation.mrmc.simulation import RoeMetz
 from msk_jax.evaluation.mrmc.sizing import cases_needed, power
-from msk_jax.evaluation.mrmc.study import MrmcSettings, analyse, design, to_plain
+from msk_jax.evaluation.mrmc.study import analyse, design, to_plain
 
 # Van Dyke's study (5 readers, 2 modalities, 114 cases) as the MRMCaov user guide (version 0.3.0,
 # B. J. Smith and S. L. Hillis) prints it: areas of the readers, components, tests.

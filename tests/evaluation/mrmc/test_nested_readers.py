@@ -8,8 +8,9 @@ from msk_jax.evaluation.mrmc.analysis import obuchowski_rockette
 from msk_jax.evaluation.mrmc.covariance import covariance
 from msk_jax.evaluation.mrmc.nested_readers import nested_readers, readers_are_nested
 from msk_jax.evaluation.mrmc.ratings import Ratings, ratings_from_table
+from msk_jax.evaluation.mrmc.settings import MrmcSettings
 from msk_jax.evaluation.mrmc.simulation import RoeMetz
-from msk_jax.evaluation.mrmc.study import MrmcSettings, analyse, design
+from msk_jax.evaluation.mrmc.study import analyse, design
 from msk_jax.evaluation.reader_plots import reader_figure
 
 

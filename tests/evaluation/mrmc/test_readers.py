@@ -8,8 +8,9 @@ from scipy.special import ndtr
 from scipy.stats import norm
 
 from msk_jax.evaluation.mrmc.ratings import read_ratings
-from msk_jax.evaluation.mrmc.readers import CALL, ReaderGroup, ReaderModel, simulate_readers
-from msk_jax.evaluation.mrmc.study import MrmcSettings, analyse
+from msk_jax.evaluation.mrmc.readers import CALL, simulate_readers
+from msk_jax.evaluation.mrmc.settings import MrmcSettings, ReaderGroup, ReaderModel
+from msk_jax.evaluation.mrmc.study import analyse
 
 
 def _cases(count: int, separation: float, seed: int = 1):

@@ -1,8 +1,8 @@
 """How fast the statistics are, whether their intervals hold what they say, and the type-I error.
 
-    python -m experiments.benchmarks.evaluation speed --samples 10000 --shape 256 256 128
-    python -m experiments.benchmarks.evaluation coverage --repeats 2000
-    python -m experiments.benchmarks.evaluation readers --repeats 2000
+    python -m benchmarks.evaluation speed --samples 10000 --shape 256 256 128
+    python -m benchmarks.evaluation coverage --repeats 2000
+    python -m benchmarks.evaluation readers --repeats 2000
 
 On two idle cores: speed about 5 minutes (nearly all of it scikit-learn's loop), coverage and
 readers about 10 minutes each. Results are in BUILD_NOTES.md.

@@ -11,7 +11,7 @@ pytest.importorskip("torch", reason="PyTorch is the reference and is not install
 @pytest.fixture(scope="module")
 def benchmark(need):
     need("torchvision")
-    return importlib.import_module("experiments.benchmarks.models")
+    return importlib.import_module("benchmarks.models")
 
 
 def test_both_sides_give_the_same_three_times(benchmark):

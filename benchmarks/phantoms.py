@@ -1,7 +1,7 @@
 """Are the phantoms fair? What an oracle, a weak baseline and a blind guess achieve.
 
-    python -m experiments.benchmarks.phantoms chest --patients 500
-    python -m experiments.benchmarks.phantoms ao --patients 75
+    python -m benchmarks.phantoms chest --patients 500
+    python -m benchmarks.phantoms ao --patients 75
 
 Minutes each on one idle core. Results are in BUILD_NOTES.md.
 """

@@ -1,8 +1,8 @@
 """Speed of DICOM into shards and out of them, beside MONAI and dicom2nifti, on one machine.
 
-    python -m experiments.benchmarks.data --slices 60 --size 512
-    python -m experiments.benchmarks.data --data-dir work/shards
-    python -m experiments.benchmarks.data --patients 12 --batch 8
+    python -m benchmarks.data --slices 60 --size 512
+    python -m benchmarks.data --data-dir work/shards
+    python -m benchmarks.data --patients 12 --batch 8
 
 The readers take turns over the same series, so that what else the machine does falls on all.
 Printed are slices per second of processor time of one core, medians, and the ratio of ours to each.
@@ -45,7 +45,7 @@ from msk_jax.data.stored import read_records
 from msk_jax.data.target import read_cohort
 from msk_jax.data.volume import read_volume
 from msk_jax.experiment import load
-from msk_jax.models.zoo_net import ZooNetConfig
+from msk_jax.models import ZooNetConfig
 from msk_jax.phantoms import write_cohort
 from msk_jax.phantoms.dicom_writer import Study, write_series
 

@@ -3,7 +3,7 @@
     msk-jax phantom thoracolumbar --patients 30 --out work/p
     msk-jax build thoracolumbar --dicom work/p/dicom --manifest work/p/manifest.csv \\
         --data-dir work/shards --num-folds 3
-    python -m experiments.benchmarks.training thoracolumbar --data-dir work/shards
+    python -m benchmarks.training thoracolumbar --data-dir work/shards
 
 Ours is what `msk-jax train` runs: TFRecord shards, augmentation inside the compiled step. Theirs is
 a plain script: the same stacks as one NumPy file each, MONAI transforms of the same kinds in a
@@ -36,7 +36,7 @@ from monai.data import DataLoader, Dataset
 from msk_jax import experiment
 from msk_jax.data.augment import Augmentation
 from msk_jax.experiment import Experiment, Stage
-from msk_jax.models.ms25dnet import MS25DNetConfig
+from msk_jax.models import MS25DNetConfig
 from msk_jax.parity.references import locate
 from msk_jax.study.training import make_trainer, members, open_cohort, open_folds
 from msk_jax.training import parallel

@@ -1,7 +1,7 @@
 """Speed of our networks beside their PyTorch references, in one run on one machine.
 
-    python -m experiments.benchmarks.models                     # one network of every family
-    python -m experiments.benchmarks.models --models resnet50 densenet121 unet_3d
+    python -m benchmarks.models                     # one network of every family
+    python -m benchmarks.models --models resnet50 densenet121 unet_3d
 
 The two sides take turns, so that what else the machine does falls on both; printed are the median
 time of each, its spread (half the distance between the quartiles) and the ratio PyTorch / ours:
