@@ -9,6 +9,10 @@ class UserError(ValueError):
     """
 
 
+class SeriesError(UserError):
+    """A series cannot be used; the message says why, where and what to do about it."""
+
+
 class Stopped(Exception):
     """A run was asked to stop (SIGTERM), has saved where it stands, and can be taken up again.
 

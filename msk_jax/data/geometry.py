@@ -12,10 +12,6 @@ import numpy as np
 from msk_jax.errors import UserError
 
 
-class SeriesError(UserError):
-    """A series cannot be used; the message says why, where and what to do about it."""
-
-
 @dataclass(frozen=True)
 class Tolerance:
     """How far a series may stray from a straight axial stack before it is refused.
