@@ -33,7 +33,7 @@ MIN_ROOM_BYTES = 64 * 2**20
 _DEFERRED_BYTES = 4096
 _PLAIN_TEXT = ("AS", "CS", "LO", "SH", "UI")
 # A backslash parts several values; character sets differ in it, in ~ and after an escape.
-_ONE = re.compile(rb"[^\\~\x1b\x80-\xff]*").fullmatch
+_ONE = re.compile(rb"[ -\[\]-}]*\0?").fullmatch
 _SEVERAL = re.compile(rb"[ -}]*").fullmatch
 _DECIMAL = re.compile(rb"[0-9+\-.eE \\]*").fullmatch
 _LOCALIZER_TYPES = {"LOCALIZER", "SCOUT", "REF_SURVIEW", "TOPOGRAM"}

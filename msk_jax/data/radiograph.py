@@ -53,14 +53,15 @@ class Radiograph:
 
 @quiet
 def read_radiograph(path: Path, voi: bool = False) -> Radiograph:
-    """Read one CR, DX or other projection image.
+    """Read one CR, DX or other projection image of grey values, were they stored as colour.
 
     Args:
       path: a single-frame file.
       voi: apply the file's VOI look-up table or window, as a viewer would (PS3.3 C.11.2).
 
     Raises:
-      SeriesError: several frames, colour, damage, a missing codec; see `pixels.read_frames`.
+      SeriesError: several frames, colours that are not grey, padding that leaves one value,
+        damage, a missing codec; see `pixels.read_frames`.
     """
     path = Path(path)
     header = read_header(path)
@@ -69,7 +70,7 @@ def read_radiograph(path: Path, voi: bool = False) -> Radiograph:
             f"{path.name} holds {num_frames(header)} frames where one projection is due. Export "
             "single images."
         )
-    frames = read_frames(path, header)
+    frames = read_frames(path, header, allow_colour=True)
     values, padding = frames.values[0], frames.padding[0]
     window = window_of(header)
     if voi and (window or items(header, "VOILUTSequence")):

@@ -197,7 +197,7 @@ def test_missing_codec_names_the_extra(series, monkeypatch):
     data["PixelData"].VR = "OB"
     data.save_as(file)
     decoder = type("Decoder", (), {"is_available": False})
-    monkeypatch.setattr("msk_jax.data.pixels.get_decoder", lambda syntax: decoder)
+    monkeypatch.setattr("msk_jax.data.decode.get_decoder", lambda syntax: decoder)
     with pytest.raises(SeriesError, match=r'pip install "msk_jax\[codecs\]"'):
         read_series(series[0])
 

@@ -334,7 +334,7 @@ def test_plain_pixels_are_what_pydicom_gives(monkeypatch):
         return [text(header, k) for k in keywords], triples, singles, whole
 
     with monkeypatch.context() as patch:
-        patch.setattr("msk_jax.data.pixels._read_plain", lambda *rest: None)
+        patch.setattr("msk_jax.data.decode._read_plain", lambda *rest: None)
         patch.setattr("msk_jax.data.headers._raw", lambda *rest: None)
         patch.setattr("msk_jax.data.headers.read_plain", lambda *rest, **options: None)
         expected = [(read_stored(f, read_header(f))[0], told(f)) for f in read]
