@@ -19,8 +19,8 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
+from msk_jax.data.acquisitions import choose_part
 from msk_jax.data.archives import is_zip, unpack
-from msk_jax.data.frames import choose_part
 from msk_jax.data.geometry import SeriesError, stack_slices
 from msk_jax.data.headers import (
     class_name,

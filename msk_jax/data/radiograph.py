@@ -7,6 +7,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_voi_lut
 
+from msk_jax.data.frames import check_layout
 from msk_jax.data.geometry import SeriesError
 from msk_jax.data.headers import items, num_frames, number, numbers, quiet, read_header, text
 from msk_jax.data.laterality import laterality
@@ -65,6 +66,7 @@ def read_radiograph(path: Path, voi: bool = False) -> Radiograph:
     """
     path = Path(path)
     header = read_header(path)
+    check_layout(path, header)
     if num_frames(header) > 1:
         raise SeriesError(
             f"{path.name} holds {num_frames(header)} frames where one projection is due. Export "

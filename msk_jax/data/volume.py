@@ -9,12 +9,12 @@ import SimpleITK as sitk
 from pydicom.dataset import Dataset
 from scipy import ndimage
 
+from msk_jax.data.acquisitions import choose_part
 from msk_jax.data.frames import (
     Frame,
     check_kind,
     check_one_patient,
     check_one_series,
-    choose_part,
     frames_of,
     groups_of,
     thickness_mm,
@@ -34,7 +34,8 @@ class ReadOptions:
     """What to do where a series leaves a choice."""
 
     part: int | None = None
-    """Which acquisition, from 0, where several share their positions; none refuses such series."""
+    """Which acquisition, from 0, where a series holds several, see `acquisitions.choose_part`; none
+    refuses such series."""
 
     deshear: bool = False
     """Straighten a series with gantry tilt by linear interpolation; otherwise it is refused."""
