@@ -25,6 +25,7 @@ from msk_jax.data.archives import is_zip, unpack
 from msk_jax.data.geometry import SeriesError, stack_slices
 from msk_jax.data.headers import (
     class_name,
+    has,
     integer,
     is_capture,
     is_localizer,
@@ -33,7 +34,7 @@ from msk_jax.data.headers import (
     text,
 )
 from msk_jax.data.pictures import is_picture
-from msk_jax.data.pixels import read_hounsfield
+from msk_jax.data.pixels import check_padded, read_hounsfield
 from msk_jax.data.volume import read_frames_of_series
 from msk_jax.errors import UserError
 
@@ -258,6 +259,8 @@ def read_series(paths: Iterable[Path], modality: str = "CT") -> Series:
         values = stack.orient(decoded[frame.file][frame.index])
         voxels = np.empty((len(frames), *values.shape), np.int16) if voxels is None else voxels
         voxels[k] = values
+    if any(has(header, "PixelPaddingValue") for header in headers):
+        check_padded(voxels)
     header = headers[0]
     return Series(
         voxels=voxels,

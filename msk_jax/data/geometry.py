@@ -211,12 +211,13 @@ def orthonormal(orientations: np.ndarray) -> np.ndarray:
     """
     axes = np.reshape(orientations, (*np.shape(orientations)[:-1], 2, 3))
     axes = axes / np.linalg.norm(axes, axis=-1, keepdims=True)
-    row, column = axes[..., 0, :], axes[..., 1, :]
-    # Of two unit vectors, sum and difference are at a right angle.
-    middle, across = row + column, row - column
-    middle = middle / np.linalg.norm(middle, axis=-1, keepdims=True)
-    across = across / np.linalg.norm(across, axis=-1, keepdims=True)
-    return np.stack([middle + across, middle - across], axis=-2) / np.sqrt(2)
+    row, column = axes[..., :1, :], axes[..., 1:, :]
+    skew = (row * column).sum(axis=-1, keepdims=True)
+    # Of two unit vectors, sum and difference are at a right angle, and so are their unit vectors'
+    # sum and difference; what is at a right angle already stays as it is.
+    longer, shorter = 1 / np.sqrt(1 - skew), 1 / np.sqrt(1 + skew)
+    keep, take = (shorter + longer) / 2, (shorter - longer) / 2
+    return np.concatenate([keep * row + take * column, keep * column + take * row], axis=-2)
 
 
 def _too_few(planes, tolerance: Tolerance) -> SeriesError:

@@ -1,5 +1,7 @@
 """Stored pixels to values with units (DICOM PS3.3 C.7.6.3, C.7.6.16.2.9, C.8.2.1, C.11.1)."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -240,6 +242,31 @@ def _is_padding(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
     kind = np.int16 if stored.dtype.kind == "i" else np.uint16
     low, high = sorted(int(np.array(v & 0xFFFF, np.uint16).astype(kind)) for v in (value, limit))
     return (stored >= low) & (stored <= high)
+
+
+def lowest_unpadded(values: np.ndarray, padding: np.ndarray) -> float:
+    """What padding becomes where values are no Hounsfield units: the lowest of the others."""
+    return float(values.min(where=~padding, initial=np.inf))
+
+
+def check_padded(slices: Iterable[np.ndarray]) -> None:
+    """Refuse an image that padding made one value of.
+
+    Args:
+      slices: values with padding filled in; they are read until two differ.
+
+    Raises:
+      SeriesError: as said.
+    """
+    low, high = math.inf, -math.inf
+    for values in slices:
+        low, high = min(low, values.min()), max(high, values.max())
+        if low < high:
+            return
+    raise SeriesError(
+        "PixelPaddingValue marks all pixels, or all but those of one value, as lying outside the "
+        "image, so that no image is left. Export the original images, or without PixelPaddingValue."
+    )
 
 
 def _uninvert(path, dataset, groups, hu, padding) -> np.ndarray:

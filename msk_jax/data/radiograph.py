@@ -11,7 +11,7 @@ from msk_jax.data.frames import check_layout
 from msk_jax.data.geometry import SeriesError
 from msk_jax.data.headers import items, num_frames, number, numbers, quiet, read_header, text
 from msk_jax.data.laterality import laterality
-from msk_jax.data.pixels import mirror_sum, read_frames
+from msk_jax.data.pixels import check_padded, lowest_unpadded, mirror_sum, read_frames
 from msk_jax.data.volume import window_of
 
 
@@ -84,8 +84,9 @@ def read_radiograph(path: Path, voi: bool = False) -> Radiograph:
             total = mirror_sum(header, header)
         values = total - values
         window = window and (total - window[0], window[1])
-    if padding.any() and not padding.all():
-        values = np.where(padding, values[~padding].min(), values)
+    if padding.any():
+        values = np.where(padding, lowest_unpadded(values, padding), values)
+        check_padded([values])
     return Radiograph(
         pixels=values.astype(np.float32),
         spacing=spacing_of(header),

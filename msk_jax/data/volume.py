@@ -23,7 +23,7 @@ from msk_jax.data.geometry import Arrangement, SeriesError, Tolerance, arrange_s
 from msk_jax.data.headers import number, quiet, read_header, text
 from msk_jax.data.laterality import laterality
 from msk_jax.data.nifti_place import NiftiForm
-from msk_jax.data.pixels import AIR_HU, Frames, read_frames
+from msk_jax.data.pixels import AIR_HU, Frames, check_padded, lowest_unpadded, read_frames
 
 MAX_SHEAR_GROWTH = 2.0
 """Straightening may enlarge a slice to this many times its rows or columns."""
@@ -118,8 +118,8 @@ def read_volume(
     ordered = [frames[i] for i in laid.order]
     voxels, padding, units = _decode(paths, headers, ordered, options.real_world)
     if padding is not None:
-        fill = AIR_HU if units == "HU" else _lowest(voxels, padding)
-        voxels[padding] = fill
+        voxels[padding] = AIR_HU if units == "HU" else lowest_unpadded(voxels, padding)
+        check_padded(voxels)
     if any(laid.shear_mm):
         voxels, laid = deshear(voxels, laid, AIR_HU if units == "HU" else float(voxels.min()))
     first = headers[ordered[0].file]
@@ -186,11 +186,6 @@ def _decode(paths, headers, ordered: list[Frame], real_world: bool):
             f"The slices have different units ({listed}). Keep one reconstruction per series."
         )
     return voxels, padding, next(iter(units))
-
-
-def _lowest(voxels: np.ndarray, padding: np.ndarray) -> float:
-    inside = voxels[~padding]
-    return float(inside.min()) if inside.size else 0.0
 
 
 def deshear(voxels: np.ndarray, laid: Arrangement, fill: float) -> tuple[np.ndarray, Arrangement]:

@@ -46,7 +46,7 @@ def build(dicom, folder, ages=None):
 def test_an_age_that_cannot_be_read_is_said_to_be_unknown(dicom, tmp_path, capsys):
     summary = build(dicom, tmp_path)
     ages = np.sort([float(record["age"]) for record in read_records(tmp_path / "data")])
-    assert ages[::2].tolist()[:5] == [1.5, 54, 55, 55, 55] and np.isnan(ages[10:]).tolist() == [1, 1]
+    assert ages[:10:2].tolist() == [1.5, 54, 55, 55, 55] and np.isnan(ages[10:]).all()
     assert summary.num_unread_ages == 1
     with (tmp_path / "data" / "quality.csv").open() as file:
         lacking = [row["missing_tags"].split() for row in csv.DictReader(file)]
