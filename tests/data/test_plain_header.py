@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
@@ -37,13 +37,20 @@ def plain(path, **options):
 def content(dataset):
     """All that reading gives, raw values as they are."""
     dataset.get("SpecificCharacterSet")  # pydicom has asked for it
-    elements = [
-        item if item.is_raw else (item.tag, item.VR, item.is_undefined_length, item.value)
-        for item in dataset.elements()
-    ]
+    elements = stored(dataset)
     meta = [dataset.file_meta[item.tag] for item in dataset.file_meta.elements()]
     about = (dataset.preamble, dataset.original_encoding, dataset.original_character_set)
     return elements, meta, about, str(dataset.filename), dataset.timestamp
+
+
+def stored(dataset):
+    """Elements as they lie in the file, those of sequences too."""
+    return [
+        item if item.is_raw else
+        (item.tag, item.VR, item.is_undefined_length,
+         [stored(inner) for inner in item.value] if item.VR == "SQ" else item.value)
+        for item in dataset.elements()
+    ]  # fmt: skip
 
 
 def check(path, **options):
@@ -176,7 +183,12 @@ def data_sets(draw, depth=2):
     return content
 
 
+OPEN_ITEM = struct.pack("<HHI", 0xFFFE, 0xE000, 10) + struct.pack("<HHIH", 8, 0x60, 2, 0x5443)
+
+
 @settings(max_examples=150, deadline=None, derandomize=True)
+@example(written(0x00091001, b"UN", OPEN_ITEM, open_ended=True), b"")
+@example(written(0x00091001, b"OB", OPEN_ITEM, open_ended=True), b"")
 @given(data_sets(), st.sampled_from([b"", b"", b"", b"\0", bytes(20)]))
 @quiet
 def test_generated_data_sets_are_read_as_pydicom_reads_them_or_left_to_it(content, tail):
