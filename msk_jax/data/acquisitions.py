@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 
 from msk_jax.data.frames import Frame, group_item
 from msk_jax.data.geometry import DEFAULT_TOLERANCE, SeriesError, orthonormal
-from msk_jax.data.headers import element, has, item, items, text
+from msk_jax.data.headers import has, is_same, item, items, text
 
 SAME_MM = 0.01
 """Images that are closer lie at the same position."""
@@ -129,10 +129,7 @@ def _several(
         return SeriesError(f"{facts}There is no part {part}. Choose one of part 0 to {last}.")
     one_file = len({frame.file for frame in frames}) == 1
     folder = "" if one_file else ", or keep the files of one in a folder and give that as its path"
-    return SeriesError(
-        f"{facts}Export each as a series of its own{folder}. From Python, ReadOptions(part=0) to "
-        f"part={last} reads one."
-    )
+    return SeriesError(f"{facts}Export each as a series of its own{folder}.")
 
 
 def _check_copies(frames: list[Frame], spots: np.ndarray) -> None:
@@ -170,17 +167,16 @@ def _spots(positions: np.ndarray, axes: np.ndarray) -> np.ndarray:
 
 def _varying(frames: list[Frame]) -> Labels:
     """The attributes that are not the same in all frames."""
+    headers = [frame.groups[-1] for frame in frames]
     is_classic = all(len(frame.groups) == 1 for frame in frames)
-    labels = {}
+    labels = {} if is_classic else _dimensions(frames)
     for keyword, paths in _PARTS.items():
-        if is_classic and "" not in paths:
+        if is_classic and ("" not in paths or is_same(headers, keyword)):
             continue
-        paths = ("",) if is_classic else paths
-        sources = [_source(frame, paths, keyword) for frame in frames]
-        if len({_stored(source, keyword) for source in sources}) > 1:
-            labels[keyword] = [_label(source, keyword) for source in sources]
-    if not is_classic:
-        labels = {**_dimensions(frames), **labels}
+        sources = [_source(frame, ("",) if is_classic else paths, keyword) for frame in frames]
+        values = [_label(source, keyword) for source in sources]
+        if any(values):  # else what the object counts by may still differ
+            labels[keyword] = values
     return {keyword: values for keyword, values in labels.items() if len(set(values)) > 1}
 
 
@@ -197,12 +193,6 @@ def _source(frame: Frame, paths: Sequence[str], keyword: str) -> Dataset | None:
         if source is not None and has(source, keyword):
             return source
     return None
-
-
-def _stored(source: Dataset | None, keyword: str) -> bytes | str:
-    """A value as it lies in the file, or as text where it was asked for before."""
-    value = b"" if source is None else element(source, keyword).value
-    return value if isinstance(value, bytes) else str(value)
 
 
 def _label(source: Dataset | None, keyword: str) -> str:
@@ -276,8 +266,10 @@ def _turned(straight: np.ndarray) -> np.ndarray:
 
 def _interleaved(labels: Labels, along: np.ndarray):
     """The attribute that parts slices into evenly spaced stacks which reach into each other."""
-    usual = np.median(np.diff(np.sort(along))) if len(along) > 1 else 0.0
     labels = {keyword: values for keyword, values in labels.items() if keyword not in _OF_SLICES}
+    if not labels:
+        return None
+    usual = float(np.median(np.diff(np.sort(along))))
     for keywords, groups in _groupings(labels, 1):
         stacks = [np.sort(along[group]) for group in groups.values()]
         mixed = [stack for stack in stacks if _reaches_into_another(stack, stacks)]

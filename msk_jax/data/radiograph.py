@@ -61,8 +61,9 @@ def read_radiograph(path: Path, voi: bool = False) -> Radiograph:
       voi: apply the file's VOI look-up table or window, as a viewer would (PS3.3 C.11.2).
 
     Raises:
-      SeriesError: several frames, colours that are not grey, padding that leaves one value,
-        damage, a missing codec; see `pixels.read_frames`.
+      SeriesError: several frames, colours that are not grey, pixels that are not square without
+        their spacing, padding that leaves one value, damage, a missing codec; see
+        `pixels.read_frames`.
     """
     path = Path(path)
     header = read_header(path)
@@ -71,6 +72,13 @@ def read_radiograph(path: Path, voi: bool = False) -> Radiograph:
         raise SeriesError(
             f"{path.name} holds {num_frames(header)} frames where one projection is due. Export "
             "single images."
+        )
+    spacing = spacing_of(header)
+    shape = numbers(header, "PixelAspectRatio", 2)
+    if spacing.mm is None and shape and shape[0] != shape[1]:
+        raise SeriesError(
+            f"The pixels of {path.name} are not square (PixelAspectRatio {shape[0]:g} to "
+            f"{shape[1]:g}), and their spacing is not stated. Export the image with square pixels."
         )
     frames = read_frames(path, header, allow_colour=True)
     values, padding = frames.values[0], frames.padding[0]
@@ -89,7 +97,7 @@ def read_radiograph(path: Path, voi: bool = False) -> Radiograph:
         check_padded([values])
     return Radiograph(
         pixels=values.astype(np.float32),
-        spacing=spacing_of(header),
+        spacing=spacing,
         modality=text(header, "Modality").upper(),
         view=text(header, "ViewPosition").upper(),
         laterality=laterality(header),

@@ -133,7 +133,7 @@ def test_images_at_one_position_that_nothing_tells_apart():
         choose_part(shifted({}, {}, by=0), None)
     # A number of its own for each image says nothing about which belong together.
     for keyword in ("AcquisitionNumber", "AcquisitionTime"):
-        frames = series([(k % 8, {keyword: str(k)}) for k in range(16)])
+        frames = series([(k % 8, {keyword: str(100000 + k)}) for k in range(16)])
         with pytest.raises(SeriesError, match="nothing in the headers tells"):
             choose_part(frames, None)
     twice = series([(k % 20, {"AcquisitionTime": f"{100000 + k // 2}"}) for k in range(40)])

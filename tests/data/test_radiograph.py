@@ -106,3 +106,13 @@ def test_padding_that_leaves_one_value_or_none(film, limit):
     data.save_as(film)
     with pytest.raises(SeriesError, match="PixelPaddingValue marks all pixels"):
         read_radiograph(film)
+
+
+def test_pixels_that_are_not_square(film):
+    rewrite(film, PixelAspectRatio=[2, 1])
+    assert read_radiograph(film).spacing.mm is not None
+    rewrite(film, PixelSpacing=None)
+    with pytest.raises(SeriesError, match=r"not square \(PixelAspectRatio 2 to 1\)"):
+        read_radiograph(film)
+    rewrite(film, PixelAspectRatio=[1, 1])
+    assert read_radiograph(film).spacing.mm is None
