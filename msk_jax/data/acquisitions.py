@@ -137,13 +137,14 @@ def _check_copies(frames: list[Frame], spots: np.ndarray) -> None:
     counts = np.bincount(spots)
     if 2 * (counts > 1).sum() <= len(counts):
         return
-    names = {(text(frame.groups[-1], "SOPInstanceUID"), frame.index) for frame in frames}
+    uids = [text(frame.groups[-1], "SOPInstanceUID") for frame in frames]
+    names = {(uid, frame.index) for uid, frame in zip(uids, frames, strict=True)}
     first, second = np.flatnonzero(spots == counts.argmax())[:2]
     many = (
         f"{int(counts.max())} images lie at {int((counts > 1).sum())} of {len(counts)} positions "
         f"({frames[first].plane.name} and {frames[second].plane.name})"
     )
-    if len(names) <= len(counts):
+    if all(uids) and len(names) <= len(counts):
         raise SeriesError(
             f"{many}, and they are the same images: they have the same SOPInstanceUID. Remove the "
             "copies."
@@ -271,23 +272,26 @@ def _interleaved(labels: Labels, along: np.ndarray):
         return None
     usual = float(np.median(np.diff(np.sort(along))))
     for keywords, groups in _groupings(labels, 1):
+        if 3 * len(groups) > len(along):
+            continue
         stacks = [np.sort(along[group]) for group in groups.values()]
-        mixed = [stack for stack in stacks if _reaches_into_another(stack, stacks)]
+        mixed = _reaching_into_others(stacks)
         if not mixed:
             continue
         # Several slices at a time share what belongs to the moment: many groups of a few.
-        fewest = 3 if len(groups) == 2 else 2 * len(groups)
+        depth = max(sum(other[0] <= z <= other[-1] for other in mixed) for z in along)
+        fewest = 3 if depth == 2 else 2 * depth
         if all(len(stack) >= fewest and _is_even(stack, usual) for stack in mixed):
             return keywords, groups
     return None
 
 
-def _reaches_into_another(stack: np.ndarray, stacks: list[np.ndarray]) -> bool:
-    return any(
-        max(stack[0], other[0]) < min(stack[-1], other[-1])
-        for other in stacks
-        if other is not stack
-    )
+def _reaching_into_others(stacks: list[np.ndarray]) -> list[np.ndarray]:
+    """The stacks whose extent overlaps that of another."""
+    low, high = (np.array([stack[end] for stack in stacks]) for end in (0, -1))
+    overlap = np.maximum.outer(low, low) < np.minimum.outer(high, high)
+    np.fill_diagonal(overlap, False)
+    return [stack for stack, is_mixed in zip(stacks, overlap.any(axis=1), strict=True) if is_mixed]
 
 
 def _is_even(stack: np.ndarray, usual: float) -> bool:

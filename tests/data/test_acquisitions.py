@@ -70,6 +70,10 @@ def test_acquisitions_of_other_steps_and_with_a_missing_slice():
     thick = [(z + 0.5, {"SliceThickness": "5.0"}) for z in np.arange(0, 20, 5)]
     with pytest.raises(SeriesError, match=r"SliceThickness \(1, 5\)"):
         choose_part(series(thin + thick), None)
+    halves = [(3 * k + shift, {"AcquisitionNumber": 2 * shift + k // 4})
+              for shift in (0, 1) for k in range(8)]  # fmt: skip
+    with pytest.raises(SeriesError, match=r"AcquisitionNumber \(0, 1, 2, 3\)"):
+        choose_part(series(halves), None)
     frames = shifted({"EchoNumbers": 1}, {"EchoNumbers": 2})
     with pytest.raises(SeriesError, match="EchoNumbers"):
         choose_part(frames[:3] + frames[4:], None)
@@ -142,6 +146,9 @@ def test_images_at_one_position_that_nothing_tells_apart():
     copies = series([(k % 8, {"SOPInstanceUID": f"1.{k % 8}"}) for k in range(16)])
     with pytest.raises(SeriesError, match=r"same SOPInstanceUID\. Remove the copies"):
         choose_part(copies, None)
+    nameless = series([(k % 8, {"SOPInstanceUID": ""}) for k in range(16)])
+    with pytest.raises(SeriesError, match="nothing in the headers tells"):
+        choose_part(nameless, None)
     # A few copies are named by the geometry.
     few = series([(z, {}) for z in (0, 1, 2, 3, 4, 5, 5)])
     assert choose_part(few, None) == few
