@@ -395,6 +395,5 @@ def _room_needed(cohort: Cohort, manifest: Manifest, beam: Sequence[str] | None)
     """Bytes that the build takes at its peak; tfds sorts through a second copy, and the workers of
     Beam leave a third."""
     copies = 2 if beam is None else 3
-    region = cohort.region
-    pixels = len(manifest.rows) * region.max_slices * region.size**2
+    pixels = len(manifest.rows) * cohort.region.max_slices * cohort.region.size**2
     return int(copies * pixels * np.int16().nbytes)
