@@ -37,6 +37,7 @@ from msk_jax.data.folds import (
     write_folds,
 )
 from msk_jax.data.grading import GRADES, grade_scan, shortfall
+from msk_jax.data.quality import UNREAD_AGE
 from msk_jax.data.records import (
     Rejection,
     Study,
@@ -78,6 +79,9 @@ class BuildSummary:
 
     rejected: str
     """The most frequent reasons, in a sentence or two; '' if no row was rejected."""
+
+    num_unread_ages: int = 0
+    """Scans in the shards whose age is unknown because the header writes it in an odd way."""
 
     notes: tuple[str, ...] = ()
     """Sentences for the screen alone, as they name files."""
@@ -185,7 +189,7 @@ def build_cohort(
     with target.staging(data_dir, cohort.name, _room_needed(cohort, checked, beam)) as staged:
         studies, collected, found = _convert_source(plan, dicom, staged)
         _part(staged / target.SPLITS_NAME, cohort, studies, collected, parting)
-        build = _counts(collected, found)
+        build = _counts(collected, found, checked)
         _write_tables(staged, cohort, collected, build, fingerprint, checked.path)
     return BuildSummary(data_dir=data_dir, built=True, **build, notes=collected.notes)
 
@@ -360,7 +364,8 @@ def _folds(
         raise UserError(f"{error} {explain(collected.rejected)}".strip()) from None
 
 
-def _counts(collected: _Collected, found: Scan) -> dict:
+def _counts(collected: _Collected, found: Scan, manifest: Manifest) -> dict:
+    unread = [UNREAD_AGE in scan.facts.missing_tags for scan in collected.scans if scan.used]
     return {
         "num_patients": len(collected.patient_labels()),
         "num_units": len({record["unit_id"] for record in collected.records}),
@@ -369,6 +374,7 @@ def _counts(collected: _Collected, found: Scan) -> dict:
         "num_poor": sum(scan.used and scan.grade.overall < 2 for scan in collected.scans),
         "num_skipped_files": len(found.skipped),
         "rejected": summarise(collected.rejected),
+        "num_unread_ages": 0 if "age" in manifest.columns else sum(unread),
     }
 
 
@@ -391,6 +397,5 @@ def _room_needed(cohort: Cohort, manifest: Manifest, beam: Sequence[str] | None)
     """Bytes that the build takes at its peak; tfds sorts through a second copy, and the workers of
     Beam leave a third."""
     copies = 2 if beam is None else 3
-    region = cohort.region
-    pixels = len(manifest.rows) * region.max_slices * region.size**2
+    pixels = len(manifest.rows) * cohort.region.max_slices * cohort.region.size**2
     return int(copies * pixels * np.int16().nbytes)

@@ -25,7 +25,10 @@ def check_size(path: Path, dataset: Dataset) -> None:
     """
     if dataset.file_meta.TransferSyntaxUID == RLELossless:
         return  # decoded into what the header says, whatever it holds
-    promised = (integer(dataset, "Rows") or 0, integer(dataset, "Columns") or 0, 1)
+    rows, columns, samples = (
+        integer(dataset, name) or 0 for name in ("Rows", "Columns", "SamplesPerPixel")
+    )
+    promised = (rows, columns, samples or 1)
     frames = generate_frames(dataset.PixelData, number_of_frames=num_frames(dataset))
     for frame in frames:
         size = frame_size(frame)

@@ -21,7 +21,7 @@ from msk_jax.errors import UserError
 from msk_jax.files import replacing
 from msk_jax.processes import processes
 
-CACHE_VERSION = 6
+CACHE_VERSION = 7
 Converted = tuple[list[dict], list[Rejection], ScanFacts | None]
 
 

@@ -6,6 +6,7 @@ and localizers filed with the slices. `scan` reads headers only and never raises
 """
 
 import os
+import re
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -19,12 +20,13 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
+from msk_jax.data.acquisitions import choose_part
 from msk_jax.data.archives import is_zip, unpack
 from msk_jax.data.fetched import INCOMPLETE_NAME, incomplete_reason
-from msk_jax.data.frames import choose_part
 from msk_jax.data.geometry import SeriesError, stack_slices
 from msk_jax.data.headers import (
     class_name,
+    has,
     integer,
     is_capture,
     is_localizer,
@@ -35,7 +37,7 @@ from msk_jax.data.headers import (
 )
 from msk_jax.data.names import LITTER_FOLDERS, is_litter
 from msk_jax.data.pictures import is_picture
-from msk_jax.data.pixels import read_hounsfield
+from msk_jax.data.pixels import check_padded, read_hounsfield
 from msk_jax.data.volume import read_frames_of_series
 from msk_jax.errors import UserError
 
@@ -50,6 +52,11 @@ _HEADER_TAGS = frozenset(
     )
 )  # fmt: skip
 _MIN_SLICES = 3
+_AGE = re.compile(r"([0-9]{1,3}(?:\.[0-9]+)?) ?([YMWD]?)").fullmatch
+_PER_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
+MAX_AGE_YEARS = 120.0
+"""What is more is no age: 999Y stands for one that nobody knows."""
+
 _NOT_DICOM = "not a DICOM file (no DICM mark)"
 
 
@@ -278,6 +285,8 @@ def read_series(paths: Iterable[Path], modality: str = "CT") -> Series:
         values = stack.orient(decoded[frame.file][frame.index])
         voxels = np.empty((len(frames), *values.shape), np.int16) if voxels is None else voxels
         voxels[k] = values
+    if any(has(header, "PixelPaddingValue") for header in headers):
+        check_padded(voxels)
     header = headers[0]
     return Series(
         voxels=voxels,
@@ -292,12 +301,18 @@ def read_series(paths: Iterable[Path], modality: str = "CT") -> Series:
 
 
 def parse_age(value: str) -> float | None:
-    """PatientAge in years: `045Y`, `018M`, `006W` or `012D` (DICOM PS3.5 6.2, AS); else None."""
-    per_year = {"Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
-    value = value.strip().upper()
-    if len(value) == 4 and value[:3].isdecimal() and value[3] in per_year:
-        return round(int(value[:3]) / per_year[value[3]], 2)
-    return None
+    """PatientAge in years: `045Y`, `018M`, `006W` or `012D` (DICOM PS3.5 6.2, AS), also without the
+    zeros or, of years, without the letter. None where it can mean nothing or several things, or is
+    beyond `MAX_AGE_YEARS`.
+
+    >>> parse_age("045Y"), parse_age("45"), parse_age("6M"), parse_age("about 45")
+    (45.0, 45.0, 0.5, None)
+    """
+    match = _AGE(value.strip().upper())
+    if match is None:
+        return None
+    years = round(float(match[1]) / _PER_YEAR[match[2]], 2)
+    return years if years <= MAX_AGE_YEARS else None
 
 
 def _scan_file(file: Path) -> tuple[Dataset | None, str | None]:

@@ -38,7 +38,8 @@ def draft_rows(found: Scan, cohort: Cohort) -> list[dict[str, str]]:
             "patient_id": about.patient_id,
             "study_uid": text(header, "StudyInstanceUID"),
             "series_uid": uid,
-            "age": "" if age is None else f"{age:g}",
+            # One that cannot be read stays as it is, for a person to correct.
+            "age": text(header, "PatientAge") if age is None else f"{age:g}",
             "sex": text(header, "PatientSex").upper()[:1],
             "x_modality": about.modality,
             "x_description": about.description,

@@ -95,6 +95,12 @@ def _say_outcome(summary: BuildSummary, levels: Sequence[str], data_dir: Path) -
         )
     for note in summary.notes:
         say(note)
+    if summary.num_unread_ages:
+        say(
+            f"The age of {summary.num_unread_ages} scan(s) is unknown: PatientAge is not written "
+            f"as 045Y or 45, see missing_tags in {data_dir / 'quality.csv'}. The manifest's column "
+            "age would give it."
+        )
     if summary.num_poor:
         say(
             f"The quality of {summary.num_poor} scan(s) in the shards is poor or worse, see "
