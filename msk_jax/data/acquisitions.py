@@ -13,8 +13,9 @@ from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 
 from msk_jax.data.frames import Frame, group_item
-from msk_jax.data.geometry import DEFAULT_TOLERANCE, SeriesError, orthonormal
+from msk_jax.data.geometry import DEFAULT_TOLERANCE, orthonormal
 from msk_jax.data.headers import has, is_same, item, items, text
+from msk_jax.errors import SeriesError
 
 SAME_MM = 0.01
 """Images that are closer lie at the same position."""

@@ -23,9 +23,8 @@ from pydicom.sequence import Sequence
 
 from msk_jax.data.deidentify import pseudonym
 from msk_jax.data.drawings import PIXELS, clean_pixel_data, is_drawing
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.headers import is_capture, quiet, read_header, text
-from msk_jax.errors import UserError
+from msk_jax.errors import SeriesError, UserError
 from msk_jax.files import replacing
 
 _TABLE = "dicomfields_2026c"

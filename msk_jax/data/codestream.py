@@ -10,9 +10,9 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 from pydicom.uid import RLELossless
 
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.headers import integer, num_frames
 from msk_jax.data.streams import StreamError, boxes, jpeg_segments
+from msk_jax.errors import SeriesError
 
 _START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC} | {0xF7}
 

@@ -13,8 +13,8 @@ from pydicom.uid import (
     JPEGLSNearLossless,
 )
 
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.headers import integer, text
+from msk_jax.errors import SeriesError
 
 _PALETTE = "PALETTE COLOR"
 _LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000, HTJ2K)

@@ -11,9 +11,9 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossl
 
 from msk_jax.data.codestream import check_size
 from msk_jax.data.colour import decode_grey, is_colour
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.headers import element, has, integer, max_bytes, num_frames, text
 from msk_jax.data.twelve_bits import decode_extended, is_extended
+from msk_jax.errors import SeriesError
 
 _LITTLE_ENDIAN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 _FLOAT_PIXELS = ("FloatPixelData", "DoubleFloatPixelData")

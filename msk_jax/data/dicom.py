@@ -23,7 +23,7 @@ from pydicom.uid import UID
 from msk_jax.data.acquisitions import choose_part
 from msk_jax.data.archives import is_zip, unpack
 from msk_jax.data.fetched import INCOMPLETE_NAME, incomplete_reason
-from msk_jax.data.geometry import SeriesError, stack_slices
+from msk_jax.data.geometry import stack_slices
 from msk_jax.data.headers import (
     class_name,
     has,
@@ -39,7 +39,7 @@ from msk_jax.data.names import LITTER_FOLDERS, is_litter
 from msk_jax.data.pictures import is_picture
 from msk_jax.data.pixels import check_padded, read_hounsfield
 from msk_jax.data.volume import read_frames_of_series
-from msk_jax.errors import UserError
+from msk_jax.errors import SeriesError, UserError
 
 __all__ = ["Scan", "Series", "SeriesError", "SeriesHeader", "read_series", "scan"]
 

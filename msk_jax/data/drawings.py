@@ -22,10 +22,10 @@ from pydicom.uid import (
 )
 
 from msk_jax.data.codestream import frame_bits
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.headers import integer, num_frames, text
 from msk_jax.data.pixel_bits import cleared, unused_bits, words_of
 from msk_jax.data.streams import StreamError, Stripped, rle_stripped, stripped
+from msk_jax.errors import SeriesError
 
 PIXELS = {"PixelData": 0, "FloatPixelData": 4, "DoubleFloatPixelData": 8}
 """Bytes of a value; 0: BitsAllocated says."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from msk_jax.data.geometry import SeriesError, SlicePlane
+from msk_jax.data.geometry import SlicePlane
 from msk_jax.data.headers import (
     has,
     integer,
@@ -25,6 +25,7 @@ from msk_jax.data.headers import (
     text,
     words,
 )
+from msk_jax.errors import SeriesError
 
 MAX_FRAMES = 65536
 

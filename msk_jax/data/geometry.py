@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from msk_jax.errors import UserError
+from msk_jax.errors import SeriesError
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from pydicom.filereader import _read_file_meta_info, read_preamble
 from pydicom.tag import BaseTag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.plain_header import base_tag, read_meta, read_plain
+from msk_jax.errors import SeriesError
 
 MAX_GROWTH = 100
 """A file may unfold to this many times its own size in memory, or to `MIN_ROOM_BYTES`."""

@@ -3,8 +3,8 @@
 from pydicom.dataset import Dataset
 
 from msk_jax.data.frames import group_item, groups_of
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.headers import text
+from msk_jax.errors import SeriesError
 
 _SIDES = {"L": "L", "R": "R", "B": "B", "U": "U", "LEFT": "L", "RIGHT": "R", "BOTH": "B"}
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
-from msk_jax.data.geometry import SeriesError
+from msk_jax.errors import SeriesError
 
 LITTER_FOLDERS = frozenset((
     "__macosx", ".appledouble", ".fseventsd", ".spotlight-v100", ".temporaryitems", ".trashes",

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import SimpleITK as sitk
 
-from msk_jax.data.geometry import Arrangement, SeriesError
+from msk_jax.data.geometry import Arrangement
 from msk_jax.data.headers import max_bytes
 from msk_jax.data.nifti_place import (
     AGREEMENT_MM,
@@ -24,6 +24,7 @@ from msk_jax.data.nifti_place import (
 )
 from msk_jax.data.pixels import AIR_HU, ARBITRARY
 from msk_jax.data.volume import ReadOptions, Volume, deshear
+from msk_jax.errors import SeriesError
 
 _PAIR_ENDINGS = (".hdr", ".img")
 NIFTI_ENDINGS = (".nii", ".nii.gz", *_PAIR_ENDINGS)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from msk_jax.data.geometry import SeriesError
+from msk_jax.errors import SeriesError
 
 NiftiForm = Literal["sform", "qform"]
 

@@ -7,12 +7,12 @@ from PIL import Image
 from pydicom.misc import is_dicom
 
 from msk_jax.data import tiff_tags
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.headers import max_bytes
 from msk_jax.data.nifti import NIFTI_ENDINGS
 from msk_jax.data.radiograph import Radiograph, Spacing
 from msk_jax.data.samples import Samples
 from msk_jax.data.tiff import read_tiff
+from msk_jax.errors import SeriesError
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _SCREEN_DPI = (72, 96)  # what programs write when nobody measured anything

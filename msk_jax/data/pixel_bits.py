@@ -4,8 +4,8 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian
 
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.headers import integer
+from msk_jax.errors import SeriesError
 
 _SIZES = (8, 16, 32, 64)
 _OVERLAY_GROUPS = range(0x6000, 0x6020, 2)

@@ -11,8 +11,8 @@ from pydicom.pixels import apply_modality_lut
 
 from msk_jax.data.decode import read_stored
 from msk_jax.data.frames import group_item, groups_of
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.headers import has, integer, items, number, text
+from msk_jax.errors import SeriesError
 
 AIR_HU = -1024
 """What stands for 'nothing scanned here' and the lowest value kept."""

@@ -8,11 +8,11 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import apply_voi_lut
 
 from msk_jax.data.frames import check_layout
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.headers import items, num_frames, number, numbers, quiet, read_header, text
 from msk_jax.data.laterality import laterality
 from msk_jax.data.pixels import check_padded, lowest_unpadded, mirror_sum, read_frames
 from msk_jax.data.volume import window_of
+from msk_jax.errors import SeriesError
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from scipy import ndimage
 
 from msk_jax.data.crops import CORONAL, Crop
 from msk_jax.data.dicom import Series, parse_age
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.headers import read_header, text
 from msk_jax.data.pictures import is_picture, read_picture
 from msk_jax.data.radiograph import read_radiograph
 from msk_jax.data.whole import RadiographRegion
+from msk_jax.errors import SeriesError
 
 TAILS = (0.5, 99.5)
 """Percentiles of an image that `stretched` puts at 0 and at `TOP`."""

@@ -15,14 +15,13 @@ import numpy as np
 from msk_jax.data.cohort import Cohort, Manifest, ManifestRow
 from msk_jax.data.crops import Crop, read_images
 from msk_jax.data.dicom import Scan, Series
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.grading import QualityLimits
 from msk_jax.data.headers import quiet, read_header
 from msk_jax.data.pictures import is_picture
 from msk_jax.data.quality import measure, missing_tags
 from msk_jax.data.series_index import SeriesIndex
 from msk_jax.data.volume import ReadOptions
-from msk_jax.errors import UserError
+from msk_jax.errors import SeriesError, UserError
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from scipy import ndimage
 from msk_jax.data.bone import closed, coarse_bone, mirror_of, posterior_edges, widest_mm
 from msk_jax.data.crops import AXIAL, MIRRORED, Crop
 from msk_jax.data.dicom import Series
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.pixels import AIR_HU
 from msk_jax.data.regions import SacroiliacRegion
+from msk_jax.errors import SeriesError
 
 
 @dataclass(frozen=True)

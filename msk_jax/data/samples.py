@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from msk_jax.data.geometry import SeriesError
+from msk_jax.errors import SeriesError
 
 _LUMINANCE = np.array([19595, 38470, 7471]) / 65536
 """Of red, green and blue (ITU-R BT.601-7), in the 16 bits that pillow reckons with."""

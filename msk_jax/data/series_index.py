@@ -6,8 +6,8 @@ from pathlib import Path
 
 from msk_jax.data.cohort import ManifestRow
 from msk_jax.data.dicom import Scan
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.names import Places
+from msk_jax.errors import SeriesError
 from msk_jax.table_reader import as_number
 
 

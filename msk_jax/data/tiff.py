@@ -16,10 +16,10 @@ from typing import BinaryIO
 import numpy as np
 from PIL.TiffImagePlugin import TiffImageFile
 
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.headers import max_bytes
 from msk_jax.data.samples import Samples
 from msk_jax.data.tiff_tags import Tags, byte_order, number, pages
+from msk_jax.errors import SeriesError
 
 _PLAIN = 1
 _OF_BYTES = (5, 8, 32773, 32946, 50000)  # LZW, deflate, PackBits, deflate, Zstd

@@ -23,8 +23,8 @@ from msk_jax.data.drawings import (
     overlays_and_curves,
     said_beside_pixels,
 )
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.headers import quiet, read_bounded
+from msk_jax.errors import SeriesError
 
 _BLOCK = 2**20
 _MOST_TEXT = 2**26

@@ -5,9 +5,9 @@ import SimpleITK as sitk
 
 from msk_jax.data.crops import AXIAL, SAGITTAL, Crop
 from msk_jax.data.dicom import Series
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.pixels import AIR_HU
 from msk_jax.data.vertebra import Place, VertebraRegion
+from msk_jax.errors import SeriesError
 
 _DIRECTIONS = {"axial": AXIAL, "sagittal": SAGITTAL}
 

@@ -19,11 +19,12 @@ from msk_jax.data.frames import (
     groups_of,
     thickness_mm,
 )
-from msk_jax.data.geometry import Arrangement, SeriesError, Tolerance, arrange_slices
+from msk_jax.data.geometry import Arrangement, Tolerance, arrange_slices
 from msk_jax.data.headers import number, quiet, read_header, text
 from msk_jax.data.laterality import laterality
 from msk_jax.data.nifti_place import NiftiForm
 from msk_jax.data.pixels import AIR_HU, Frames, check_padded, lowest_unpadded, read_frames
+from msk_jax.errors import SeriesError
 
 MAX_SHEAR_GROWTH = 2.0
 """Straightening may enlarge a slice to this many times its rows or columns."""

@@ -11,7 +11,6 @@ from scipy import ndimage
 
 from msk_jax.data.crops import AXIAL, CORONAL, SAGITTAL, Crop
 from msk_jax.data.dicom import Series, parse_age
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.headers import read_header, text
 from msk_jax.data.nifti import is_nifti, read_nifti
 from msk_jax.data.pictures import is_picture
@@ -19,6 +18,7 @@ from msk_jax.data.pixels import AIR_HU, ARBITRARY, MAX_HU
 from msk_jax.data.radiograph_crops import stretched
 from msk_jax.data.volume import ReadOptions, read_volume
 from msk_jax.data.whole_volume import VolumeRegion
+from msk_jax.errors import SeriesError
 
 _DIRECTIONS = {"axial": AXIAL, "sagittal": SAGITTAL, "coronal": CORONAL}
 

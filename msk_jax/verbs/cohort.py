@@ -15,13 +15,12 @@ from msk_jax.data.cohort import Cohort
 from msk_jax.data.deidentify import default_key_path, load_key, load_or_create_key
 from msk_jax.data.dicom import Scan, scan
 from msk_jax.data.draft import draft_columns, draft_rows, write_draft
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.radiograph_crops import TOP
 from msk_jax.data.records import clean_reason
 from msk_jax.data.sources import opened
 from msk_jax.data.stored import read_records
 from msk_jax.data.target import COHORT_NAME, QUALITY_NAME, REJECTED_NAME, read_cohort
-from msk_jax.errors import UserError
+from msk_jax.errors import SeriesError, UserError
 from msk_jax.files import csv_text, replacing
 from msk_jax.reports.inspection import draw_page
 

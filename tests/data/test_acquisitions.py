@@ -9,8 +9,9 @@ from pydicom.sequence import Sequence
 from msk_jax.data.acquisitions import choose_part
 from msk_jax.data.dicom import read_series
 from msk_jax.data.frames import Frame, frames_of
-from msk_jax.data.geometry import SeriesError, SlicePlane
+from msk_jax.data.geometry import SlicePlane
 from msk_jax.data.volume import ReadOptions, read_volume
+from msk_jax.errors import SeriesError
 
 from .ct_files import edit, ramp, rewrite, write_ct
 

@@ -15,10 +15,10 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.radiograph import read_radiograph
 from msk_jax.data.volume import read_volume
 from msk_jax.data.whole import read_projection
+from msk_jax.errors import SeriesError
 
 from .ct_files import edit, ramp, write_ct
 

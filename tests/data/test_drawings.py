@@ -28,8 +28,8 @@ from pydicom.uid import (
 
 from msk_jax.data.anonymise import basic_profile, deidentify, deidentify_file
 from msk_jax.data.audit import audit, identifiers
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.volume import read_volume
+from msk_jax.errors import SeriesError
 
 from .ct_files import ramp, write_ct
 

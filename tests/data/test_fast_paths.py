@@ -22,9 +22,9 @@ from pydicom.uid import (
 )
 
 from msk_jax.data.decode import read_stored
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.headers import integer, number, numbers, quiet, read_header, text, words
 from msk_jax.data.pixels import read_hounsfield
+from msk_jax.errors import SeriesError
 
 from .ct_files import edit, write_ct
 

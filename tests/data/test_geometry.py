@@ -5,14 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from msk_jax.data.geometry import (
-    SeriesError,
-    SlicePlane,
-    angle_deg,
-    arrange_slices,
-    orthonormal,
-    stack_slices,
-)
+from msk_jax.data.geometry import SlicePlane, angle_deg, arrange_slices, orthonormal, stack_slices
+from msk_jax.errors import SeriesError
 
 AXIAL = (1, 0, 0, 0, 1, 0)
 

@@ -14,14 +14,13 @@ from msk_jax.data.cohort import Cohort, ManifestRow, read_manifest
 from msk_jax.data.deidentify import pseudonym
 from msk_jax.data.dicom import scan
 from msk_jax.data.draft import draft_rows
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.masks import find_masks
 from msk_jax.data.names import PathError, Places, existing, is_litter, legible, tidy
 from msk_jax.data.records import assign_series
 from msk_jax.data.series_index import SeriesIndex
 from msk_jax.data.sources import opened
 from msk_jax.data.whole import RadiographRegion
-from msk_jax.errors import UserError
+from msk_jax.errors import SeriesError, UserError
 
 from .ct_files import ramp, rewrite, write_ct
 

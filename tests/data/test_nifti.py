@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.masks import read_mask
 from msk_jax.data.nifti import read_labels, read_nifti
 from msk_jax.data.nifti_place import corners_apart
 from msk_jax.data.volume import ReadOptions
 from msk_jax.data.volume_crops import read_whole
 from msk_jax.data.whole_volume import VolumeRegion
+from msk_jax.errors import SeriesError
 
 SHAPE, SPACING = (16, 20, 9), (0.75, 0.5, 3.0)
 VALUES = np.random.default_rng(0).integers(-900, 900, SHAPE).astype(np.int16)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.pictures import is_picture, read_picture
 from msk_jax.data.radiograph_crops import read_projection
 from msk_jax.data.whole import RadiographRegion
+from msk_jax.errors import SeriesError
 from msk_jax.phantoms.radiograph_writer import Exposure, write_radiograph
 
 from .picture_files import (

@@ -17,11 +17,10 @@ from msk_jax.data.cohort import Cohort, read_manifest
 from msk_jax.data.deidentify import pseudonym
 from msk_jax.data.dicom import scan
 from msk_jax.data.draft import draft_rows, write_draft
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.vertebra import VertebraRegion
 from msk_jax.data.volume import read_volume
 from msk_jax.data.whole_volume import VolumeRegion
-from msk_jax.errors import UserError
+from msk_jax.errors import SeriesError, UserError
 from msk_jax.experiments import osteoporosis
 from msk_jax.provenance import this_command
 from msk_jax.training.checkpoints import Checkpoints

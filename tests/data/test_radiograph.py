@@ -9,8 +9,8 @@ import SimpleITK as sitk
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.radiograph import read_radiograph, spacing_of
+from msk_jax.errors import SeriesError
 
 from .ct_files import rewrite, write_ct
 

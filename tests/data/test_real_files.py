@@ -11,10 +11,9 @@ import pytest
 import SimpleITK as sitk
 
 from msk_jax.data.dicom import read_series, scan
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.regions import SacroiliacRegion
 from msk_jax.data.volume import read_volume
-from msk_jax.errors import UserError
+from msk_jax.errors import SeriesError, UserError
 
 SHARED = Path(
     os.environ.get("MSK_JAX_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data")

@@ -8,9 +8,9 @@ import SimpleITK as sitk
 
 from msk_jax.data.bone import coarse_bone
 from msk_jax.data.dicom import Series, read_series, scan
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.regions import SacroiliacRegion
 from msk_jax.data.sacroiliac_joints import locate
+from msk_jax.errors import SeriesError
 from msk_jax.phantoms import SacroiliacPhantom, write_cohort
 
 from .ct_files import JOINT_Z, box_pelvis, write_ct

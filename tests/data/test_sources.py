@@ -16,11 +16,10 @@ from pydicom.fileset import FileSet
 
 from msk_jax.data.archives import unpack
 from msk_jax.data.dicom import read_series, scan
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.nifti import read_labels, read_nifti
 from msk_jax.data.pictures import read_picture
 from msk_jax.data.sources import opened
-from msk_jax.errors import UserError
+from msk_jax.errors import SeriesError, UserError
 
 from .ct_files import ramp, rewrite, write_ct
 

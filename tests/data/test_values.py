@@ -21,11 +21,10 @@ from pydicom.uid import (
 
 from msk_jax.data.codestream import frame_size
 from msk_jax.data.dicom import parse_age, scan
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.headers import integer, number, numbers, quiet, read_header, text
 from msk_jax.data.pixels import read_frames, read_hounsfield, read_stored
 from msk_jax.data.volume import ReadOptions, read_volume
-from msk_jax.errors import UserError
+from msk_jax.errors import SeriesError, UserError
 
 from .ct_files import ramp, rewrite, uid, write_ct
 

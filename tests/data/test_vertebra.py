@@ -5,9 +5,8 @@ import pytest
 
 from msk_jax.data.cohort import Cohort, read_manifest
 from msk_jax.data.dicom import read_series
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.vertebra import VertebraRegion
-from msk_jax.errors import UserError
+from msk_jax.errors import SeriesError, UserError
 
 from .ct_files import write_ct
 

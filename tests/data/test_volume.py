@@ -8,10 +8,10 @@ import pytest
 import SimpleITK as sitk
 
 from msk_jax.data.dicom import read_series
-from msk_jax.data.geometry import SeriesError, Tolerance
+from msk_jax.data.geometry import Tolerance
 from msk_jax.data.resample import PatientFrame, axes_of, to_frame
 from msk_jax.data.volume import ReadOptions, read_volume
-from msk_jax.errors import UserError
+from msk_jax.errors import SeriesError, UserError
 
 from .ct_files import ramp, rewrite, write_ct
 

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from msk_jax.data.cohort import ClinicalVariable, Cohort, read_manifest
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.radiograph_crops import TOP, read_projection
 from msk_jax.data.whole import RadiographRegion
-from msk_jax.errors import UserError
+from msk_jax.errors import SeriesError, UserError
 from msk_jax.phantoms.radiograph_writer import Exposure, write_radiograph
 
 EXPOSURE = Exposure(

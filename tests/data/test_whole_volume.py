@@ -12,7 +12,6 @@ from msk_jax.config import from_json, to_json
 from msk_jax.data.builder import build_cohort
 from msk_jax.data.cohort import Cohort
 from msk_jax.data.crops import asked_options
-from msk_jax.data.geometry import SeriesError
 from msk_jax.data.radiograph_crops import TOP
 from msk_jax.data.resample import upright
 from msk_jax.data.stored import read_records
@@ -20,7 +19,7 @@ from msk_jax.data.volume import ReadOptions
 from msk_jax.data.volume_crops import read_whole
 from msk_jax.data.whole import RadiographRegion
 from msk_jax.data.whole_volume import VolumeRegion
-from msk_jax.errors import UserError
+from msk_jax.errors import SeriesError, UserError
 from msk_jax.study.heat_maps import series_plane
 from tests.conftest import REPOSITORY
 
