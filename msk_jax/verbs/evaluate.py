@@ -51,6 +51,7 @@ def run(
     masks: Path | None = None,
     key: Path | None = None,
     nifti_form: NiftiForm | None = None,
+    cache_memory: int | None = None,
 ) -> dict:
     """Evaluate a trained workdir; gives what `metrics.json` holds.
 
@@ -62,6 +63,7 @@ def run(
         masks: folder of masks that heat maps are held against.
         key: file of the pseudonyms' key, to find a patient's mask.
         nifti_form: which statement of a mask about its place to trust where they differ.
+        cache_memory: bytes of voxels that may be held, see `VoxelCache`.
     """
     experiment.evaluation.check()
     # Before the long work, see that the masks and their key are there.
@@ -70,7 +72,7 @@ def run(
     stage = trained_stage(workdir, data_dir)
     console.writable_folder(workdir, "--workdir")
     cohort = read_cohort(data_dir)
-    data = open_cohort(experiment, stage, data_dir)
+    data = open_cohort(experiment, stage, data_dir, cache_memory)
     folds, test_sets = open_folds(data, data_dir)
     found = predict_folds(experiment, stage, data, folds, workdir, test_sets, len(classes) > 2)
     _write_tables(found, workdir)

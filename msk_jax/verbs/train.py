@@ -34,13 +34,14 @@ def run(
     quiet: bool = False,
     watching: Watching = NOTHING_MORE,
     dry_run: bool = False,
+    cache_memory: int | None = None,
 ) -> None:
     """Train every fold (or one), going on from where an interrupted run stopped."""
     stage.check()
     check_batch_size(stage.recipe)
     if watching.profile is not None and in_bucket(workdir):
         raise UserError("--profile is written to a disk. Give --workdir a folder, or leave it out.")
-    data = open_cohort(experiment, stage, data_dir)
+    data = open_cohort(experiment, stage, data_dir, cache_memory)
     folds, _ = open_folds(data, data_dir)
     num_folds = max(folds.values()) + 1
     wanted = range(num_folds) if fold is None else [fold]
@@ -83,8 +84,20 @@ def run(
     console.say_next("evaluate", experiment.address, "--data-dir", data_dir, "--workdir", workdir)
 
 
-def open_cohort(experiment: Experiment, stage: Stage, data_dir: Path) -> ShardedCohort:
-    """The built cohort as this stage wants to see it."""
+def open_cohort(
+    experiment: Experiment, stage: Stage, data_dir: Path, cache_memory: int | None = None
+) -> ShardedCohort:
+    """The built cohort as this stage wants to see it.
+
+    Args:
+        experiment: that it was built for.
+        stage: says how deep its stacks are, and whether its labels are shuffled.
+        data_dir: its shards.
+        cache_memory: bytes of voxels that may be held, see `VoxelCache`.
+
+    Raises:
+        UserError: it was built with other settings, see also `ShardedCohort`.
+    """
     built_with = read_cohort(data_dir)["fingerprint"]["config"]
     if built_with != json.loads(json.dumps(to_json(experiment.cohort))):
         raise UserError(
@@ -93,12 +106,16 @@ def open_cohort(experiment: Experiment, stage: Stage, data_dir: Path) -> Sharded
             "with --overwrite, or give the experiment that they were built with."
         )
     context = experiment.cohort.region.context_slices
-    host = {"host": jax.process_index(), "num_hosts": jax.process_count()}
-    data = ShardedCohort(data_dir, stage.model.num_slices, context, **host)
+    settings = {
+        "host": jax.process_index(),
+        "num_hosts": jax.process_count(),
+        "cache_memory": cache_memory,
+    }
+    data = ShardedCohort(data_dir, stage.model.num_slices, context, **settings)
     if not stage.recipe.shuffle_labels:
         return data
     relabel = shuffled_labels(data.records, stage.recipe.seed)
-    return ShardedCohort(data_dir, stage.model.num_slices, context, relabel, **host)
+    return ShardedCohort(data_dir, stage.model.num_slices, context, relabel, **settings)
 
 
 def open_folds(data: ShardedCohort, data_dir: Path) -> tuple[dict[str, int], dict[str, set[str]]]:
