@@ -1,8 +1,8 @@
 """Voxels of a built cohort, read from its shards by place and kept up to a stated size.
 
 A record that is wanted stays in memory, whole, while there is room. Of a record that found none the
-slices of each stack are read when the stack is wanted, no others, and go again: from the system's
-page cache that takes no longer than to cut the stack from memory.
+slices of each stack are read when the stack is wanted, no others, and go again; to read them from
+the system's page cache takes little more than to cut them from memory.
 
 What stays is not exchanged. In a shuffled epoch each stack comes once, so what was used last is no
 likelier to come next, and a cache that exchanges the oldest or any for the newest meets no more
@@ -13,6 +13,7 @@ which may be as much as ten stacks.
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -27,7 +28,7 @@ READERS_OF_BUCKET = 32
 """Threads that read from a bucket, where each waits for an answer."""
 _AT_ONCE = 2**21
 """Bytes that a thread reads before it puts them in their place; a slice if that is larger."""
-_NARROW = 12
+_DEEP = 10
 """A stack of fewer slices is written faster slice by slice."""
 _AHEAD = 8
 """Batches that may be in the making while slices of theirs are read."""
@@ -53,8 +54,8 @@ class VoxelCache:
         self._places, self.plane = places, plane
         self.limit = allowed_memory() // _PART if limit is None else limit
         self.whole: list[np.ndarray | None] = [None] * len(places)
-        """Of each record that is in memory int16 `[height, width, slices]`: slices last, as in a
-        stack, so that to cut one is to copy neighbouring numbers."""
+        """Of each record in memory int16 `[slices, height, width]`, as in the shards. With slices
+        last, as in a stack, to cut a few of many would go through them all."""
         self._slice_bytes = plane[0] * plane[1] * np.int16().nbytes
         deepest = max((place.num_slices for place in places), default=0)
         self._at_once = min(max(1, _AT_ONCE // self._slice_bytes), deepest)
@@ -87,7 +88,7 @@ class VoxelCache:
             UserError: the cache is too small for that.
         """
         reading = self.readers * self._at_once * self._slice_bytes
-        least = 2 * _ORDERS * (_BESIDE * batch_bytes + reading)
+        least = _ORDERS * (_BESIDE * batch_bytes + reading)
         if self.limit < least:
             raise UserError(
                 f"A cache of {size_in_words(self.limit)} is too small for batches of "
@@ -115,36 +116,33 @@ class VoxelCache:
         Returns:
             What is left to do, in any order and by any thread: reading what is not in memory.
         """
-        depth = into.shape[-1]
         missing: dict[int, list[tuple[int, np.ndarray]]] = {}
         for stack, record, start in zip(into, records, first, strict=True):
             whole = self.whole[record]
             if whole is None:
                 missing.setdefault(record, []).append((start, stack))
             else:
-                stack[...] = whole[..., start : start + depth]
+                _fill(stack, start, whole, 0)
         tasks = []
         for record, stacks in missing.items():
             if self._admit(record):
-                tasks.append(lambda record=record, stacks=stacks: self._keep(record, stacks))
+                tasks.append(partial(self._keep, record, stacks))
             else:
-                tasks += [
-                    lambda record=record, run=run: self._read(record, run) for run in _runs(stacks)
-                ]
+                tasks += [partial(self._read, record, run) for run in _runs(stacks)]
         return tasks
 
     def _keep(self, record: int, stacks: list[tuple[int, np.ndarray]]) -> None:
         """Read a record whole, and cut stacks from it."""
-        whole = np.empty((*self.plane, self._places[record].num_slices), np.int16)
+        place = self._places[record]
         try:
-            self._read(record, [(0, whole)])
+            whole = read_slices(place, 0, place.num_slices, self.plane)
         except BaseException:
             with self._lock:
                 self._forget(record)
             raise
         self.whole[record] = whole
         for start, stack in stacks:
-            stack[...] = whole[..., start : start + stack.shape[-1]]
+            _fill(stack, start, whole, 0)
 
     def _read(self, record: int, stacks: list[tuple[int, np.ndarray]]) -> None:
         """Fill stacks of a record that overlap, some slices at a time."""
@@ -154,13 +152,7 @@ class VoxelCache:
             high = min(low + self._at_once, end)
             slices = read_slices(self._places[record], low, high, self.plane)
             for start, stack in stacks:
-                a, b = max(low, start), min(high, start + stack.shape[-1])
-                if stack.shape[-1] < _NARROW:
-                    for k in range(a, b):
-                        stack[..., k - start] = slices[k - low]
-                elif a < b:
-                    part = np.moveaxis(slices[a - low : b - low], 0, -1)
-                    stack[..., a - start : b - start] = part
+                _fill(stack, start, slices, low)
 
     def _admit(self, record: int) -> bool:
         """Whether there is room for a record that is not in memory; it then counts as held."""
@@ -206,3 +198,14 @@ def _runs(stacks: list[tuple[int, np.ndarray]]) -> list[list[tuple[int, np.ndarr
         runs[-1].append((start, stack))
         end = max(end, start + stack.shape[-1])
     return runs
+
+
+def _fill(stack: np.ndarray, start: int, slices: np.ndarray, low: int) -> None:
+    """Fill a stack, `[height, width, n]` from slice `start` on, with those of these slices, `[m,
+    height, width]` from slice `low` on, that are its own."""
+    a, b = max(low, start), min(low + len(slices), start + stack.shape[-1])
+    if stack.shape[-1] < _DEEP:
+        for k in range(a, b):
+            stack[..., k - start] = slices[k - low]
+    elif a < b:
+        stack[..., a - start : b - start] = np.moveaxis(slices[a - low : b - low], 0, -1)
