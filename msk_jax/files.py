@@ -66,7 +66,8 @@ def bucket_fault(error: Exception) -> str:
 
 
 def read_range(path: Path, start: int, into: np.ndarray) -> int:
-    """Fill an array with the bytes of a file from `start` on; gives how many there were.
+    """Fill an array with the bytes of a file from `start` on; gives how many were read, fewer than
+    there is room for where the file ends too early.
 
     Raises:
         OSError: the file cannot be read.
@@ -95,6 +96,8 @@ def _of_bucket(path: Path, start: int, end: int) -> bytes:
         read = store.read(name, byte_range=slice(start, end)).result()
     except Exception as error:  # what it raises depends on what the server says
         words = str(error).strip().splitlines() or [type(error).__name__]
+        if "OUT_OF_RANGE" in words[0]:  # the object ends before
+            return b""
         raise UserError(
             f"{path} could not be read ({words[0][:200]}). Check the address, and that this "
             "machine may use it: `gcloud auth application-default login`."

@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from msk_jax.errors import UserError
+
 _UNITS = {
     unit: base**power
     for base, units in ((1000, ("B", "KB", "MB", "GB", "TB")), (1024, ("B", "KIB", "MIB", "GIB")))
@@ -21,12 +23,14 @@ def size_in_bytes(words: str) -> int:
     1500000000
 
     Raises:
-        ValueError: it is no size above zero with a unit.
+        UserError: it is no size above zero with a unit.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*", words)
     size = int(float(match[1]) * _UNITS.get(match[2].upper(), 0)) if match else 0
     if size <= 0:
-        raise ValueError(f"{words!r} is no size of memory: give one like 8GB, 500MB or 2GiB")
+        raise UserError(
+            f"{words!r} is no size of memory. Give --cache-memory one like 8GB, 500MB or 2GiB."
+        )
     return size
 
 

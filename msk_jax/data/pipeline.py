@@ -6,6 +6,7 @@ the image that the network sees.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -180,7 +181,7 @@ class ShardedCohort:
 
         Raises:
             UserError: there is none, or a host's share of the records lacks their stacks, or (for
-                balanced draws) those of a class.
+                balanced draws) those of a class, or the cache is too small for batches.
         """
         self._check_shares(patients, balanced)
         count = len(self.table(patients).label)
@@ -189,6 +190,9 @@ class ShardedCohort:
                 f"The training patients have {count} stacks, fewer than one batch of {batch_size}. "
                 "Lower --batch-size or build with another --num-folds."
             )
+        # Refused now, before anything is compiled.
+        stack_bytes = math.prod(self.image_shape) * np.int16().nbytes
+        self.voxels.reserve(max(1, batch_size // self._num_hosts) * stack_bytes)
         return count // batch_size
 
     def _check_shares(self, patients: set[str], balanced: bool) -> None:

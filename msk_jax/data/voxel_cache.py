@@ -69,9 +69,10 @@ class VoxelCache:
         self._bytes = {True: 0, False: 0}
         """Their sums, of those that come first and of the others."""
 
-    def size(self, records: Iterable[int]) -> int:
-        """Bytes of the voxels of these records."""
-        return sum(self._places[record].num_slices for record in records) * self._slice_bytes
+    def size(self, records: Iterable[int] | None = None) -> int:
+        """Bytes of the voxels of these records, or of all."""
+        places = self._places if records is None else map(self._places.__getitem__, records)
+        return sum(place.num_slices for place in places) * self._slice_bytes
 
     def come_first(self, records: Iterable[int]) -> None:
         """Say which records are wanted in every epoch: others make room for them."""

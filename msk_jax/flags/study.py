@@ -11,7 +11,7 @@ from msk_jax.data.augment import Preprocess
 from msk_jax.evaluation.study import EvaluationSettings
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.flags.places import Place
-from msk_jax.flags.sizes import MemorySize
+from msk_jax.memory import size_in_bytes
 from msk_jax.models import NetworkConfig
 from msk_jax.phantoms import AnyPhantom
 from msk_jax.training.recipe import Phase, Recipe
@@ -124,7 +124,7 @@ class Train:
     """Write the distribution of every parameter to TensorBoard after each epoch."""
     profile: bool = False
     """Trace five early steps into WORKDIR/profile, for TensorBoard or Perfetto."""
-    cache_memory: MemorySize | None = None
+    cache_memory: str | None = None
     """Most memory for voxels, as 8GB or 500MB; what does not fit is read from the shards when it is
     wanted. By default a third of what the machine or its container allows; of several
     hosts on one machine each takes as much."""
@@ -149,7 +149,7 @@ class Train:
             self.fold,
             watching=Watching(self.histograms, self.workdir / "profile" if self.profile else None),
             dry_run=self.dry_run,
-            cache_memory=self.cache_memory,
+            cache_memory=size_in_bytes(self.cache_memory) if self.cache_memory else None,
         )
 
 
@@ -204,6 +204,7 @@ class Evaluate:
     """Which statement of a mask about its place to trust where sform and qform differ; by default
     such a mask is refused."""
     cache_memory: MemorySize | None = None
+    cache_memory: str | None = None
     """Most memory for voxels, as 8GB or 500MB; what does not fit is read from the shards when it is
     wanted. By default a third of what the machine or its container allows."""
 
@@ -217,6 +218,7 @@ class Evaluate:
             experiment, self.data_dir, self.workdir, self.ratings, self.masks, self.key,
             self.nifti_form,
             self.cache_memory,
+            size_in_bytes(self.cache_memory) if self.cache_memory else None,
         )  # fmt: skip
 
 

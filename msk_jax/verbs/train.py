@@ -50,7 +50,7 @@ def run(
     steps = steps_of_folds(data, folds, stage)
     trainers = {k: make_trainer(data, folds, stage, steps[k]) for k in wanted}
     if dry_run:
-        return plan.show(list(trainers.values()))
+        return plan.show(list(trainers.values()), data.voxels)
     # Before the folder is claimed for these settings, see that a network can be made of them.
     trainers[wanted[0]].initial_state(wanted[0])
     console.console.quiet = jax.process_index() > 0
