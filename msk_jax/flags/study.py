@@ -203,7 +203,6 @@ class Evaluate:
     nifti_form: Literal["sform", "qform"] | None = None
     """Which statement of a mask about its place to trust where sform and qform differ; by default
     such a mask is refused."""
-    cache_memory: MemorySize | None = None
     cache_memory: str | None = None
     """Most memory for voxels, as 8GB or 500MB; what does not fit is read from the shards when it is
     wanted. By default a third of what the machine or its container allows."""
@@ -216,9 +215,7 @@ class Evaluate:
         experiment = dataclasses.replace(experiment, evaluation=self.evaluation)
         evaluate.run(
             experiment, self.data_dir, self.workdir, self.ratings, self.masks, self.key,
-            self.nifti_form,
-            self.cache_memory,
-            size_in_bytes(self.cache_memory) if self.cache_memory else None,
+            self.nifti_form, size_in_bytes(self.cache_memory) if self.cache_memory else None,
         )  # fmt: skip
 
 
