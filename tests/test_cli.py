@@ -101,6 +101,8 @@ def test_settings_that_cannot_be(capsys, shards, tmp_path):
     assert "too large for a 4x4 feature map" in train("--aspp-rates", 2)
     assert "multiple of 4" in train("--batch-size", 6)
     assert "no fold 7" in train("--fold", 7)
+    assert "'plenty' is no size of memory" in train("--cache-memory", "plenty")
+    assert "too small for batches" in train("--cache-memory", "1kB")
     assert "no weight file" in train("--init-from", tmp_path / "none.pth", "--epochs", 1)
 
 

@@ -3,8 +3,10 @@
 import json
 import os
 
+import numpy as np
 import pytest
 
+from msk_jax import files
 from msk_jax.errors import UserError
 from msk_jax.files import fault, read_json, replacing, replacing_folder, write_json
 
@@ -96,3 +98,22 @@ def test_what_json_cannot_hold_leaves_the_old_file(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "x.json", float("nan"))
     assert json.loads((tmp_path / "x.json").read_text()) == [1]
+
+
+def test_a_part_of_a_file_here_or_in_a_bucket(tmp_path, monkeypatch):
+    (tmp_path / "bucket" / "folder").mkdir(parents=True)
+    content = bytes(range(200))
+    (tmp_path / "bucket" / "folder" / "file").write_bytes(content)
+    monkeypatch.setattr(
+        files, "_store", lambda bucket: {"driver": "file", "path": f"{tmp_path}/{bucket}/"}
+    )
+    for root in (tmp_path / "bucket", files.place("gs://bucket")):
+        into = np.zeros((2, 5), np.int16)
+        assert files.read_range(root / "folder" / "file", 7, into) == 20
+        assert into.tobytes() == content[7:27]
+        assert files.read_range(root / "folder" / "file", 190, into) < 20, "its end comes first"
+        with pytest.raises(FileNotFoundError):
+            files.read_range(root / "folder" / "other", 0, into)
+    monkeypatch.setattr(files, "_store", lambda bucket: {"driver": "no such"})
+    with pytest.raises(UserError, match=r"gs://bucket/x could not be read .*gcloud auth"):
+        files.read_range(files.place("gs://bucket/x"), 0, np.zeros(3, np.int16))

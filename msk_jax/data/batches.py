@@ -1,12 +1,15 @@
-"""Batches of stacks from voxels in memory: the order of an epoch, and making them ahead of time."""
+"""Batches of stacks from the voxels of a cohort: the order of an epoch, and making them ahead of
+time."""
 
 import dataclasses
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
+
+from msk_jax.data.voxel_cache import VoxelCache
 
 _SHUFFLE_STACKS = 4096
 """Stacks held to draw from; a cohort with more is shuffled within this reach."""
@@ -18,12 +21,11 @@ _Made = TypeVar("_Made")
 
 @dataclasses.dataclass(frozen=True)
 class Stacks:
-    """Some stacks of one host, cut from its crops when they are asked for."""
+    """Some stacks of one host, cut from its records when they are asked for."""
 
-    crops: Sequence[np.ndarray]
-    """int16 `[height, width, slices]` each, all slices of a record."""
+    voxels: VoxelCache
     record: np.ndarray
-    """Of each stack, which of the crops it is cut from."""
+    """Of each stack, which of the cache's records it is cut from."""
     centre: np.ndarray
     """Its middle slice there."""
     label: np.ndarray
@@ -33,25 +35,74 @@ class Stacks:
     def __len__(self) -> int:
         return len(self.label)
 
-    def volumes(self, which: Iterable[int]) -> np.ndarray:
+    def volumes(self, which: Sequence[int]) -> np.ndarray:
         """int16 `[n, height, width, slices]` of these stacks."""
-        half = self.num_slices // 2
-        return np.stack(
-            [
-                self.crops[self.record[k]][..., self.centre[k] - half : self.centre[k] + half + 1]
-                for k in which
-            ]
-        )
+        volumes, tasks = self._begin(np.asarray(which, np.int64))
+        for task in tasks:
+            task()
+        return volumes
 
-    def batch(self, which: np.ndarray) -> dict[str, np.ndarray]:
-        """`volume`, `label` and `unit_id` of these stacks."""
-        found = {"label": self.label[which], "unit_id": self.unit_id[which]}
-        return {"volume": self.volumes(which), **found}
+    def batches(self, order: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+        """`volume`, `label` and `unit_id` of the stacks of each batch, whose numbers `order` gives.
+
+        What is not in memory is read by threads, of later batches while earlier ones are waited
+        for; in memory they are all there at once.
+
+        Raises:
+            UserError: a damaged shard, or a cache that is too small for the batches.
+        """
+        order, pending = iter(order), deque[_Pending]()
+        pool, ahead = None, 0
+        try:
+            for which in order:
+                if pool is None:
+                    ahead = self.voxels.reserve(len(which) * self._stack_bytes)
+                    pool = ThreadPoolExecutor(self.voxels.readers, thread_name_prefix="voxels")
+                volumes, tasks = self._begin(which)
+                pending.append(_Pending(which, volumes, [pool.submit(task) for task in tasks]))
+                while pending and (len(pending) > ahead or pending[0].is_whole()):
+                    yield self._end(pending.popleft())
+            while pending:
+                yield self._end(pending.popleft())
+        finally:
+            if pool is not None:
+                pool.shutdown(wait=False, cancel_futures=True)
 
     def all_volumes(self, batch_size: int) -> Iterator[np.ndarray]:
         """The volumes of all stacks in their order; the last batch is short."""
-        for first in range(0, len(self), batch_size):
-            yield self.volumes(range(first, min(first + batch_size, len(self))))
+        numbers = np.arange(len(self))
+        order = (numbers[k : k + batch_size] for k in range(0, len(self), batch_size))
+        return (batch["volume"] for batch in self.batches(order))
+
+    @property
+    def _stack_bytes(self) -> int:
+        height, width = self.voxels.plane
+        return height * width * self.num_slices * np.int16().nbytes
+
+    def _begin(self, which: np.ndarray):
+        """Stacks as far as they are in memory, and what is left to do to complete them."""
+        volumes = np.empty((len(which), *self.voxels.plane, self.num_slices), np.int16)
+        first = self.centre[which] - self.num_slices // 2
+        return volumes, self.voxels.cut(volumes, self.record[which].tolist(), first.tolist())
+
+    def _end(self, pending: "_Pending") -> dict[str, np.ndarray]:
+        for reading in pending.readings:
+            reading.result()
+        which = pending.which
+        names = {"label": self.label[which], "unit_id": self.unit_id[which]}
+        return {"volume": pending.volumes, **names}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pending:
+    """A batch, parts of which may still be read."""
+
+    which: np.ndarray
+    volumes: np.ndarray
+    readings: list[Future]
+
+    def is_whole(self) -> bool:
+        return all(reading.done() for reading in self.readings)
 
 
 def epoch_order(

@@ -47,8 +47,9 @@ from msk_jax.data.records import (
     screen_notes,
     summarise,
 )
-from msk_jax.data.shards import VERSION, write_shards
+from msk_jax.data.shards import write_shards
 from msk_jax.data.sources import opened
+from msk_jax.data.stored import VERSION
 from msk_jax.data.table import GradedScan, cohort_table
 from msk_jax.data.volume import ReadOptions
 from msk_jax.errors import UserError

@@ -6,13 +6,15 @@ the image that the network sees.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from msk_jax.data.batches import Stacks, epoch_order, made_ahead
-from msk_jax.data.stored import open_stored, read_index, stored_pixels
+from msk_jax.data.stored import open_stored, read_index
+from msk_jax.data.voxel_cache import VoxelCache
 from msk_jax.errors import UserError
 
 
@@ -38,6 +40,7 @@ class ShardedCohort:
         context_slices: slices that the shards hold on each side of the first and last centre.
         relabel: new label per patient, for checks with shuffled labels; none keeps the true ones.
         host, num_hosts: batches hold the records of this host's share alone, an even part of all.
+        cache_memory: bytes of voxels that this host may hold, see `VoxelCache`.
 
     Raises:
         UserError: no cohort there, an unreadable shard, or a stack deeper than the shards hold.
@@ -51,6 +54,7 @@ class ShardedCohort:
         relabel: Mapping[str, int] | None = None,
         host: int = 0,
         num_hosts: int = 1,
+        cache_memory: int | None = None,
     ):
         if num_slices < 1 or num_slices % 2 == 0 or num_slices // 2 > context_slices:
             raise UserError(
@@ -65,41 +69,20 @@ class ShardedCohort:
         self._host, self._num_hosts = host, num_hosts
         self.patient_labels: dict[str, int] = {}
         """Class of each patient as built, whatever `relabel` says."""
-        self.records = self._read_records()
+        self.records, places = read_index(self._builder)
+        for record in self.records:
+            self.patient_labels[record["patient_id"]] = int(record["patient_label"])
+            label = self._relabel.get(record["patient_id"])
+            if label is not None:
+                record["stack_labels"] = np.full_like(record["stack_labels"], label)
+                record["label"] = record["patient_label"] = label
+        self.voxels = VoxelCache(places, self.image_shape[:2], cache_memory)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Height, width and slices of a stack as stored."""
         _, height, width = self._builder.info.features["volume"].shape
         return (height, width, self._num_slices)
-
-    def _read_records(self) -> list[dict]:
-        """All of each record but its pixels."""
-        records = read_index(self._builder)
-        for record in records:
-            self.patient_labels[record["patient_id"]] = int(record["patient_label"])
-            label = self._relabel.get(record["patient_id"])
-            if label is not None:
-                record["stack_labels"] = np.full_like(record["stack_labels"], label)
-                record["label"] = record["patient_label"] = label
-        return records
-
-    @functools.cached_property
-    def _crops(self) -> list[np.ndarray | None]:
-        """The voxels of this host's records, `[height, width, slices]`, read once; None of others'.
-
-        Slices last, as in a stack, so that cutting one is a copy of neighbouring numbers.
-        """
-        import tensorflow_datasets as tfds
-
-        mine = tfds.even_splits("all", self._num_hosts)[self._host]
-        share = self._share(self._host)
-        crops: list[np.ndarray | None] = [None] * len(self.records)
-        entries = [self.records[number] for number in share]
-        volumes = stored_pixels(self._builder, mine, entries)
-        for number, volume in zip(share, volumes, strict=True):
-            crops[number] = np.ascontiguousarray(np.moveaxis(volume, 0, -1))
-        return crops
 
     def _share(self, host: int) -> range:
         """The numbers of a host's records."""
@@ -128,7 +111,7 @@ class ShardedCohort:
         table, share = self.table(patients), self._share(self._host)
         mine = np.isin(table.record, share)
         return Stacks(
-            self._crops,
+            self.voxels,
             table.record[mine],
             table.centre[mine],
             table.label[mine],
@@ -174,6 +157,7 @@ class ShardedCohort:
             balanced: classes in turn, each as often as it takes, instead of every stack once.
         """
         stacks, classes = self.stacks(patients), None
+        self.voxels.come_first(stacks.record.tolist())
         if balanced:
             classes = sorted({int(label) for r in self.records for label in r["stack_labels"]})
 
@@ -188,14 +172,16 @@ class ShardedCohort:
                 epoch, skip = epoch + 1, 0
 
         # Orders by a thread of their own, epochs ahead: drawing one may take longer than a step.
-        return made_ahead(stacks.batch(which) for order in made_ahead(orders()) for which in order)
+        return made_ahead(
+            stacks.batches(which for order in made_ahead(orders()) for which in order)
+        )
 
     def steps_per_epoch(self, patients: set[str], batch_size: int, balanced: bool = False) -> int:
         """Full batches in the stacks of these patients.
 
         Raises:
             UserError: there is none, or a host's share of the records lacks their stacks, or (for
-                balanced draws) those of a class.
+                balanced draws) those of a class, or the cache is too small for batches.
         """
         self._check_shares(patients, balanced)
         count = len(self.table(patients).label)
@@ -204,6 +190,9 @@ class ShardedCohort:
                 f"The training patients have {count} stacks, fewer than one batch of {batch_size}. "
                 "Lower --batch-size or build with another --num-folds."
             )
+        # Refused now, before anything is compiled.
+        stack_bytes = math.prod(self.image_shape) * np.int16().nbytes
+        self.voxels.reserve(max(1, batch_size // self._num_hosts) * stack_bytes)
         return count // batch_size
 
     def _check_shares(self, patients: set[str], balanced: bool) -> None:

@@ -13,9 +13,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import writer
 
 from msk_jax.data.cohort import Cohort
-from msk_jax.data.stored import INDEX_NAME, index_features, stored_records
-
-VERSION = "3.0.0"
+from msk_jax.data.stored import INDEX_NAME, VERSION, index_entries
 
 
 def write_shards(cohort: Cohort, records: Iterable[dict], data_dir: Path) -> Path:
@@ -44,10 +42,9 @@ def write_shards(cohort: Cohort, records: Iterable[dict], data_dir: Path) -> Pat
 
 def _write_index(builder: tfds.core.DatasetBuilder) -> None:
     """See `stored`."""
-    indexed = index_features(builder)
     with tf.io.TFRecordWriter(str(builder.data_path / INDEX_NAME)) as file:
-        for record in stored_records(builder, features=indexed):
-            file.write(_sorted(indexed.serialize_example(record)))
+        for entry in index_entries(builder):
+            file.write(entry)
 
 
 def features(cohort: Cohort) -> tfds.features.FeaturesDict:

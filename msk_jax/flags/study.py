@@ -11,6 +11,7 @@ from msk_jax.data.augment import Preprocess
 from msk_jax.evaluation.settings import EvaluationSettings
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.flags.places import Place
+from msk_jax.memory import size_in_bytes
 from msk_jax.models import NetworkConfig
 from msk_jax.phantoms import AnyPhantom
 from msk_jax.training.recipe import Phase, Recipe
@@ -135,6 +136,10 @@ class Train:
     nifti_form: Literal["sform", "qform"] | None = None
     """Which statement of a mask about its place to trust where sform and qform differ; by default
     such a mask is refused."""
+    cache_memory: str | None = None
+    """Most memory for voxels, as 8GB or 500MB; what does not fit is read from the shards when it is
+    wanted. By default a third of what the machine or its container allows; of several
+    hosts on one machine each takes as much."""
     coordinator: str | None = None
     """host:port of the first of several hosts."""
     num_hosts: int | None = None
@@ -159,6 +164,7 @@ class Train:
             masks=self.masks,
             key=self.key,
             nifti_form=self.nifti_form,
+            cache_memory=size_in_bytes(self.cache_memory) if self.cache_memory else None,
         )
 
 

@@ -66,7 +66,9 @@ def _explain(
     cohort, table = experiment.cohort, predicted.tables.test
     data = training.data
     if jax.process_count() > 1:
-        data = open_cohort(experiment, stage, training.data_dir, alone=True)
+        data = open_cohort(
+            experiment, stage, training.data_dir, training.cache_memory, alone=True
+        )
     maps = None
     if masks is not None:
         maps = maps_on_signs(

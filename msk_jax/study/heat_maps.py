@@ -222,10 +222,7 @@ def _together(found: list[pd.DataFrame], predictions: pd.DataFrame) -> pd.DataFr
 
 def volumes_of(data: ShardedCohort, patients: set[str], wanted: set[str]):
     """Unit, record, centre and stored picture of each wanted image."""
-    table = data.table(patients)
-    rows = iter(zip(table.unit_id, table.record, table.centre, strict=True))
-    for batch in data.evaluation_batches(patients, 32):
-        for volume in batch:
-            unit_id, record, centre = next(rows)
-            if unit_id in wanted:
-                yield str(unit_id), data.records[record], centre, volume
+    table, stacks = data.table(patients), data.stacks(patients)
+    for k in np.flatnonzero(np.isin(table.unit_id, list(wanted))):
+        record = data.records[table.record[k]]
+        yield str(table.unit_id[k]), record, table.centre[k], stacks.volumes([k])[0]

@@ -36,9 +36,17 @@ class Training:
     """Of each patient who is in one."""
     test_sets: Mapping[str, set[str]]
     """By name, patients who are in no fold."""
+    cache_memory: int | None = None
+    """Bytes of voxels that may be held, see `VoxelCache`."""
 
     @classmethod
-    def open(cls, experiment: Experiment, stage: Stage, data_dir: Path) -> "Training":
+    def open(
+        cls,
+        experiment: Experiment,
+        stage: Stage,
+        data_dir: Path,
+        cache_memory: int | None = None,
+    ) -> "Training":
         """Of a stage on a built cohort.
 
         Raises:
@@ -46,8 +54,10 @@ class Training:
         """
         stage.check()
         check_batch_size(stage.recipe)
-        data = open_cohort(experiment, stage, data_dir)
-        return cls(experiment, stage, data_dir, data, *open_folds(data, data_dir))
+        data = open_cohort(experiment, stage, data_dir, cache_memory)
+        return cls(
+            experiment, stage, data_dir, data, *open_folds(data, data_dir), cache_memory
+        )
 
     @property
     def num_folds(self) -> int:
@@ -126,17 +136,34 @@ def check_profile(watching: Watching, workdir: Path) -> None:
 
 
 def open_cohort(
-    experiment: Experiment, stage: Stage, data_dir: Path, alone: bool = False
+    experiment: Experiment,
+    stage: Stage,
+    data_dir: Path,
+    cache_memory: int | None = None,
+    alone: bool = False,
 ) -> ShardedCohort:
-    """The built cohort as this stage wants to see it; all of it where a host is `alone` with it."""
+    """The built cohort as this stage wants to see it.
+
+    Args:
+        experiment: that it was built for.
+        stage: says how deep its stacks are, and whether its labels are shuffled.
+        data_dir: its shards.
+        cache_memory: bytes of voxels that may be held, see `VoxelCache`.
+        alone: whether this host sees all of it, and not its share.
+
+    Raises:
+        UserError: it was built with other settings, see also `ShardedCohort`.
+    """
     check_cohort(experiment, data_dir)
     context = experiment.cohort.region.context_slices
-    host = {} if alone else {"host": jax.process_index(), "num_hosts": jax.process_count()}
-    data = ShardedCohort(data_dir, stage.model.num_slices, context, **host)
+    options = {"cache_memory": cache_memory}
+    if not alone:
+        options |= {"host": jax.process_index(), "num_hosts": jax.process_count()}
+    data = ShardedCohort(data_dir, stage.model.num_slices, context, **options)
     if not stage.recipe.shuffle_labels:
         return data
     relabel = shuffled_labels(data.records, stage.recipe.seed)
-    return ShardedCohort(data_dir, stage.model.num_slices, context, relabel, **host)
+    return ShardedCohort(data_dir, stage.model.num_slices, context, relabel, **options)
 
 
 def open_folds(data: ShardedCohort, data_dir: Path) -> tuple[dict[str, int], dict[str, set[str]]]:

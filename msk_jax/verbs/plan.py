@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import jax
 
 from msk_jax import console, provenance
+from msk_jax.data.voxel_cache import VoxelCache
 from msk_jax.errors import UserError
+from msk_jax.memory import size_in_words
 from msk_jax.training.cost import abstract_state, compile_step, step_cost, tree_bytes
 from msk_jax.training.loop import Trainer
 
@@ -13,11 +15,12 @@ _CHECKPOINTS = 2
 """Kept of the newest, and as many of the best."""
 
 
-def show(trainers: Sequence[Trainer]) -> None:
+def show(trainers: Sequence[Trainer], voxels: VoxelCache) -> None:
     """Print devices, batch, steps, memory and disk; nothing is written.
 
     Args:
         trainers: of each fold, which differ in nothing but their steps.
+        voxels: of the cohort.
 
     Raises:
         UserError: on several hosts.
@@ -48,6 +51,8 @@ def show(trainers: Sequence[Trainer]) -> None:
             ("parameters", f"{parameters:,}"),
             ("memory", f"{_mib(cost.device_bytes)} a device: state {_mib(cost.state_bytes)}, "
                        f"batch {_mib(cost.batch_bytes)}, the rest {_mib(cost.working_bytes)}"),
+            ("voxels", f"{size_in_words(voxels.size())}, in a cache of "
+                       f"{size_in_words(voxels.limit)}"),
             ("disk", f"up to {_mib(disk)} of checkpoints"),
         ]
     )  # fmt: skip

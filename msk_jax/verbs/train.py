@@ -27,6 +27,7 @@ def run(
     masks: Path | None = None,
     key: Path | None = None,
     nifti_form: NiftiForm | None = None,
+    cache_memory: int | None = None,
 ) -> None:
     """Train every fold (or one), going on from where an interrupted run stopped; when the last is
     finished, leave predictions, heat maps and the package for new patients."""
@@ -35,9 +36,9 @@ def run(
     marked = None
     if masks is not None:
         marked = Masks.of(experiment, masks, key or masks.parent / KEY_NAME, nifti_form)
-    training = Training.open(experiment, stage, data_dir)
+    training = Training.open(experiment, stage, data_dir, cache_memory)
     if dry_run:
-        return plan.show(list(training.trainers(fold).values()))
+        return plan.show(list(training.trainers(fold).values()), training.data.voxels)
     console.console.quiet = jax.process_index() > 0
     on_first_host(lambda: console.writable_folder(workdir, "--workdir"))
     train(training, workdir, fold, console.TERMINAL, watching)

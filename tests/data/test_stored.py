@@ -9,7 +9,7 @@ from tensorflow_datasets.core.utils import shard_utils
 
 from msk_jax.data.pipeline import ShardedCohort
 from msk_jax.data.shards import write_shards
-from msk_jax.data.stored import open_stored, read_index, read_records
+from msk_jax.data.stored import VERSION, open_stored, read_index, read_records, read_slices
 from msk_jax.errors import UserError
 
 HOSTS = 2
@@ -36,9 +36,14 @@ def patients_of(data):
 
 
 def test_the_index_is_what_the_shards_hold(many, shards):
-    whole, indexed = list(read_records(many)), read_index(open_stored(many))
-    assert len(indexed) == len(whole) == 18
-    for record, entry in zip(whole, indexed, strict=True):
+    whole, (indexed, places) = list(read_records(many)), read_index(open_stored(many))
+    assert len(indexed) == len(places) == len(whole) == 18
+    for record, entry, place in zip(whole, indexed, places, strict=True):
+        depth, *plane = record["volume"].shape
+        assert place.num_slices == depth
+        np.testing.assert_array_equal(read_slices(place, 0, depth, plane), record["volume"])
+        part = read_slices(place, depth - 3, depth - 1, plane)
+        np.testing.assert_array_equal(part, record["volume"][-3:-1])
         assert set(record) - set(entry) == {"volume"}
         for name, value in entry.items():
             np.testing.assert_array_equal(value, record[name], err_msg=name)
@@ -81,6 +86,11 @@ def test_an_index_that_is_not_of_these_shards(many, tmp_path):
                 file.write(row)
 
     write(entries[1:] + entries[:1])
+    with pytest.raises(UserError, match="of different builds"):
+        ShardedCohort(folder, 3, 2)
+    example = tf.train.Example.FromString(entries[3])
+    example.features.feature["volume/start"].int64_list.value[0] += 2
+    write([*entries[:3], example.SerializeToString(), *entries[4:]])
     data = ShardedCohort(folder, 3, 2)
     with pytest.raises(UserError, match="of different builds"):
         list(data.evaluation_batches(patients_of(data), 16))
@@ -91,5 +101,16 @@ def test_an_index_that_is_not_of_these_shards(many, tmp_path):
     with pytest.raises(UserError, match=r"index\.tfrecord is damaged"):
         ShardedCohort(folder, 3, 2)
     index.unlink()
-    with pytest.raises(UserError, match=r"an older msk_jax.*Build the cohort again"):
+    with pytest.raises(UserError, match=r"An older msk_jax.*Build the cohort again"):
+        ShardedCohort(folder, 3, 2)
+
+
+@pytest.mark.parametrize(("version", "who"), [("3.0.0", "An older"), ("99.0.0", "A newer")])
+def test_shards_of_another_version(shards, tmp_path, version, who):
+    folder = tmp_path / "data"
+    shutil.copytree(shards, folder)
+    info = next(folder.rglob("dataset_info.json"))
+    info.write_text(info.read_text().replace(f'"{VERSION}"', f'"{version}"'))
+    info.parent.rename(info.parent.with_name(version))
+    with pytest.raises(UserError, match=rf"{who} msk_jax.*version is {version}.*Build the cohort"):
         ShardedCohort(folder, 3, 2)

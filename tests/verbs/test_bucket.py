@@ -12,6 +12,7 @@ import tensorflow as tf
 from etils.epath import backend, gpath
 from orbax.checkpoint._src.path import gcs_utils
 
+from msk_jax import files
 from msk_jax.experiment import load
 from msk_jax.files import in_bucket, place, replacing, replacing_folder
 from msk_jax.study.package import load_model, save_model
@@ -80,6 +81,9 @@ def bucket(tmp_path, monkeypatch):
         lambda name, *args, **options: read(
             tf.strings.regex_replace(name, "gs://", f"{root}/"), *args, **options
         ),
+    )
+    monkeypatch.setattr(
+        files, "_store", lambda name: {"driver": "file", "path": f"{root}/{name}/"}
     )
     board = records.Board
     monkeypatch.setattr("msk_jax.training.loop.Board", lambda path: board(folder.local(path)))
