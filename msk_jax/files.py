@@ -18,11 +18,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from msk_jax.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _FORMULA_STARTS = tuple("=+-@\t\r\n|")
 _IN_WORDS = {
@@ -65,7 +66,7 @@ def bucket_fault(error: Exception) -> str:
     return text.splitlines()[0][:200] if "gs://" in text or "HTTP" in text else ""
 
 
-def read_range(path: Path, start: int, into: np.ndarray) -> int:
+def read_range(path: Path, start: int, into: "np.ndarray") -> int:
     """Fill an array with the bytes of a file from `start` on; gives how many were read, fewer than
     there is room for where the file ends too early.
 
