@@ -258,6 +258,7 @@ def _affine(record: dict) -> np.ndarray:
 
 def train(data_dir: Path, network: str, batch_size: int, steps: int) -> None:
     """Training steps on all devices; prints stacks per second and the share of waiting."""
+    from msk_jax.tasks.classification import Classification
     from msk_jax.training import parallel
     from msk_jax.training.loop import Trainer
     from msk_jax.training.recipe import Recipe
@@ -268,7 +269,8 @@ def train(data_dir: Path, network: str, batch_size: int, steps: int) -> None:
     per_epoch = cohort.steps_per_epoch(patients, batch_size)
     net = ZooNetConfig(network, num_slices=cohort.image_shape[-1]).build(axis_name=AXIS)
     trainer = Trainer(
-        net, Preprocess(), Recipe(batch_size=batch_size), cohort.image_shape, 2, per_epoch,
+        net, Classification(2), Preprocess(), Recipe(batch_size=batch_size), cohort.image_shape,
+        per_epoch,
     )  # fmt: skip
     state, step = trainer.initial_state(0), trainer.parts[-1].step
     batches = cohort.training_batches(patients, batch_size, per_epoch, (0,), 0)

@@ -22,6 +22,8 @@ from msk_jax.training.recipe import Phase, Recipe
 if TYPE_CHECKING:
     import flax.linen as nn
 
+    from msk_jax.tasks.classification import Classification
+
 # The folder experiments/ as it is installed: nobody's own package of that name is taken for it.
 _PACKAGE = "msk_jax.experiments"
 
@@ -73,6 +75,13 @@ class Stage:
         """Raises UserError where the recipe or a phase has a field that cannot be what it is."""
         for recipe in (*(phase.of(self.recipe) for phase in self.before), self.recipe):
             recipe.check()
+
+    @property
+    def task(self) -> "Classification":
+        """What the network learns."""
+        from msk_jax.tasks.classification import Classification
+
+        return Classification.of(self.recipe, self.model.num_classes)
 
     def network(self, axis_name: str | None = None) -> "nn.Module":
         """The Flax module, in the precision that it is trained and used in."""

@@ -81,13 +81,12 @@ def step_text(name: str, size: str) -> str:
     side = experiment.cohort.region.size
     image_shape = (side, side, stage.model.num_slices)
     parts = make_parts(
-        stage.network(AXIS), stage.preprocess, recipe, stage.before, stage.model.num_classes,
-        _STEPS_PER_EPOCH,
-    )  # fmt: skip
+        stage.network(AXIS), stage.task, stage.preprocess, recipe, stage.before, _STEPS_PER_EPOCH
+    )
     texts = []
     for part in parts:
         state = abstract_state(part.settings, image_shape)
-        batch = abstract_batch(image_shape, recipe.batch_size, _devices())
+        batch = abstract_batch(part.settings.task, image_shape, recipe.batch_size, _devices())
         texts.append(parallel_train_step(part.settings).lower(state, batch).as_text())
     return "\n".join(texts)
 

@@ -200,7 +200,7 @@ def _pictures(saved: SavedModel, name: str, crops: dict[str, Crop]) -> dict[str,
 
 def predict_cases(saved: SavedModel, cases: Iterable[Case]) -> Iterator[list[Answer]]:
     """What the networks say of cases that have crops, as many at a time as fill a batch."""
-    predict = parallel_predict(saved.stage.network(AXIS), saved.stage.preprocess)
+    predict = parallel_predict(saved.stage.network(AXIS), saved.stage.preprocess, saved.stage.task)
     most = BATCH_PER_DEVICE * jax.local_device_count()
     size = None
     for group in _groups(cases, most):
@@ -209,8 +209,9 @@ def predict_cases(saved: SavedModel, cases: Iterable[Case]) -> Iterator[list[Ans
         size = size or padded_size(len(pictures), most)
         volumes = np.stack([picture.volume for picture in pictures])
         batches = [volumes[i : i + size] for i in range(0, len(volumes), size)]
-        each = [predict_all(predict, member, batches, size)[0] for member in saved.members]
-        probabilities, answers, first = np.mean(each, axis=0), [], 0
+        said = [predict_all(predict, member, batches, size) for member in saved.members]
+        probabilities = np.mean([answers["probabilities"] for answers in said], axis=0)
+        answers, first = [], 0
         for case in group:
             last = first + len(case.pictures)
             answers.append(Answer(case, _table(saved, case, probabilities[first:last])))

@@ -32,6 +32,7 @@ from msk_jax.training.loop import Trainer
 
 OUTPUTS_NAME = "outputs.json"
 _FEATURES_NAME = "features.npz"
+_ANSWERS = ("probabilities", "features")
 _OUTPUTS = {"best_steps": [int], "unit_pool": str, "patient_pool": str, "masks": bool}
 _AGAIN = "Run `msk-jax train` again with the same --workdir."
 
@@ -104,11 +105,13 @@ def _predict(
     data = training.data
     table = data.table(patients)
     batches = data.evaluation_batches(patients, trainer.batch_size)
-    each, features = zip(*(trainer.predict(one, batches) for one in networks), strict=True)
-    mine = np.mean(each, axis=0) if len(each) > 1 else each[0]
-    probabilities, features = parallel.gather_rows(mine), parallel.gather_rows(features[0])
-    pooled = _all_levels(training, table, probabilities, fold)
-    return pooled, patient_features(table.patient_id, features)
+    each = [
+        parallel.gather_answers(trainer.predict(one, batches), _ANSWERS) for one in networks
+    ]
+    probabilities, features = ([answers[name] for answers in each] for name in _ANSWERS)
+    mean = np.mean(probabilities, axis=0) if len(each) > 1 else probabilities[0]
+    pooled = _all_levels(training, table, mean, fold)
+    return pooled, patient_features(table.patient_id, features[0])
 
 
 def _all_levels(training: Training, table, probabilities: np.ndarray, fold: int) -> pd.DataFrame:

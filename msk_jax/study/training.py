@@ -200,10 +200,10 @@ def make_trainer(
         steps = min(steps_of_folds(data, folds, stage))
     return Trainer(
         stage.network(AXIS),
+        stage.task,
         stage.preprocess,
         stage.recipe,
         data.image_shape,
-        stage.model.num_classes,
         steps,
         stage.before,
         stage.model.load,

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from msk_jax.training.parallel import parallel_train_step
 from msk_jax.training.step import StepSettings, TrainState, first_state, untrained_variables
+from msk_jax.training.task import TrainedTask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,13 +38,16 @@ def abstract_state(settings: StepSettings, image_shape: tuple[int, ...]) -> Trai
 
 
 def abstract_batch(
-    image_shape: tuple[int, ...], batch_size: int, num_devices: int
+    task: TrainedTask, image_shape: tuple[int, ...], batch_size: int, num_devices: int
 ) -> dict[str, jax.ShapeDtypeStruct]:
-    """The shapes of a batch of `batch_size` over `num_devices`, as the step takes them."""
+    """The shapes of a batch of `batch_size` over `num_devices`, as a task's step takes them."""
     each = (num_devices, batch_size // num_devices)
     return {
         "volume": jax.ShapeDtypeStruct((*each, *image_shape), jnp.int16),
-        "label": jax.ShapeDtypeStruct(each, jnp.int32),
+        **{
+            name: jax.ShapeDtypeStruct((*each, *shape), dtype)
+            for name, (shape, dtype) in task.learned.items()
+        },
         "weight": jax.ShapeDtypeStruct(each, jnp.float32),
     }
 
@@ -54,7 +58,7 @@ def compile_step(
     """The training step for these devices (all of this machine where None is given), compiled."""
     num_devices = len(devices or jax.devices())
     state = abstract_state(settings, image_shape)
-    batch = abstract_batch(image_shape, batch_size, num_devices)
+    batch = abstract_batch(settings.task, image_shape, batch_size, num_devices)
     return parallel_train_step(settings, devices).lower(state, batch).compile()
 
 

@@ -26,15 +26,13 @@ from msk_jax.training.checkpoints import Checkpoints
 from msk_jax.training.course import COURSE, Course
 from msk_jax.training.parts import make_parts, part_at
 from msk_jax.training.recipe import Phase, Recipe
-from msk_jax.training.records import Board, History, NoRecords
+from msk_jax.training.records import Board, History, NoRecords, history_columns
 from msk_jax.training.step import TrainState, first_state, untrained_variables
+from msk_jax.training.task import TrainedTask
 from msk_jax.training.validation import (
     Interrupted,
-    check_classes_shown,
-    class_weights,
     is_better,
     until_asked,
-    validation_figures,
 )
 from msk_jax.training.watch import NOTHING_MORE, Pace, Spent, Trace, Watching
 
@@ -54,8 +52,8 @@ class Trainer:
     """Compiles the steps of one network and recipe once and trains it on any number of splits.
 
     Args:
-        model: gives `(logits, endpoints)`, its batch norm synchronised over `step.AXIS`.
-        num_classes: of its softmax.
+        model: gives `(outputs, endpoints)`, its batch norm synchronised over `step.AXIS`.
+        task: what it is trained for.
         image_shape: `(height, width, slices)` as stored in the shards.
         steps_per_epoch: of every split.
         before: phases that come before the recipe.
@@ -65,22 +63,22 @@ class Trainer:
     def __init__(
         self,
         model: nn.Module,
+        task: TrainedTask,
         preprocess: Preprocess,
         recipe: Recipe,
         image_shape: tuple[int, int, int],
-        num_classes: int,
         steps_per_epoch: int,
         before: Sequence[Phase] = (),
         load: Callable = load_encoder,
     ):
-        self.recipe = recipe
+        self.recipe, self.task = recipe, task
         self.batch_size = recipe.batch_size // jax.process_count()
         self.steps_per_epoch = steps_per_epoch
         self.image_shape = image_shape
         self._load = load
-        self.parts = make_parts(model, preprocess, recipe, before, num_classes, steps_per_epoch)
+        self.parts = make_parts(model, task, preprocess, recipe, before, steps_per_epoch)
         self.step_settings = self.parts[-1].settings
-        self._predict = parallel.parallel_predict(model, preprocess)
+        self._predict = parallel.parallel_predict(model, preprocess, task)
 
     def initial_state(self, split: int) -> TrainState:
         """The state before the first step; `split` tells the folds' random numbers apart."""
@@ -144,9 +142,8 @@ class Trainer:
         run.finish()
         return spent.seconds()
 
-    def predict(self, variables: Any, batches) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities `[n, classes]` and what the head is given `[n, k]`, for batches of stored
-        volumes, on this host's devices."""
+    def predict(self, variables: Any, batches) -> dict[str, np.ndarray]:
+        """The task's answers `[n, k]` for batches of stored volumes, on this host's devices."""
         return parallel.predict_all(self._predict, variables, batches, self.batch_size)
 
 
@@ -171,11 +168,10 @@ class _Run:
         self._course, self._spent = Course(), spent
         self._pending = collections.deque()
         self._pace = Pace(self._recipe.batch_size)
-        self._labels = data.table(validation).label
-        num_classes = trainer.step_settings.num_classes
-        check_classes_shown(self._recipe.monitor, self._labels, num_classes)
+        self._asked = data.table(validation)
+        trainer.task.check_monitor(self._recipe.monitor, self._asked)
         weighted = self._recipe.class_weights and self._recipe.sampling == "all"
-        self._weights = class_weights(data.table(train).label, num_classes, weighted)
+        self._weights = trainer.task.example_weights(data.table(train), weighted)
         self._total = trainer.parts[-1].end
         self._part, self._compiled = 0, set()
 
@@ -202,7 +198,8 @@ class _Run:
         if jax.process_index() == 0:
             # An epoch that is still to be validated may be recorded already.
             recorded = self._done - self._course.unvalidated
-            self._history = History(self._folder / "history.csv", upto=recorded)
+            columns = history_columns(self._trainer.task.figures)
+            self._history = History(self._folder / "history.csv", columns, upto=recorded)
             self._board = Board(self._folder / "tensorboard")
 
     def go(self, split: int, progress: Progress, watching: Watching, asked_to_stop) -> None:
@@ -258,7 +255,7 @@ class _Run:
         unit_ids = batch.pop("unit_id")
         if self._done == 0:
             self._show(batch["volume"])
-        batch["weight"] = self._weights[batch["label"]]
+        batch["weight"] = self._weights(batch)
         batch = parallel.split_over_devices(batch, jax.local_device_count())
         # The first call of a part's step compiles it, or fetches it from the cache.
         first = self._part not in self._compiled
@@ -364,25 +361,31 @@ class _Run:
     def _validate(self, variables: dict, asked_to_stop: Callable) -> dict[str, float]:
         here = parallel.on_this_host(variables)
         batches = until_asked(self._validation_batches, self._validation_rounds, asked_to_stop)
-        mine, _ = self._trainer.predict(here, batches)
-        probabilities = parallel.gather_rows(mine)
-        if not np.isfinite(probabilities).all():
+        task = self._trainer.task
+        answers = parallel.gather_answers(self._trainer.predict(here, batches), task.validated)
+        if not all(np.isfinite(values).all() for values in answers.values()):
             self._give_up(
                 f"Validation gives no finite numbers after step {self._done}", {"step": self._done}
             )
-        return validation_figures(self._labels, probabilities)
+        return task.validation(self._asked, answers)
 
     def _record(self, figures: dict[str, float], pace: dict[str, float]) -> None:
         epoch = self._done // self._trainer.steps_per_epoch
         train_loss = float(np.mean(self._course.epoch_losses))
         part = self._trainer.parts[self._part]
         rate = float(part.rate(self._done - 1 - part.begin))
-        self._history.add(self._done, epoch, "train", train_loss, math.nan, rate)
-        self._history.add(self._done, epoch, "validation", figures["loss"], figures["auc"], rate)
-        self._board.figures(self._done, {
-            "train/loss": train_loss, "validation/loss": figures["loss"],
-            "validation/auc": figures["auc"], "learning_rate": rate, **pace,
-        })  # fmt: skip
+        for split, known in (("train", {"loss": train_loss}), ("validation", figures)):
+            row = [known.get(name, math.nan) for name in self._trainer.task.figures]
+            self._history.add(self._done, epoch, split, *row, rate)
+        self._board.figures(
+            self._done,
+            {
+                "train/loss": train_loss,
+                **{f"validation/{name}": value for name, value in figures.items()},
+                "learning_rate": rate,
+                **pace,
+            },
+        )
 
     def finish(self) -> None:
         """Mark the split as finished, once all is on disk."""

@@ -9,11 +9,10 @@ import importlib.util
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -22,6 +21,7 @@ from msk_jax.data.augment import Preprocess
 from msk_jax.errors import UserError
 from msk_jax.training.recipe import Recipe
 from msk_jax.training.step import AXIS, Batch, StepSettings, train_step
+from msk_jax.training.task import TrainedTask
 
 _ASK_SECONDS = 3.0
 """Time between two moments when hosts ask each other: some 30 s are left to one that must go."""
@@ -51,19 +51,15 @@ def parallel_train_step(settings: StepSettings, devices: tuple | None = None) ->
 
 
 @functools.lru_cache(maxsize=_PROGRAMS)
-def parallel_predict(model: Any, preprocess: Preprocess) -> Callable:
-    """`(variables, volume [devices, b, h, w, slices]) -> (probabilities [devices, b, classes],
-    features [devices, b, k])`; features are what the head is given, where the network has them.
+def parallel_predict(model: Any, preprocess: Preprocess, task: TrainedTask) -> Callable:
+    """`(variables, volume [devices, b, h, w, slices]) -> answers [devices, b, k]` by their name.
 
     Over the devices of this host alone, so that hosts may have different numbers of batches.
     """
 
     def predict(variables, volume):
         image = preprocess.normalise(preprocess.window(volume))
-        logits, endpoints = model.apply(variables, image)
-        probabilities = jax.nn.softmax(logits.astype(jnp.float32))
-        features = endpoints.get("features", jnp.zeros((len(volume), 0)))
-        return probabilities, features.astype(jnp.float32)
+        return task.answer(*model.apply(variables, image))
 
     return jax.pmap(
         predict, axis_name=AXIS, in_axes=(None, 0), out_axes=0, devices=jax.local_devices()
@@ -99,6 +95,19 @@ def gather_rows(rows: np.ndarray) -> np.ndarray:
     padded[: rows.shape[0], : rows.shape[1]] = rows
     everyone = multihost_utils.process_allgather(padded)
     return np.concatenate([some[:n] for some, (n, _) in zip(everyone, counts, strict=True)])
+
+
+def gather_answers(
+    answers: Mapping[str, np.ndarray], names: Iterable[str]
+) -> dict[str, np.ndarray]:
+    """The answers `[n, k]` of all hosts, one host's behind the other's.
+
+    Args:
+        answers: of this host, which may have had no batch and so no answer.
+        names: of those that are wanted.
+    """
+    none = np.zeros((0, 0), np.float32)
+    return {name: gather_rows(answers.get(name, none)) for name in names}
 
 
 def any_host(here: bool) -> bool:
@@ -183,11 +192,16 @@ def check_batch_size(recipe: Recipe) -> None:
 
 def predict_all(
     predict: Callable, variables: Any, batches: Iterable[np.ndarray], batch_size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities `[n, classes]` and features `[n, k]` of all volumes in `batches`; a short batch
-    is padded.
+) -> dict[str, np.ndarray]:
+    """The answers `[n, k]` for all volumes in `batches`, by their name; a short batch is padded.
 
-    `batch_size`: of a whole batch; filled up to a multiple of this host's devices.
+    Without a batch there is no answer, and no name.
+
+    Args:
+        predict: see `parallel_predict`.
+        variables: of the network.
+        batches: of stored volumes.
+        batch_size: of a whole batch; filled up to a multiple of this host's devices.
     """
     num_devices = jax.local_device_count()
     batch_size = -(-batch_size // num_devices) * num_devices
@@ -196,12 +210,12 @@ def predict_all(
         padded = np.zeros((batch_size, *volumes.shape[1:]), volumes.dtype)
         padded[: len(volumes)] = volumes
         batch = split_over_devices({"volume": padded}, num_devices)["volume"]
-        both = (np.asarray(value) for value in predict(variables, batch))
-        results.append([v.reshape(batch_size, v.shape[-1])[: len(volumes)] for v in both])
-    if not results:
-        return np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float32)
-    probabilities, features = zip(*results, strict=True)
-    return np.concatenate(probabilities), np.concatenate(features)
+        answers = {name: np.asarray(value) for name, value in predict(variables, batch).items()}
+        results.append(
+            {k: v.reshape(batch_size, v.shape[-1])[: len(volumes)] for k, v in answers.items()}
+        )
+    names = results[0] if results else ()
+    return {name: np.concatenate([answers[name] for answers in results]) for name in names}
 
 
 def join_hosts(

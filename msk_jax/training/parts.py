@@ -11,6 +11,7 @@ from msk_jax.training import parallel
 from msk_jax.training.optimiser import learning_rate_schedule, make_optimiser
 from msk_jax.training.recipe import Phase, Recipe
 from msk_jax.training.step import StepSettings, TrainState, restart
+from msk_jax.training.task import TrainedTask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,17 +34,17 @@ class Part:
 
 def make_parts(
     model: nn.Module,
+    task: TrainedTask,
     preprocess: Preprocess,
     recipe: Recipe,
     before: Sequence[Phase],
-    num_classes: int,
     steps_per_epoch: int,
 ) -> tuple[Part, ...]:
     """The phases and the recipe with the steps that they take."""
     parts: list[Part] = []
     for each in [*(phase.of(recipe) for phase in before), recipe]:
         begin = parts[-1].end if parts else 0
-        settings = make_settings(model, num_classes, preprocess, each, steps_per_epoch)
+        settings = make_settings(model, task, preprocess, each, steps_per_epoch)
         step = parallel.parallel_train_step(settings)
         rate = learning_rate_schedule(each, steps_per_epoch)
         parts.append(Part(settings, step, rate, begin, begin + each.epochs * steps_per_epoch))
@@ -51,12 +52,16 @@ def make_parts(
 
 
 def make_settings(
-    model: nn.Module, num_classes: int, preprocess: Preprocess, recipe: Recipe, steps_per_epoch: int
+    model: nn.Module,
+    task: TrainedTask,
+    preprocess: Preprocess,
+    recipe: Recipe,
+    steps_per_epoch: int,
 ) -> StepSettings:
     """What a step of this recipe is made of."""
     recipe = recipe.of_one_step()
     optimiser = make_optimiser(recipe, steps_per_epoch)
-    return StepSettings(model, num_classes, optimiser, preprocess, recipe)
+    return StepSettings(model, task, optimiser, preprocess, recipe)
 
 
 def part_at(parts: Sequence[Part], step: int) -> int:

@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,16 @@ from flax.traverse_util import flatten_dict
 
 from msk_jax.files import replacing
 
-HISTORY_COLUMNS = ("step", "epoch", "split", "loss", "auc", "learning_rate")
+
+def history_columns(figures: Sequence[str]) -> tuple[str, ...]:
+    """The columns of `history.csv`, of a task with these figures."""
+    return ("step", "epoch", "split", *figures, "learning_rate")
 
 
 class History:
     """`history.csv`, cut back to what the restored checkpoint knew."""
 
-    def __init__(self, path: Path, upto: int):
+    def __init__(self, path: Path, columns: Sequence[str], upto: int):
         kept = []
         if path.exists():
             rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
@@ -27,12 +30,12 @@ class History:
             kept = [row for row in whole if int(row["step"]) <= upto]
         self._path = path
         with replacing(path) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, HISTORY_COLUMNS)
+            writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(kept)
 
     def add(self, *values) -> None:
-        """One row, in the order of `HISTORY_COLUMNS`; NaN is left out."""
+        """One row, in the order of the columns; NaN is left out."""
         row = ["" if isinstance(v, float) and math.isnan(v) else v for v in values]
         line = io.StringIO(newline="")
         csv.writer(line).writerow(row)

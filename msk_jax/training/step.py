@@ -17,11 +17,9 @@ import optax
 from jax import lax
 
 from msk_jax.data.augment import Preprocess
-from msk_jax.errors import UserError
 from msk_jax.models.layers import ENDPOINT, example_keys
-from msk_jax.training.losses import LOSSES
-from msk_jax.training.mixup import mix_pairs
 from msk_jax.training.recipe import Recipe
+from msk_jax.training.task import TrainedTask
 
 AXIS = "device"
 Batch = Mapping[str, jax.Array]
@@ -53,7 +51,7 @@ class StepSettings:
     """What a training step is made of."""
 
     model: nn.Module
-    num_classes: int
+    task: TrainedTask
     optimiser: optax.GradientTransformation
     preprocess: Preprocess
     recipe: Recipe
@@ -66,12 +64,8 @@ def untrained_variables(
 ) -> dict[str, Any]:
     """Random `params` and `batch_stats`; `image_shape`: height, width, slices as stored."""
     image = settings.preprocess.window(jnp.zeros((1, *image_shape), jnp.int16))
-    (logits, _), variables = settings.model.init_with_output(key, image)
-    if logits.shape != (1, settings.num_classes):
-        raise UserError(
-            f"{type(settings.model).__name__} gives {tuple(logits.shape[1:])} for a picture, not "
-            f"{settings.num_classes} logits: it does not classify pictures. Give another network."
-        )
+    (outputs, _), variables = settings.model.init_with_output(key, image)
+    settings.task.check_outputs(type(settings.model).__name__, outputs)
     return {name: variables.get(name, {}) for name in ("params", "batch_stats")}
 
 
@@ -104,7 +98,8 @@ def train_step(
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One pure step.
 
-    `batch`: `volume` int16 `[b, height, width, slices]`, `label` int `[b]`, `weight` float `[b]`.
+    `batch`: `volume` int16 `[b, height, width, slices]`, `weight` float `[b]`, and what the task
+    learns from.
     """
     recipe, axis = settings.recipe, settings.axis_name
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
@@ -136,19 +131,15 @@ def train_step(
 
 
 def _examples(settings: StepSettings, key: jax.Array, batch: Batch) -> dict[str, jax.Array]:
-    """Augmented `image`, `target` (shares of the classes) and `weight` of a device's examples."""
-    recipe = settings.recipe
-    keys = example_keys(key, batch["label"].shape[0], settings.axis_name)
+    """Augmented `image`, `weight` and the task's targets of a device's examples."""
+    recipe, task = settings.recipe, settings.task
+    keys = example_keys(key, batch["weight"].shape[0], settings.axis_name)
     images = jax.vmap(recipe.augmentation)(keys, settings.preprocess.window(batch["volume"]))
-    targets = jax.nn.one_hot(batch["label"], settings.num_classes)
-    targets, weights = optax.smooth_labels(targets, recipe.label_smoothing), batch["weight"]
+    targets = task.targets(batch)
     images = settings.preprocess.normalise(images)
-    if recipe.mixup:
-        keys = jax.vmap(partial(jax.random.fold_in, data=1))(keys)
-        images, targets, weights = mix_pairs(keys, images, targets, weights, recipe.mixup)
+    examples = task.prepare(keys, {"image": images, **targets, "weight": batch["weight"]})
     # Without the barrier the compiler draws the noise again for the backward pass.
-    images = lax.optimization_barrier(images)
-    return {"image": images, "target": targets, "weight": weights}
+    return {**examples, "image": lax.optimization_barrier(examples["image"])}
 
 
 def batch_loss(
@@ -161,7 +152,7 @@ def batch_loss(
         params: of the network.
         total: weight of the whole batch.
         batch_stats: of the network.
-        examples: `image` `[b, height, width, slices]`, `target` `[b, classes]`, `weight` `[b]`.
+        examples: `image` `[b, height, width, slices]`, `weight` `[b]`, and the task's targets.
         dropout_key: for this call.
     """
 
@@ -172,14 +163,14 @@ def batch_loss(
             train=True,
             mutable=["batch_stats"],
             rngs={"dropout": dropout_key},
+            **settings.task.asks(examples),
         )
 
     if settings.recipe.remat:
         kept = jax.checkpoint_policies.save_only_these_names(ENDPOINT)
         apply = jax.checkpoint(apply, policy=kept)
-    (logits, _), updated = apply(params, examples["image"])
-    loss = LOSSES[settings.recipe.loss]
-    losses = loss(logits.astype(jnp.float32), examples["target"])
+    (outputs, _), updated = apply(params, examples["image"])
+    losses = settings.task.losses(outputs, examples)
     return jnp.sum(examples["weight"] * losses) / total, updated.get("batch_stats", {})
 
 

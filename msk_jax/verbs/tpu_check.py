@@ -26,8 +26,9 @@ def run(experiment: Experiment, stage: Stage, topology: str, batch_per_device: i
     chip, sides = tpu.parse_topology(topology)
     devices = tuple(tpu.slice_devices(topology))
     recipe = dataclasses.replace(stage.recipe, batch_size=batch_per_device * len(devices))
-    network, num_classes = stage.network(AXIS), stage.model.num_classes
-    settings = make_settings(network, num_classes, stage.preprocess, recipe, _STEPS_PER_EPOCH)
+    settings = make_settings(
+        stage.network(AXIS), stage.task, stage.preprocess, recipe, _STEPS_PER_EPOCH
+    )
     size = experiment.cohort.region.size
     image_shape = (size, size, stage.model.num_slices)
     begin = time.perf_counter()

@@ -13,8 +13,9 @@ import pytest
 
 from msk_jax.data.augment import Augmentation, Preprocess
 from msk_jax.models.layers import Layers, endpoint
+from msk_jax.tasks.classification import Classification
+from msk_jax.tasks.mixup import mix_pairs
 from msk_jax.training.cost import abstract_state, compile_step, step_cost
-from msk_jax.training.mixup import mix_pairs
 from msk_jax.training.recipe import Recipe
 from msk_jax.training.step import StepSettings, batch_loss, first_state, train_step
 
@@ -44,7 +45,8 @@ class Counting(nn.Module):
 
 def _settings(**recipe):
     recipe = Recipe(augmentation=STILL, batch_size=8, **recipe)
-    return StepSettings(Counting(), 2, optax.sgd(0.1), Preprocess(), recipe, axis_name=None)
+    task = Classification.of(recipe, 2)
+    return StepSettings(Counting(), task, optax.sgd(0.1), Preprocess(), recipe, axis_name=None)
 
 
 def _batch():
@@ -149,7 +151,11 @@ def test_a_mixture_has_the_mixture_of_the_losses():
 
 def test_cost_is_counted_by_the_compiler(variables):
     settings = StepSettings(
-        Counting("device"), 2, optax.adam(0.1), Preprocess(), Recipe(augmentation=STILL)
+        Counting("device"),
+        Classification(2),
+        optax.adam(0.1),
+        Preprocess(),
+        Recipe(augmentation=STILL),
     )
     state = abstract_state(settings, (16, 16, 3))
     compiled = compile_step(settings, (16, 16, 3), 8, None)

@@ -167,15 +167,18 @@ def test_one_member_predicts_from_dicom_what_it_predicted_from_the_shards(
     name = pseudonym(series.patient_id, key)
     known = pd.read_csv(run / "predictions.csv").set_index("unit_id")["prob"]
     fold = load_folds(shards)[name]
-    predict = parallel_predict(saved.stage.model.build(axis_name=AXIS), saved.stage.preprocess)
+    stage = saved.stage
+    predict = parallel_predict(stage.model.build(axis_name=AXIS), stage.preprocess, stage.task)
     for side, joint in saved.experiment.cohort.region.extract(series).items():
         stacks = np.stack([np.moveaxis(joint.voxels[c - 1 : c + 2], 0, -1)
                            for c in range(2, len(joint.positions_mm) - 2)])  # fmt: skip
         batch = 4 * jax.local_device_count()
         batches = [stacks[i : i + batch] for i in range(0, len(stacks), batch)]
-        probabilities = predict_all(predict, saved.members[fold], batches, batch)[0][:, 1]
+        answers = predict_all(predict, saved.members[fold], batches, batch)
         expected = [known[f"{name}/{side}/{k}"] for k in range(len(stacks))]
-        np.testing.assert_allclose(probabilities, expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            answers["probabilities"][:, 1], expected, rtol=1e-5, atol=1e-6
+        )
 
 
 def test_same_seed_same_bits(run, shards, tmp_path):

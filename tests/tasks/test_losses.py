@@ -7,7 +7,8 @@ import numpy as np
 import optax
 import pytest
 
-from msk_jax.training.losses import ordinal_cross_entropy
+from msk_jax.tasks.classification import Classification
+from msk_jax.tasks.losses import ordinal_cross_entropy
 from msk_jax.training.recipe import Recipe
 from msk_jax.training.step import StepSettings, batch_loss
 
@@ -41,7 +42,9 @@ def test_the_recipe_chooses_the_loss_of_a_step():
     examples = {"image": None, "target": targets, "weight": np.array([1.0, 3.0])}
     found = {}
     for loss in ("cross_entropy", "ordinal"):
-        settings = StepSettings(network, 3, None, None, Recipe(loss=loss))
+        settings = StepSettings(
+            network, Classification.of(Recipe(loss=loss), 3), None, None, Recipe()
+        )
         found[loss] = float(batch_loss(settings, {}, 4.0, {}, examples, None)[0])
     last = -np.log([0.2, 0.8])
     assert found["cross_entropy"] == pytest.approx(last @ [0.25, 0.75], rel=1e-5)

@@ -27,4 +27,4 @@ def ordinal_cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 LOSSES = {"cross_entropy": optax.softmax_cross_entropy, "ordinal": ordinal_cross_entropy}
-"""By `Recipe.loss`."""
+"""By `Classification.loss`."""
