@@ -163,7 +163,7 @@ def _training(cohort: ShardedCohort, turn: Turn, per_epoch: int):
     import jax
 
     from msk_jax.data.augment import Preprocess
-    from msk_jax.models.zoo_net import ZooNetConfig
+    from msk_jax.models import ZooNetConfig
     from msk_jax.training import parallel
     from msk_jax.training.loop import Trainer
     from msk_jax.training.recipe import Recipe
