@@ -1,6 +1,8 @@
 """From the words of a command line to a verb; its flags are made from dataclasses."""
 
 import dataclasses
+from collections.abc import Callable
+from functools import partial
 
 import tyro
 
@@ -16,14 +18,22 @@ def dispatch(args: list[str]) -> None:
     Raises:
         UserError: no such verb or experiment, or what the verb refuses.
     """
+    parse(args)()
+
+
+def parse(args: list[str]) -> Callable[[], None]:
+    """The verb that a command line asks for, its flags read, ready to run.
+
+    Raises:
+        UserError: no such verb or experiment.
+        SystemExit: status 2 where a flag cannot be what it is, 0 where help was asked for.
+    """
     verb, rest = args[0], args[1:]
     if verb in plain.VERBS:
-        tyro.cli(plain.VERBS[verb], args=rest, prog=f"msk-jax {verb}").run()
-        return
+        return tyro.cli(plain.VERBS[verb], args=rest, prog=f"msk-jax {verb}").run
     for (name, flag), cls in plain.BY_FLAG.items():
         if verb == name and any(word.split("=")[0] == flag for word in rest):
-            tyro.cli(cls, args=rest, prog=f"msk-jax {verb}").run()
-            return
+            return tyro.cli(cls, args=rest, prog=f"msk-jax {verb}").run
     if verb not in study.VERBS:
         known = ", ".join([*study.VERBS, *plain.VERBS])
         raise UserError(f"There is no verb {verb!r}. The verbs are: {known}.")
@@ -39,7 +49,8 @@ def dispatch(args: list[str]) -> None:
     found = dataclasses.replace(catalogue.load(rest[0]), address=rest[0])
     cls = study.VERBS[verb]
     default = _defaults(cls, found, small="--small" in rest)
-    tyro.cli(cls, args=rest[1:], default=default, prog=f"msk-jax {verb} {rest[0]}").run(found)
+    settings = tyro.cli(cls, args=rest[1:], default=default, prog=f"msk-jax {verb} {rest[0]}")
+    return partial(settings.run, found)
 
 
 def _defaults(cls: type, experiment: Experiment, small: bool):
