@@ -41,8 +41,25 @@ def prepare() -> None:
             f"XLA does not take the environment variable XLA_FLAGS ({refusal}). Take the flag out "
             "of it: flags come and go with the version of JAX."
         )
+    logger = logging.getLogger("msk_jax")
+    logger.handlers, logger.propagate = [_Notes()], False
     # Where there is no folder for its caches, matplotlib takes a temporary one and says so.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
+
+
+class _Notes(logging.Handler):
+    """What the library notes, as lines for the person at the keyboard, each once in a command."""
+
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        self._said = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the sentence of a record."""
+        sentence = record.getMessage()
+        if sentence not in self._said:
+            self._said.add(sentence)
+            print(sentence, file=sys.stderr)
 
 
 @functools.cache

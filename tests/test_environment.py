@@ -2,6 +2,7 @@
 
 import errno
 import io
+import logging
 import os
 import subprocess
 import sys
@@ -185,6 +186,17 @@ def test_a_terminal_without_umlauts_and_one_that_is_closed(monkeypatch):
     with pytest.raises(SystemExit) as left:
         cli.main(["report", "--help"])
     assert left.value.code == 0
+
+
+def test_what_the_library_notes_is_said_once_a_command(capsys, monkeypatch):
+    def note(_) -> None:
+        for _ in range(2):
+            logging.getLogger("msk_jax.models.torch_weights").warning("Names begin with %s.", "x")
+
+    monkeypatch.setattr(cli, "_dispatch", lambda: note)
+    for _ in range(2):
+        cli.main(["models"])
+        assert capsys.readouterr().err == "Names begin with x.\n"
 
 
 def test_a_variable_of_slurm_that_is_no_number(monkeypatch):
