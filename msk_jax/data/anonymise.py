@@ -3,8 +3,10 @@
 Which attribute is removed, emptied, replaced or renamed is the table of the dicom-anonymizer
 package (edition 2026c); applying it to nested sequences, keyed pseudonyms, keyed UIDs and shifted
 dates is done here. Options of the profile that are used: modified dates (113107) and, if asked,
-patient characteristics (113108). Pixels are not looked at: what says that it has burned-in text,
-or is a screen capture, is refused.
+patient characteristics (113108). More than the profile asks for goes what may draw or say a name
+where no table of attributes sees it: whole overlays and curves, pictures in sequences (icons), what
+somebody has encrypted, and what `drawings` clears beside the pixels. Pixels are not looked at: what
+says that it has burned-in text, or is a screen capture, is refused.
 """
 
 import datetime
@@ -20,6 +22,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from msk_jax.data.deidentify import pseudonym
+from msk_jax.data.drawings import PIXELS, clean_pixel_data, is_drawing
 from msk_jax.data.geometry import SeriesError
 from msk_jax.data.headers import is_capture, quiet, read_header, text
 from msk_jax.errors import UserError
@@ -54,6 +57,8 @@ class Rules:
     def action(self, tag: pydicom.tag.BaseTag) -> str:
         if tag.is_private or not keyword_for_tag(tag):
             return "remove"  # what no dictionary knows may say anything
+        if is_drawing(tag) or keyword_for_tag(tag) == "EncryptedAttributesSequence":
+            return "remove"
         found = self.exact.get(int(tag), "")
         for group, element, group_mask, element_mask, action in self.repeating:
             if not found and (tag.group & group_mask, tag.element & element_mask) == (
@@ -111,7 +116,8 @@ def deidentify(
 
     Raises:
       SeriesError: the image has, or may have, burned-in annotation and that was not allowed, or
-        a value cannot be understood, or the file does not identify itself.
+        a value cannot be understood, or the file does not identify itself, or what is beside its
+        pixels cannot be cleared, see `drawings.clean_pixel_data`.
     """
     burned = text(dataset, "BurnedInAnnotation").upper()
     if not allow_burned_in and (burned == "YES" or (is_capture(dataset) and burned != "NO")):
@@ -123,8 +129,12 @@ def deidentify(
     kept = _CHARACTERISTICS if keep_characteristics else set()
     try:
         copy = _copied(dataset)
+        copy.file_meta = dataset.file_meta
+        clean_pixel_data(copy)
         _clean(copy, rules, key, _shift_days(patient, key), kept)
         copy.file_meta = _file_meta(dataset.file_meta.TransferSyntaxUID, copy)
+    except SeriesError:
+        raise
     except Exception as error:  # what a damaged value raises depends on how it is damaged
         raise SeriesError(
             f"The header has a value that cannot be understood, or lacks what identifies the image "
@@ -219,6 +229,8 @@ def _clean(dataset: Dataset, rules: Rules, key: bytes, days: int, kept: set[str]
             del dataset[element.tag]
         elif element.VR == "SQ" and action in ("", "replace", "uid"):
             for item in element.value:
+                for keyword in PIXELS:  # a picture of a picture: of an icon, of a film
+                    item.pop(keyword, None)
                 _clean(item, rules, key, days, kept)
         elif action == "empty":
             element.value = Sequence() if element.VR == "SQ" else None

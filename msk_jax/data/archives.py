@@ -1,5 +1,6 @@
 """Archives and media directories, which may hold anything: unpacked within bounds, or refused."""
 
+import os
 import stat
 import zipfile
 from pathlib import Path, PurePosixPath
@@ -9,6 +10,8 @@ from msk_jax.errors import UserError
 
 MAX_MEMBERS = 1_000_000
 _BLOCK = 2**20
+_UTF_8 = 0x800
+_MAX_NAME_BYTES = 255
 
 
 def is_zip(file: Path) -> bool:
@@ -46,11 +49,12 @@ def unpack(archive: Path, folder: Path) -> list[tuple[Path, str]]:
                     "by hand and look at it."
                 )
             for member in members:
-                reason = _reason_to_pass(member)
+                name = _name(member)
+                reason = _reason_to_pass(member, name)
                 if reason:
-                    passed.append((archive / _tame(member.filename), reason))
-                elif not member.is_dir():
-                    room -= _copy(opened, member, folder / member.filename, room)
+                    passed.append((archive / _tame(name), reason))
+                elif not name.endswith("/"):
+                    room -= _copy(opened, member, folder / name, room)
                 if room < 0:
                     raise UserError(
                         f"{archive} unfolds to more than {MAX_GROWTH} times its size: it is "
@@ -68,10 +72,27 @@ def unpack(archive: Path, folder: Path) -> list[tuple[Path, str]]:
     return passed
 
 
-def _reason_to_pass(member: zipfile.ZipInfo) -> str | None:
-    name = PurePosixPath(member.filename.replace("\\", "/"))
-    if name.is_absolute() or ".." in name.parts or ":" in member.filename or "\0" in str(name):
+def _name(member: zipfile.ZipInfo) -> str:
+    """A member's name, parted by slashes; in UTF-8 where it is, whether the archive says so or not.
+
+    A name in another code page stays as the format has it, in code page 437: which one it is, only
+    a table tells that names the file, see `names.Places`. In some a letter ends in a backslash.
+    """
+    name = member.filename
+    if not member.flag_bits & _UTF_8 and not name.isascii():
+        try:
+            name = name.encode("cp437").decode("utf-8")
+        except UnicodeError:
+            return name
+    return name.replace("\\", "/")
+
+
+def _reason_to_pass(member: zipfile.ZipInfo, name: str) -> str | None:
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or ":" in name or "\0" in name:
         return "its path leaves the archive"
+    if any(len(os.fsencode(part)) > _MAX_NAME_BYTES for part in name.split("/")):
+        return "its name is too long"
     if stat.S_ISLNK(member.external_attr >> 16):
         return "a link"
     if member.flag_bits & 1:

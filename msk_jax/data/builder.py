@@ -11,7 +11,7 @@ import hmac
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,16 +37,20 @@ from msk_jax.data.folds import (
     write_folds,
 )
 from msk_jax.data.grading import GRADES, grade_scan, shortfall
+from msk_jax.data.quality import UNREAD_AGE
 from msk_jax.data.records import (
     Rejection,
     Study,
     assign_series,
+    explain,
     reject,
+    screen_notes,
     summarise,
 )
 from msk_jax.data.shards import VERSION, write_shards
 from msk_jax.data.sources import opened
 from msk_jax.data.table import GradedScan, cohort_table
+from msk_jax.data.volume import ReadOptions
 from msk_jax.errors import UserError
 from msk_jax.files import csv_text
 
@@ -76,14 +80,21 @@ class BuildSummary:
     rejected: str
     """The most frequent reasons, in a sentence or two; '' if no row was rejected."""
 
+    num_unread_ages: int = 0
+    """Scans in the shards whose age is unknown because the header writes it in an odd way."""
+
+    notes: tuple[str, ...] = ()
+    """Sentences for the screen alone, as they name files."""
+
 
 @dataclass
 class _Collected:
     """Everything about the records but their pixels, gathered while these stream to disk."""
 
+    rejected: list[Rejection]
     records: list[dict] = field(default_factory=list)
-    rejected: list[Rejection] = field(default_factory=list)
     scans: list[GradedScan] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
     def patient_labels(self) -> dict[str, int]:
         return {record["patient_id"]: record["patient_label"] for record in self.records}
@@ -100,6 +111,7 @@ class _Plan:
     workers: int
     cache: Path | None
     beam: Sequence[str] | None
+    options: ReadOptions | None
     progress: Progress
 
 
@@ -136,6 +148,7 @@ def build_cohort(
     held_out: float = 0.0,
     beam: Sequence[str] | None = None,
     refuse_below: str | None = None,
+    options: ReadOptions | None = None,
 ) -> BuildSummary:
     """Build the shards of a cohort, unless `data_dir` already holds them.
 
@@ -143,9 +156,8 @@ def build_cohort(
       cohort: what to build.
       dicom: folder with the DICOM files, or another source, see `sources.opened`.
       manifest: CSV, see `cohort.read_manifest`.
-      data_dir: where the shards go; made if it is missing.
-      key: pseudonym key; by default the one beside the manifest or the user's own, which is made
-        if there is none.
+      data_dir: where the shards go.
+      key: of the pseudonyms; by default the one beside the manifest or the user's own, made once.
       num_folds: of the cross-validation.
       seed: of the folds.
       overwrite: replace another build in `data_dir`.
@@ -154,11 +166,10 @@ def build_cohort(
         `manifest`, test, validation and training patients as its column `split` says.
       workers: processes that read DICOM files; the shards are the same for any number.
       cache: folder for converted studies; a later build converts only what is not in it.
-      held_out: share of the patients who are in no fold, to test the networks of all folds on
-        together; with folds of patients only.
-      beam: options of an Apache Beam pipeline that reads in place of `workers`, see
-        `beam.pipeline_options`; the shards are the same.
+      held_out: share of the patients who are in no fold; with folds of patients only.
+      beam: options of a pipeline that reads in place of `workers`, see `beam.pipeline_options`.
       refuse_below: the lowest of `grading.GRADES` that a scan may have; None: none is refused.
+      options: of `crops.asked_options`, where volumes leave a choice.
 
     Raises:
       UserError: a faulty manifest, a folder without DICOM, nothing usable, too few patients for
@@ -169,21 +180,18 @@ def build_cohort(
     checked = read_manifest(Path(manifest), cohort)
     parting = _Parting.checked(checked, num_folds, seed, split, held_out)
     secret = load_key(key) if key else load_or_create_key(default_key_path(Path(manifest)))
-    fingerprint = _fingerprint(cohort, checked, secret, parting, refuse_below)
+    fingerprint = _fingerprint(cohort, checked, secret, parting, refuse_below, options)
     previous = target.existing_build(data_dir, cohort.name, fingerprint, overwrite)
     if previous is not None:
         return BuildSummary(data_dir=data_dir, built=False, **previous)
-    plan = _Plan(cohort, checked, secret, refuse_below, workers, cache, beam, progress or _silent)
+    progress = progress or (lambda *_: None)
+    plan = _Plan(cohort, checked, secret, refuse_below, workers, cache, beam, options, progress)
     with target.staging(data_dir, cohort.name, _room_needed(cohort, checked, beam)) as staged:
         studies, collected, found = _convert_source(plan, dicom, staged)
         _part(staged / target.SPLITS_NAME, cohort, studies, collected, parting)
-        build = _counts(collected, found)
+        build = _counts(collected, found, checked)
         _write_tables(staged, cohort, collected, build, fingerprint, checked.path)
-    return BuildSummary(data_dir=data_dir, built=True, **build)
-
-
-def _silent(done: int, total: int, note: str) -> None:
-    """Shows no progress."""
+    return BuildSummary(data_dir=data_dir, built=True, **build, notes=collected.notes)
 
 
 def _converted(plan: _Plan, studies: list[Study], shared: Path) -> Iterator[Converted]:
@@ -245,8 +253,9 @@ def _write_tables(
 
 
 def _fingerprint(
-    cohort: Cohort, manifest: Manifest, key: bytes, parting: _Parting, refuse_below: str | None
-) -> dict:
+    cohort: Cohort, manifest: Manifest, key: bytes, parting: _Parting, refuse_below: str | None,
+    options: ReadOptions | None,
+) -> dict:  # fmt: skip
     """What tells one build from another."""
     return {
         "manifest_sha256": manifest.sha256,
@@ -256,6 +265,7 @@ def _fingerprint(
         # Tells another key from this one without giving anything away.
         "key_check": hmac.new(key, b"msk_jax key check", hashlib.sha256).hexdigest()[:16],
         "refuse_below": refuse_below,
+        **({} if options is None else {"options": asdict(options)}),
     }
 
 
@@ -268,7 +278,8 @@ def _assign(plan: _Plan, found: Scan) -> tuple[list[Study], _Collected]:
             "with --key."
         )
     studies, rejected = assign_series(plan.manifest, found, plan.cohort.modality, names)
-    return studies, _Collected(rejected=rejected)
+    studies = [replace(study, options=plan.options) for study in studies]
+    return studies, _Collected(rejected, notes=screen_notes(studies, rejected, found))
 
 
 def _graded(
@@ -308,7 +319,7 @@ def _read(
     if not collected.records:
         raise UserError(
             f"Nothing usable is left of the cohort, so nothing was built. "
-            f"{summarise(collected.rejected)}"
+            f"{explain(collected.rejected)}"
         )
 
 
@@ -350,10 +361,11 @@ def _folds(
         groups = {name: getattr(rows[name], column) for name in labels}
         return folds_by_group(groups, labels, parting.split, parting.num_folds)
     except UserError as error:
-        raise UserError(f"{error} {summarise(collected.rejected)}".strip()) from None
+        raise UserError(f"{error} {explain(collected.rejected)}".strip()) from None
 
 
-def _counts(collected: _Collected, found: Scan) -> dict:
+def _counts(collected: _Collected, found: Scan, manifest: Manifest) -> dict:
+    unread = [UNREAD_AGE in scan.facts.missing_tags for scan in collected.scans if scan.used]
     return {
         "num_patients": len(collected.patient_labels()),
         "num_units": len({record["unit_id"] for record in collected.records}),
@@ -362,6 +374,7 @@ def _counts(collected: _Collected, found: Scan) -> dict:
         "num_poor": sum(scan.used and scan.grade.overall < 2 for scan in collected.scans),
         "num_skipped_files": len(found.skipped),
         "rejected": summarise(collected.rejected),
+        "num_unread_ages": 0 if "age" in manifest.columns else sum(unread),
     }
 
 
@@ -384,6 +397,5 @@ def _room_needed(cohort: Cohort, manifest: Manifest, beam: Sequence[str] | None)
     """Bytes that the build takes at its peak; tfds sorts through a second copy, and the workers of
     Beam leave a third."""
     copies = 2 if beam is None else 3
-    region = cohort.region
-    pixels = len(manifest.rows) * region.max_slices * region.size**2
+    pixels = len(manifest.rows) * cohort.region.max_slices * cohort.region.size**2
     return int(copies * pixels * np.int16().nbytes)

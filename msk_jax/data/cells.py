@@ -1,7 +1,6 @@
 """The cells of a manifest, and what is wrong with those of a row."""
 
 import hashlib
-import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from msk_jax.errors import UserError
 from msk_jax.files import plain_text
+from msk_jax.table_reader import MISSING, parse_table, table_bytes
 
 
 @dataclass
@@ -22,8 +21,10 @@ class Cells:
     faults: list[str]
 
     def text(self, column: str) -> str:
-        """A cell as it is; '' where the table has no such column."""
-        return self.record.get(column, "")
+        """A cell as it is; '' where it has no value (`table_reader.MISSING`), or the table no such
+        column."""
+        text = self.record.get(column, "")
+        return "" if text in MISSING else text
 
     def fault(self, text: str) -> None:
         """Note a fault of this row."""
@@ -74,40 +75,12 @@ def read_table(path: Path) -> tuple[pd.DataFrame, str]:
     """The cells of a manifest as stripped text, indexed by data row from 0, and its SHA-256.
 
     Raises:
-      UserError: there is no such file, or it is no table.
+      UserError: there is no such file, or it is no table; see `table_reader.read_table`.
     """
-    try:
-        content = path.read_bytes()
-        table = _table_of(path, content)
-    except FileNotFoundError:
-        raise UserError(
-            f"There is no manifest {path}. Give the CSV with one row per unit."
-        ) from None
-    except OSError as error:
-        raise UserError(
-            f"The manifest {path} cannot be read ({error.strerror}). Give a readable CSV file."
-        ) from error
-    except ValueError as error:  # what pandas and the decoder raise
-        raise UserError(
-            f"The manifest {path} is not a CSV file in UTF-8 ({error}). Save it as CSV (UTF-8) or "
-            "Parquet."
-        ) from error
-    table.columns = [str(column).strip() for column in table.columns]
-    table = table.fillna("").apply(lambda column: column.str.strip().map(plain_text))
-    return table[(table != "").any(axis=1)], hashlib.sha256(content).hexdigest()
-
-
-def _table_of(path: Path, content: bytes) -> pd.DataFrame:
-    if content[:4] == b"PAR1":
-        table = pd.read_parquet(io.BytesIO(content))
-        # 7 as a spreadsheet shows it, not 7.0, where a column of whole numbers has gaps.
-        return table.map(lambda v: "" if pd.isna(v) else f"{v:.15g}" if isinstance(v, float)
-                         else str(v)).reset_index(drop=True)  # fmt: skip
-    return pd.read_csv(
-        io.BytesIO(content),
-        dtype=str,
-        keep_default_na=False,
-        encoding="utf-8-sig",
-        skip_blank_lines=False,
-        index_col=False,
-    )
+    where = f"The manifest {path}"
+    missing = f"There is no manifest {path}. Give the CSV with one row per unit."
+    content = table_bytes(path, missing, where)
+    table = parse_table(content, where)
+    # What a draft wrote of foreign headers, see `files.csv_text`.
+    table = table.apply(lambda column: column.map(plain_text))
+    return table, hashlib.sha256(content).hexdigest()

@@ -3,6 +3,7 @@
 A header of 8 x 8 pixels over a codestream of 65535 x 65535 would take gigabytes.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydicom.dataset import Dataset
@@ -11,9 +12,9 @@ from pydicom.uid import RLELossless
 
 from msk_jax.data.geometry import SeriesError
 from msk_jax.data.headers import integer, num_frames
+from msk_jax.data.streams import StreamError, boxes, jpeg_segments
 
 _START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC} | {0xF7}
-_ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
 
 
 def check_size(path: Path, dataset: Dataset) -> None:
@@ -24,7 +25,10 @@ def check_size(path: Path, dataset: Dataset) -> None:
     """
     if dataset.file_meta.TransferSyntaxUID == RLELossless:
         return  # decoded into what the header says, whatever it holds
-    promised = (integer(dataset, "Rows") or 0, integer(dataset, "Columns") or 0, 1)
+    rows, columns, samples = (
+        integer(dataset, name) or 0 for name in ("Rows", "Columns", "SamplesPerPixel")
+    )
+    promised = (rows, columns, samples or 1)
     frames = generate_frames(dataset.PixelData, number_of_frames=num_frames(dataset))
     for frame in frames:
         size = frame_size(frame)
@@ -45,42 +49,45 @@ def frame_size(frame: bytes) -> tuple[int, int, int] | None:
     if frame[:4] == b"\xff\x4f\xff\x51" and len(frame) >= 42:
         x1, y1, x0, y0 = (int.from_bytes(frame[i : i + 4], "big") for i in (8, 12, 16, 20))
         return y1 - y0, x1 - x0, int.from_bytes(frame[40:42], "big")
-    if frame[4:8] == b"jP  ":  # a JP2 file, whose codestream lies in one of its boxes
-        inner = _codestream(frame)
-        return frame_size(inner) if inner[:2] == b"\xff\x4f" else None
-    place = 2
-    while place + 10 <= len(frame) and frame[:2] == b"\xff\xd8":
-        if frame[place] != 0xFF:
-            return None
-        marker = frame[place + 1]
-        if marker in _START_OF_FRAME:
-            rows, columns = (
-                int.from_bytes(frame[i : i + 2], "big") for i in (place + 5, place + 7)
-            )
-            return rows, columns, frame[place + 9]
-        if marker == 0xFF:
-            place += 1
-        elif marker in _ALONE:
-            place += 2
-        else:
-            place += 2 + int.from_bytes(frame[place + 2 : place + 4], "big")
+    try:
+        if frame[4:8] == b"jP  ":  # a JP2 file, whose codestream lies in one of its boxes
+            return frame_size(_codestream(frame))
+        for start in _starts_of_frame(frame):
+            rows, columns = (int.from_bytes(frame[start + i :][:2], "big") for i in (3, 5))
+            return rows, columns, frame[start + 7]
+    except StreamError:
+        pass
     return None
 
 
+def frame_bits(frame: bytes) -> int | None:
+    """Bits of the largest value that a JPEG, JPEG-LS or JPEG 2000 codestream can hold.
+
+    None if it is unreadable. For the sources see `frame_size`.
+    """
+    if frame[:4] == b"\xff\x4f\xff\x51":
+        count = int.from_bytes(frame[40:42], "big")
+        return max(((depth & 0x7F) + 1 for depth in frame[42 : 42 + 3 * count : 3]), default=None)
+    try:
+        if frame[4:8] == b"jP  ":
+            return frame_bits(_codestream(frame))
+        return next((frame[start + 2] for start in _starts_of_frame(frame)), None)
+    except StreamError:
+        return None
+
+
 def _codestream(frame: bytes) -> bytes:
-    """What the first box of that kind in a JP2 file holds (ISO/IEC 15444-1 I.4); b"" if none."""
-    place = 0
-    while place + 16 <= len(frame):
-        length, kind = int.from_bytes(frame[place : place + 4], "big"), frame[place + 4 : place + 8]
-        start = place + (16 if length == 1 else 8)
-        if kind == b"jp2c":
-            return frame[start:]
-        if length == 1:
-            length = int.from_bytes(frame[place + 8 : place + 16], "big")
-        if length < 8:
-            break
-        place += length
-    return b""
+    """What the first box of that kind in a JP2 file holds; b"" if none, or no JPEG 2000."""
+    content = next((content for kind, content in boxes(frame) if kind == b"jp2c"), b"")
+    return content if content[:2] == b"\xff\x4f" else b""
+
+
+def _starts_of_frame(frame: bytes) -> Iterator[int]:
+    """Where the length, precision, rows, columns and components of a JPEG codestream lie."""
+    if frame[:2] == b"\xff\xd8":
+        for marker, start, end in jpeg_segments(frame):
+            if marker in _START_OF_FRAME and start + 8 <= end:
+                yield start
 
 
 def _written(size: tuple[int, int, int]) -> str:

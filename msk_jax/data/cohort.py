@@ -1,6 +1,7 @@
 """A cohort: what its manifest may say, checked as a whole before any pixel is read."""
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from msk_jax.data.cells import Cells, read_table
 from msk_jax.data.grading import QualityLimits
+from msk_jax.data.names import tidy
 from msk_jax.data.regions import SacroiliacRegion
 from msk_jax.data.vertebra import VertebraRegion
 from msk_jax.data.whole import RadiographRegion
@@ -200,7 +202,8 @@ def _check_required(path: Path, columns, cohort: Cohort, labelled: bool) -> None
         other = f" (or {cohort.measured.column})" if cohort.measured and labelled else ""
         raise UserError(
             f"The manifest {path} lacks the column(s) {', '.join(missing)}{other}; it has "
-            f"{', '.join(columns)}. Columns are separated by commas and named in row 1."
+            f"{', '.join(columns)}. Columns are separated by commas, semicolons or tabs, and named "
+            "in row 1."
         )
 
 
@@ -216,10 +219,7 @@ def known_columns(cohort: Cohort) -> list[str]:
 
 def _unknown_columns(columns, cohort: Cohort) -> list[str]:
     clinical, known = cohort.clinical, known_columns(cohort)
-    faults = [
-        f"column {column} is given twice" for column in sorted(set(columns))
-        if list(columns).count(column) > 1
-    ]  # fmt: skip
+    faults = []
     for column in columns:
         if column not in known and not column.startswith((OWN_PREFIX, "Unnamed:")):
             near = get_close_matches(column, known, n=1)
@@ -234,7 +234,8 @@ def _unknown_columns(columns, cohort: Cohort) -> list[str]:
 def _parse_row(cells: Cells, cohort: Cohort, labelled: bool) -> ManifestRow:
     classes, region, refused = cohort.classes, cohort.region, cohort.refused
     if not cells.text("patient_id"):
-        cells.fault("patient_id is empty")
+        stated = cells.record["patient_id"]
+        cells.fault(f"patient_id {stated!r} names nobody" if stated else "patient_id is empty")
     if cells.text("series_uid") and cells.text("path"):
         cells.fault("series_uid and path are both given; keep one")
     if cells.text("path") and not _is_below(cells.text("path")):
@@ -302,8 +303,9 @@ def _clinical(cells: Cells, variable: ClinicalVariable) -> float | str:
 
 
 def _is_below(path: str) -> bool:
-    parts = Path(path).parts
-    return not Path(path).is_absolute() and ".." not in parts
+    plain = path.replace("\\", "/")
+    is_absolute = plain.startswith("/") or re.match(r"[A-Za-z]:/", tidy(plain))
+    return not is_absolute and ".." not in plain.split("/")
 
 
 def _intervals(cells: Cells) -> tuple[tuple[float, float], ...]:

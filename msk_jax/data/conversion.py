@@ -21,7 +21,7 @@ from msk_jax.errors import UserError
 from msk_jax.files import replacing
 from msk_jax.processes import processes
 
-CACHE_VERSION = 5
+CACHE_VERSION = 7
 Converted = tuple[list[dict], list[Rejection], ScanFacts | None]
 
 
@@ -111,6 +111,7 @@ def _place(cache: Path, study: Study, cohort: Cohort, manifest: Manifest) -> Pat
         "version": CACHE_VERSION, "pseudonym": study.pseudonym, "cohort": to_json(cohort),
         "rows": [asdict(row) for row in study.rows], "files": files,
         "columns": manifest.columns, "has_lesions": manifest.has_lesions,
+        "options": None if study.options is None else asdict(study.options),
     }  # fmt: skip
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
     return cache / f"{digest}.npz"

@@ -10,6 +10,9 @@ import SimpleITK as sitk
 
 from msk_jax.data.cells import Cells
 from msk_jax.data.dicom import Series
+from msk_jax.data.nifti_place import NiftiForm
+from msk_jax.data.volume import ReadOptions
+from msk_jax.errors import UserError
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 MIRRORED = (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
@@ -65,7 +68,9 @@ class Region(Protocol):
     needs_place: ClassVar[bool]
     """Whether units are found only where the manifest says that they are."""
     reads_pictures: ClassVar[bool]
-    """Whether files of public collections will do: PNG, JPEG, TIFF."""
+    """Whether files of public collections will do: PNG, JPEG, TIFF, NIfTI."""
+    takes_options: ClassVar[bool]
+    """Whether `read` takes `volume.ReadOptions` as a third argument."""
     views: tuple[str, ...]
     """Units that are pictures of their own, so that all of a patient's are pooled; () where they
     lie in one series."""
@@ -90,7 +95,7 @@ class Region(Protocol):
     @staticmethod
     def read(files: Iterable[Path], modality: str, /) -> Series:
         """The images that units are cut from; raises SeriesError where they are not as they must
-        be."""
+        be. See `read_images` for the options that some regions take."""
 
     def place(self, cells: Cells) -> Hashable:
         """What a row of the manifest says about where its unit is; None where it says nothing."""
@@ -101,3 +106,28 @@ class Region(Protocol):
         Raises:
           SeriesError: the series does not show them as it must.
         """
+
+
+def asked_options(
+    region: Region, nifti_form: NiftiForm | None, deshear: bool
+) -> ReadOptions | None:
+    """What flags ask for where a volume leaves a choice; None: nothing.
+
+    Raises:
+      UserError: something is asked for that this region's images do not leave open.
+    """
+    if nifti_form is None and not deshear:
+        return None
+    if not region.takes_options:
+        raise UserError(
+            "--nifti-form and --deshear are for systems that read whole volumes (VolumeRegion), "
+            "and this one does not. Leave them out."
+        )
+    return ReadOptions(deshear=deshear, nifti_form=nifti_form)
+
+
+def read_images(
+    region: Region, files: Iterable[Path], modality: str, options: ReadOptions | None
+) -> Series:
+    """What a region reads, with the choices of `asked_options`; raises what `Region.read` does."""
+    return region.read(files, modality, *([] if options is None else [options]))

@@ -6,10 +6,11 @@ and localizers filed with the slices. `scan` reads headers only and never raises
 """
 
 import os
+import re
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,20 +20,24 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
+from msk_jax.data.acquisitions import choose_part
 from msk_jax.data.archives import is_zip, unpack
-from msk_jax.data.frames import choose_part
+from msk_jax.data.fetched import INCOMPLETE_NAME, incomplete_reason
 from msk_jax.data.geometry import SeriesError, stack_slices
 from msk_jax.data.headers import (
     class_name,
+    has,
     integer,
     is_capture,
     is_localizer,
     quiet,
     read_bounded,
     text,
+    words,
 )
+from msk_jax.data.names import LITTER_FOLDERS, is_litter
 from msk_jax.data.pictures import is_picture
-from msk_jax.data.pixels import read_hounsfield
+from msk_jax.data.pixels import check_padded, read_hounsfield
 from msk_jax.data.volume import read_frames_of_series
 from msk_jax.errors import UserError
 
@@ -42,9 +47,16 @@ _HEADER_TAGS = frozenset(
     tag_for_keyword(keyword)
     for keyword in (
         "SOPClassUID", "SeriesInstanceUID", "PatientID", "Modality", "SeriesDescription",
-        "ImageType", "Rows",
+        "ImageType", "Rows", "InstanceNumber", "AcquisitionNumber", "ImagesInAcquisition",
+        "NumberOfSeriesRelatedInstances", "NumberOfFrames",
     )
 )  # fmt: skip
+_MIN_SLICES = 3
+_AGE = re.compile(r"([0-9]{1,3}(?:\.[0-9]+)?) ?([YMWD]?)").fullmatch
+_PER_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
+MAX_AGE_YEARS = 120.0
+"""What is more is no age: 999Y stands for one that nobody knows."""
+
 _NOT_DICOM = "not a DICOM file (no DICM mark)"
 
 
@@ -59,6 +71,9 @@ class SeriesHeader:
     num_localizers: int
     num_captures: int
     """Files that are secondary captures (screen shots, dose pages)."""
+
+    num_stated: int = 0
+    """Images that the headers state where that is more than there are, see `_stated`; else 0."""
 
     @property
     def is_volume(self) -> bool:
@@ -85,6 +100,9 @@ class Scan:
 
     pictures: tuple[Path, ...] = ()
     """PNG, JPEG, TIFF and NIfTI files."""
+
+    incomplete: dict[str, str] = field(default_factory=dict)
+    """Why a series is not to be used that was fetched in part, by SeriesInstanceUID."""
 
     def place(self, file: Path) -> Path:
         """Where a file lies below `folder`, an archive counted as a folder of its own name."""
@@ -146,8 +164,8 @@ def scan(
     """Find every image series below a folder from the headers of its files.
 
     Args:
-      folder: searched to any depth; file names carry no meaning; a DICOMDIR is ignored, and a link
-        that leaves the folder is not followed.
+      folder: searched to any depth; file names carry no meaning; a DICOMDIR is ignored, as is what
+        systems leave (`names.is_litter`), and a link that leaves the folder is not followed.
       progress: called as `progress(files read, files, "")`.
       files: read these instead of all; those that are missing are listed as skipped.
       unpacked: an empty folder that zip archives are unpacked to; without it they are skipped.
@@ -190,7 +208,18 @@ def scan(
         skipped=tuple(skipped),
         unpacked=unpacked,
         pictures=tuple(pictures),
+        incomplete=_incomplete(given, found),
     )
+
+
+def _incomplete(given: list[Path], found: dict[str, list[tuple[Path, Dataset]]]) -> dict[str, str]:
+    """Series in folders that `fetched.SeriesFolder` marked as incomplete, with the reason."""
+    marks = {file.parent: file for file in given if file.name == INCOMPLETE_NAME}
+    return {
+        uid: incomplete_reason(marks[folder])
+        for uid, items in (found.items() if marks else ())
+        for folder in {file.parent for file, _ in items} & marks.keys()
+    }
 
 
 def _unpack_archives(
@@ -211,7 +240,11 @@ def _unpack_archives(
 
 
 def _below(folder: Path) -> list[Path]:
-    return [Path(parent, name) for parent, _, names in os.walk(folder) for name in names]
+    files = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name.lower() not in LITTER_FOLDERS]
+        files += [file for name in names if not is_litter(file := Path(parent, name))]
+    return files
 
 
 def _reason_to_pass(file: Path, roots: list[Path], is_named: bool) -> str | None:
@@ -252,6 +285,8 @@ def read_series(paths: Iterable[Path], modality: str = "CT") -> Series:
         values = stack.orient(decoded[frame.file][frame.index])
         voxels = np.empty((len(frames), *values.shape), np.int16) if voxels is None else voxels
         voxels[k] = values
+    if any(has(header, "PixelPaddingValue") for header in headers):
+        check_padded(voxels)
     header = headers[0]
     return Series(
         voxels=voxels,
@@ -266,12 +301,18 @@ def read_series(paths: Iterable[Path], modality: str = "CT") -> Series:
 
 
 def parse_age(value: str) -> float | None:
-    """PatientAge in years: `045Y`, `018M`, `006W` or `012D` (DICOM PS3.5 6.2, AS); else None."""
-    per_year = {"Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
-    value = value.strip().upper()
-    if len(value) == 4 and value[:3].isdecimal() and value[3] in per_year:
-        return round(int(value[:3]) / per_year[value[3]], 2)
-    return None
+    """PatientAge in years: `045Y`, `018M`, `006W` or `012D` (DICOM PS3.5 6.2, AS), also without the
+    zeros or, of years, without the letter. None where it can mean nothing or several things, or is
+    beyond `MAX_AGE_YEARS`.
+
+    >>> parse_age("045Y"), parse_age("45"), parse_age("6M"), parse_age("about 45")
+    (45.0, 45.0, 0.5, None)
+    """
+    match = _AGE(value.strip().upper())
+    if match is None:
+        return None
+    years = round(float(match[1]) / _PER_YEAR[match[2]], 2)
+    return years if years <= MAX_AGE_YEARS else None
 
 
 def _scan_file(file: Path) -> tuple[Dataset | None, str | None]:
@@ -306,4 +347,27 @@ def _summarise(headers: list[Dataset]) -> SeriesHeader:
         num_files=len(headers),
         num_localizers=sum(is_localizer(header) for header in headers),
         num_captures=sum(not is_localizer(h) and is_capture(h) for h in headers),
+        num_stated=_stated(headers),
     )
+
+
+def _stated(headers: list[Dataset]) -> int:
+    """Images of a series as its headers count them, where these agree and there are fewer; else 0.
+
+    An acquisition may be reconstructed to several series. So ImagesInAcquisition counts only where
+    all files are slices of one acquisition, none derived from others, and their numbers are
+    different ones of 1 to that count: then some, as at an end of the series, were lost.
+    """
+    instances = {integer(header, "NumberOfSeriesRelatedInstances") for header in headers}
+    if len(instances) == 1 and (count := instances.pop()) and count > len(headers):
+        return count
+    images = {integer(header, "ImagesInAcquisition") for header in headers}
+    acquisitions = {text(header, "AcquisitionNumber") for header in headers}
+    count = images.pop() if len(images) == len(acquisitions) == 1 else None
+    if not count or not _MIN_SLICES <= len(headers) < count:
+        return 0
+    if any(integer(h, "NumberOfFrames") or "DERIVED" in words(h, "ImageType") for h in headers):
+        return 0
+    numbers = {integer(header, "InstanceNumber") for header in headers}
+    is_part = None not in numbers and len(numbers) == len(headers)
+    return count if is_part and min(numbers) >= 1 and max(numbers) <= count else 0

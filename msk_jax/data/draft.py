@@ -9,6 +9,7 @@ from msk_jax.data.cohort import OWN_PREFIX, Cohort, known_columns
 from msk_jax.data.dicom import Scan, parse_age
 from msk_jax.data.headers import number, quiet, read_bounded, text
 from msk_jax.data.mr import plane_of, recognise
+from msk_jax.data.names import legible
 from msk_jax.data.whole import Whole
 from msk_jax.files import csv_text, replacing
 
@@ -37,7 +38,8 @@ def draft_rows(found: Scan, cohort: Cohort) -> list[dict[str, str]]:
             "patient_id": about.patient_id,
             "study_uid": text(header, "StudyInstanceUID"),
             "series_uid": uid,
-            "age": "" if age is None else f"{age:g}",
+            # One that cannot be read stays as it is, for a person to correct.
+            "age": text(header, "PatientAge") if age is None else f"{age:g}",
             "sex": text(header, "PatientSex").upper()[:1],
             "x_modality": about.modality,
             "x_description": about.description,
@@ -47,7 +49,10 @@ def draft_rows(found: Scan, cohort: Cohort) -> list[dict[str, str]]:
             "x_slice_mm": f"{number(header, 'SliceThickness') or 0:g}",
             "x_files": str(about.num_files),
         })  # fmt: skip
-    rows += [{"path": str(found.place(p).relative_to(found.folder))} for p in found.pictures]
+    rows += [
+        {"path": legible(found.place(p).relative_to(found.folder).as_posix())}
+        for p in found.pictures
+    ]
     column, names = cohort.region.unit_column, cohort.region.unit_names
     if column and len(names) <= _FEW and not isinstance(cohort.region, Whole):
         rows = [row | {column: name} for row in rows for name in names]

@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 
 from msk_jax.data.geometry import SeriesError, SlicePlane
 from msk_jax.data.headers import (
+    has,
     integer,
     is_capture,
     is_localizer,
@@ -27,26 +28,8 @@ from msk_jax.data.headers import (
 
 MAX_FRAMES = 65536
 
-# Sequence of the functional groups -> the attribute in it -> what acquisitions may differ in.
-_PARTS = (
-    ("", "AcquisitionNumber"),
-    ("MREchoSequence", "EffectiveEchoTime"),
-    ("", "EchoTime"),
-    ("", "EchoNumbers"),
-    ("MRDiffusionSequence", "DiffusionBValue"),
-    ("", "DiffusionBValue"),
-    ("FrameContentSequence", "TemporalPositionIndex"),
-    ("", "TemporalPositionIdentifier"),
-    ("FrameContentSequence", "StackID"),
-    ("", "TriggerTime"),
-    ("", "InversionTime"),
-    ("", "FlipAngle"),
-    ("", "ImageType"),
-    ("MRImageFrameTypeSequence", "FrameType"),
-    ("CTImageFrameTypeSequence", "FrameType"),
-    ("FrameContentSequence", "FrameAcquisitionNumber"),
-)
-
+_TILED = ("TILED_FULL", "TILED_SPARSE")
+_MOSAIC_GROUP, _MOSAIC_CREATOR, _MOSAIC_COUNT = 0x0019, "SIEMENS MR HEADER", 0x0A
 
 @dataclass(frozen=True)
 class Frame:
@@ -62,25 +45,15 @@ class Frame:
     groups: tuple[Dataset, ...]
     """Where its attributes stand, see `groups_of`."""
 
-    @property
-    def parts(self) -> dict[str, str]:
-        """What may tell it from another acquisition at the same position: value by attribute."""
-        found = {}
-        for sequence, keyword in _PARTS:
-            source = group_item(self.groups, sequence) if sequence else self.groups[-1]
-            if source is not None:
-                value = "\\".join(words(source, keyword)) or text(source, keyword)
-                if value:
-                    found.setdefault(keyword, value)
-        return found
-
 
 def frames_of(file: int, path: Path, header: Dataset) -> list[Frame]:
     """The frames of one file.
 
     Raises:
-      SeriesError: no image size, no place in the patient, or frames without functional groups.
+      SeriesError: no image size, no place in the patient, frames without functional groups, or a
+        picture that is more or less than one slice, see `check_layout`.
     """
+    check_layout(path, header)
     rows, columns = (integer(header, name) for name in ("Rows", "Columns"))
     if not rows or not columns:
         raise SeriesError(f"{path.name} has no image size: it is truncated. Copy it again.")
@@ -102,6 +75,37 @@ def frames_of(file: int, path: Path, header: Dataset) -> list[Frame]:
         plane = _plane(name, groups, header, (rows, columns))
         found.append(Frame(file, index, plane, tuple(groups)))
     return found
+
+
+def check_layout(path: Path, header: Dataset) -> None:
+    """Refuse pictures that are laid together of several, or cut from one.
+
+    Raises:
+      SeriesError: a mosaic of slices, as Siemens writes them for echo-planar MR, or tiles of a
+        larger picture (PS3.3 C.7.6.17.3).
+    """
+    if "MOSAIC" in words(header, "ImageType") or _slices_in_mosaic(header) > 1:
+        raise SeriesError(
+            f"{path.name} is a mosaic (ImageType): one picture in which many slices lie side by "
+            "side. Export the series as enhanced MR, or convert it to NIfTI."
+        )
+    organisation = text(header, "DimensionOrganizationType").upper()
+    if organisation in _TILED or has(header, "TotalPixelMatrixColumns"):
+        raise SeriesError(
+            f"{path.name} is tiled ({organisation or 'TotalPixelMatrixColumns'}): its frames are "
+            "pieces of one larger picture. Export that picture whole."
+        )
+
+
+def _slices_in_mosaic(header: Dataset) -> int:
+    """What the private header of Siemens says; anonymised files have lost it, or ImageType."""
+    if text(header, "Modality") != "MR":
+        return 0
+    try:
+        block = header.private_block(_MOSAIC_GROUP, _MOSAIC_CREATOR)
+        return int(block[_MOSAIC_COUNT].value)
+    except Exception:  # as nearly always: there is no such block
+        return 0
 
 
 def groups_of(header: Dataset, index: int) -> list[Dataset]:
@@ -139,62 +143,6 @@ def thickness_mm(groups: list[Dataset]) -> float | None:
     """SliceThickness of a frame, for a volume of one slice."""
     measures = group_item(groups, "PixelMeasuresSequence")
     return number(groups[-1] if measures is None else measures, "SliceThickness")
-
-
-def choose_part(frames: list[Frame], part: int | None) -> list[Frame]:
-    """The frames of one acquisition where several share their positions.
-
-    Args:
-      frames: of one series.
-      part: which of them, from 0, in order of the attribute that tells them apart; with None
-        several are refused.
-
-    Raises:
-      SeriesError: several and none was chosen, or there is no such part.
-    """
-    spots = defaultdict(list)
-    for frame in frames:
-        spots[_spot(frame)].append(frame)
-    if len(spots) == len(frames):
-        if part:
-            raise SeriesError(f"There is no part {part}: the series is a single acquisition.")
-        return frames
-    keyword, groups = _telling(frames)
-    if keyword is None:
-        return frames  # true duplicates, which the geometry refuses by name
-    values = sorted(groups, key=_sort_key)
-    if part is None or not 0 <= part < len(values):
-        raise SeriesError(
-            f"The series holds {len(values)} acquisitions at the same positions, which differ in "
-            f"{keyword} ({', '.join(values[:6])}). Choose one of part 0 to {len(values) - 1}."
-        )
-    return groups[values[part]]
-
-
-def _telling(frames: list[Frame]) -> tuple[str | None, dict[str, list[Frame]]]:
-    """The first attribute whose values part the frames into groups without shared positions."""
-    parts = [frame.parts for frame in frames]
-    for _, keyword in _PARTS:
-        groups = defaultdict(list)
-        for frame, part in zip(frames, parts, strict=True):
-            groups[part.get(keyword, "")].append(frame)
-        if len(groups) > 1 and all(
-            len(set(map(_spot, group))) == len(group) for group in groups.values()
-        ):
-            return keyword, groups
-    return None, {}
-
-
-def _spot(frame: Frame) -> tuple[float, ...]:
-    """A position, to a hundredth of a millimetre: closer ones are the same."""
-    return tuple(round(v, 2) for v in frame.plane.position_mm)
-
-
-def _sort_key(value: str) -> tuple[float, str]:
-    try:
-        return float(value), value
-    except ValueError:
-        return float("inf"), value
 
 
 def check_kind(paths: list[Path], headers: list[Dataset], modality: str | None) -> None:

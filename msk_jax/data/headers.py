@@ -9,7 +9,7 @@ import os
 import re
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,7 +33,7 @@ MIN_ROOM_BYTES = 64 * 2**20
 _DEFERRED_BYTES = 4096
 _PLAIN_TEXT = ("AS", "CS", "LO", "SH", "UI")
 # A backslash parts several values; character sets differ in it, in ~ and after an escape.
-_ONE = re.compile(rb"[^\\~\x1b\x80-\xff]*").fullmatch
+_ONE = re.compile(rb"[ -\[\]-}]*\0?").fullmatch
 _SEVERAL = re.compile(rb"[ -}]*").fullmatch
 _DECIMAL = re.compile(rb"[0-9+\-.eE \\]*").fullmatch
 _LOCALIZER_TYPES = {"LOCALIZER", "SCOUT", "REF_SURVIEW", "TOPOGRAM"}
@@ -137,6 +137,18 @@ def element(header: Dataset, keyword: str) -> RawDataElement | DataElement | Non
 def has(header: Dataset, keyword: str) -> bool:
     """Whether a header has an attribute, were it an empty one."""
     return element(header, keyword) is not None
+
+
+def is_same(headers: Sequence[Dataset], keyword: str) -> bool:
+    """Whether all headers have the same value under a keyword, or none; a value that was asked for
+    in some of them may pass for another."""
+    tag = _tag(keyword)[0]
+    elements = [header._dict.get(tag) for header in headers]
+    first = elements[0]
+    if first is None:
+        return elements.count(None) == len(elements)
+    value = first.value
+    return all(item is not None and item.value == value for item in elements)
 
 
 def _raw(header: Dataset, keyword: str) -> tuple[bytes, str, bool] | None:

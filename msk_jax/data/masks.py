@@ -1,6 +1,7 @@
 """Masks of what a picture shows, beside the pictures of a cohort, on the grid of its crops."""
 
 import functools
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,19 @@ import SimpleITK as sitk
 from msk_jax.data.crops import Crop, Region
 from msk_jax.data.deidentify import load_key, pseudonym
 from msk_jax.data.dicom import Series
+from msk_jax.data.names import is_litter
 from msk_jax.data.nifti import read_labels
+from msk_jax.data.nifti_place import NiftiForm
 from msk_jax.errors import UserError
 
 _SUFFIX = ".nii.gz"
+_FORMS = (
+    str,
+    functools.partial(unicodedata.normalize, "NFC"),
+    functools.partial(unicodedata.normalize, "NFD"),
+)
+"""How a patient's identifier may be written in the name of a file, which some systems decompose."""
+
 _MARKED = 1000
 """A radiograph's mask is resampled as a picture of 0 and this; an edge lies at the half."""
 
@@ -31,22 +41,34 @@ def find_masks(folder: Path, key_path: Path, units: Sequence[str]) -> dict[tuple
     Raises:
         UserError: there is no such folder, no mask in it, or no key.
     """
-    files = sorted(folder.glob(f"*{_SUFFIX}")) if folder.is_dir() else []
+    files = [] if not folder.is_dir() else [
+        file for file in sorted(folder.iterdir())
+        if file.name.lower().endswith(_SUFFIX) and not is_litter(file)
+    ]  # fmt: skip
     if not files:
         raise UserError(f"There is no mask (<patient_id>{_SUFFIX}) in {folder}.")
-    key, found = load_key(key_path), {}
-    for file in files:
-        name = file.name.removesuffix(_SUFFIX)
-        found |= {(pseudonym(name, key), unit): file for unit in units}
-    for file in files:  # what is said of one unit goes before what is said of all
-        patient, _, unit = file.name.removesuffix(_SUFFIX).rpartition("_")
-        if unit in units:
-            found[pseudonym(patient, key), unit] = file
+    key, by_form = load_key(key_path), [{} for _ in _FORMS]
+    for form, masks in zip(_FORMS, by_form, strict=True):
+        for file in files:
+            masks |= {(pseudonym(form(_name(file)), key), unit): file for unit in units}
+        for file in files:  # what is said of one unit goes before what is said of all
+            patient, _, unit = _name(file).rpartition("_")
+            if unit in units:
+                masks[pseudonym(form(patient), key), unit] = file
+    found = {}
+    for masks in reversed(by_form):  # a name as it is goes before another way to write it
+        found |= masks
     return found
 
 
+def _name(file: Path) -> str:
+    return file.name[: -len(_SUFFIX)]
+
+
 @functools.lru_cache(maxsize=2)
-def read_mask(file: Path, codes: tuple[int, ...]) -> sitk.Image:
+def read_mask(
+    file: Path, codes: tuple[int, ...], nifti_form: NiftiForm | None = None
+) -> sitk.Image:
     """uint8 image, 1 where a NIfTI file has one of these labels (any above 0 where there are none).
 
     One slice alone is a picture, of two dimensions. The last files are kept, for the slices of one
@@ -55,16 +77,10 @@ def read_mask(file: Path, codes: tuple[int, ...]) -> sitk.Image:
     Raises:
         UserError: a file that is no mask.
     """
-    image = read_labels(file)
+    image = read_labels(file, nifti_form)
     size = image.GetSize()
     if len(size) == 3 and size[2] == 1:
         image = image[:, :, 0]
-    if image.GetNumberOfComponentsPerPixel() != 1 or image.GetDimension() not in (2, 3):
-        raise UserError(
-            f"{file} is no mask: it has {len(size)} dimensions and "
-            f"{image.GetNumberOfComponentsPerPixel()} value(s) a voxel, where two or three "
-            "dimensions of one label are due."
-        )
     labels = sitk.GetArrayFromImage(image)
     marked = np.isin(labels, codes) if codes else labels > 0
     found = sitk.GetImageFromArray(marked.astype(np.uint8))
@@ -73,7 +89,12 @@ def read_mask(file: Path, codes: tuple[int, ...]) -> sitk.Image:
 
 
 def mask_on_crop(
-    file: Path, codes: Sequence[int], region: Region, record: Mapping[str, Any], centre: int
+    file: Path,
+    codes: Sequence[int],
+    region: Region,
+    record: Mapping[str, Any],
+    centre: int,
+    nifti_form: NiftiForm | None = None,
 ) -> np.ndarray:
     """What a mask marks on one slice of a crop.
 
@@ -86,6 +107,7 @@ def mask_on_crop(
         region: that the crop is of.
         record: of the crop: `origin_mm`, `spacing_mm`, `direction`, `positions_mm`.
         centre: which slice of it.
+        nifti_form: which statement of the file about its place to trust where they differ.
 
     Returns:
         bool `[size, size]`.
@@ -93,7 +115,7 @@ def mask_on_crop(
     Raises:
         UserError: a file that is no mask, or one of a picture of other proportions.
     """
-    image = read_mask(file, tuple(codes))
+    image = read_mask(file, tuple(codes), nifti_form)
     if image.GetDimension() == 2:
         marked = sitk.GetArrayViewFromImage(image)
         column_mm, row_mm = image.GetSpacing()

@@ -55,7 +55,8 @@ class ShardedCohort:
         if num_slices < 1 or num_slices % 2 == 0 or num_slices // 2 > context_slices:
             raise UserError(
                 f"A stack of {num_slices} slices cannot be cut from these shards: give an odd "
-                f"number up to {2 * context_slices + 1}, or build again with more context_slices."
+                f"--num-slices up to {2 * context_slices + 1}, or build again with an experiment "
+                "whose region keeps more slices (context_slices)."
             )
         self._builder = open_stored(data_dir)
         self._num_slices = num_slices

@@ -1,20 +1,18 @@
 """Stored pixels to values with units (DICOM PS3.3 C.7.6.3, C.7.6.16.2.9, C.8.2.1, C.11.1)."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_modality_lut, get_decoder
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.pixels import apply_modality_lut
 
-from msk_jax.data.codestream import check_size
+from msk_jax.data.decode import read_stored
 from msk_jax.data.frames import group_item, groups_of
 from msk_jax.data.geometry import SeriesError
-from msk_jax.data.headers import element, has, integer, items, max_bytes, num_frames, number, text
-from msk_jax.data.twelve_bits import decode_extended, is_extended
+from msk_jax.data.headers import has, integer, items, number, text
 
 AIR_HU = -1024
 """What stands for 'nothing scanned here' and the lowest value kept."""
@@ -24,9 +22,9 @@ MAX_HU = np.iinfo(np.int16).max
 ARBITRARY = "arbitrary"
 """Units of values that the header gives no meaning to, as of most MR."""
 
-_LITTLE_ENDIAN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 _NOT_PLAIN = (
-    "ModalityLUTSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "ModalityLUTSequence", "PixelValueTransformationSequence",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 )  # fmt: skip
 _UNITS_ARE_HU = {"", "HU", "US"}  # US: unspecified, which older scanners write for HU
 
@@ -45,13 +43,16 @@ class Frames:
     """`HU`, a UCUM code of a real-world-value map, what RescaleType says, or `arbitrary`."""
 
 
-def read_frames(path: Path, dataset: Dataset, real_world: bool = False) -> Frames:
+def read_frames(
+    path: Path, dataset: Dataset, real_world: bool = False, allow_colour: bool = False
+) -> Frames:
     """Decode every frame of a file and give its values units.
 
     Args:
       path: of the file, for messages and its size.
       dataset: as `headers.read_header` opened it.
       real_world: use the real-world-value map instead of the modality transformation.
+      allow_colour: read a colour image whose colours are all grey, see `colour.decode_grey`.
 
     Raises:
       SeriesError: truncated or damaged pixel data, pixel data out of proportion to the file, a
@@ -59,7 +60,8 @@ def read_frames(path: Path, dataset: Dataset, real_world: bool = False) -> Frame
         inverted CT image that cannot be told from a plain one, no real-world-value map, values that
       are no finite numbers.
     """
-    return _with_units(path, dataset, *read_stored(path, dataset), real_world)
+    stored, raw = read_stored(path, dataset, allow_colour)
+    return _with_units(path, dataset, stored, raw, real_world)
 
 
 def read_hounsfield(path: Path, dataset: Dataset) -> np.ndarray:
@@ -76,7 +78,7 @@ def read_hounsfield(path: Path, dataset: Dataset) -> np.ndarray:
     stored, raw = read_stored(path, dataset)
     intercept = _whole_intercept(dataset, stored)
     if intercept is not None:
-        padding = _is_padding(raw, dataset) if has(dataset, "PixelPaddingValue") else None
+        padding = _padding(stored, raw, dataset) if has(dataset, "PixelPaddingValue") else None
         limits = np.iinfo(stored.dtype)
         low, high = max(AIR_HU - intercept, limits.min), min(MAX_HU - intercept, limits.max)
         values = np.clip(stored, low, high, out=stored if stored.flags.writeable else None)
@@ -116,7 +118,7 @@ def _whole_intercept(dataset: Dataset, stored: np.ndarray) -> int | None:
 def _with_units(
     path: Path, dataset: Dataset, stored: np.ndarray, raw: np.ndarray, real_world: bool
 ) -> Frames:
-    padding = _is_padding(raw, dataset)
+    padding = _padding(stored, raw, dataset)
     values = np.empty(stored.shape, np.float64 if _is_deep(dataset) else np.float32)
     units = set()
     for k, frame in enumerate(stored):
@@ -143,133 +145,8 @@ def _with_units(
     return Frames(values, padding, units.pop())
 
 
-def read_stored(path: Path, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Stored values [frames, rows, columns], and the same before unused bits were cleared.
-
-    Raises:
-      SeriesError: see `read_frames`.
-    """
-    rows, columns = (integer(dataset, name) or 0 for name in ("Rows", "Columns"))
-    count = num_frames(dataset)
-    plain = _read_plain(path, dataset, (count, rows, columns))
-    if plain is not None:
-        return _used_bits(plain, dataset), plain
-    try:
-        _check_decodable(path, dataset, rows * columns * count)
-        raw = _decoded(dataset, count)
-    except SeriesError:
-        raise
-    except Exception as error:
-        raise SeriesError(
-            f"The pixel data of {path.name} cannot be read: the file is truncated or damaged "
-            f"({type(error).__name__}). Copy it again."
-        ) from error
-    expected = (rows, columns) if count == 1 else (count, rows, columns)
-    if raw.shape != expected:
-        raise SeriesError(
-            f"{path.name} holds an image of shape {raw.shape} where {expected} was "
-            "promised. Copy it again."
-        )
-    raw = raw.reshape(count, rows, columns)
-    return _used_bits(raw, dataset), raw
-
-
-def _decoded(dataset: Dataset, count: int) -> np.ndarray:
-    if is_extended(dataset):
-        raw = decode_extended(dataset)
-        return raw[0] if count == 1 else raw
-    syntax = dataset.file_meta.TransferSyntaxUID
-    # pydicom takes the lowest bits for the pixel, whatever HighBit says: see `_used_bits`.
-    raw, _ = get_decoder(syntax).as_array(
-        dataset, raw=True, correct_unused_bits=syntax.is_encapsulated
-    )
-    return raw
-
-
-def _read_plain(path: Path, dataset: Dataset, shape: tuple[int, int, int]) -> np.ndarray | None:
-    """Uncompressed grey values of 16 bits straight from the file, where all is as it should be and
-    pydicom, which takes much longer, would give the same; else None."""
-    found = element(dataset, "PixelData")
-    signed = integer(dataset, "PixelRepresentation")
-    is_plain = (
-        isinstance(found, RawDataElement)
-        and found.value is None
-        and found.length == 2 * math.prod(shape) > 0
-        and text(dataset.file_meta, "TransferSyntaxUID") in _LITTLE_ENDIAN
-        and integer(dataset, "SamplesPerPixel") == 1
-        and integer(dataset, "BitsAllocated") == 16
-        and 1 <= (integer(dataset, "BitsStored") or 0) <= 16
-        and signed in (0, 1)
-        and text(dataset, "PhotometricInterpretation") in ("MONOCHROME1", "MONOCHROME2")
-    )
-    if not is_plain:
-        return None
-    kind = np.dtype("<i2" if signed else "<u2")
-    try:
-        values = np.empty(shape, kind)
-        with open(path, "rb", buffering=0) as file:
-            file.seek(found.value_tell)
-            # A file that is cut short gives fewer.
-            return values if file.readinto(values.data.cast("B")) == values.nbytes else None
-    except OSError:
-        return None
-
-
-def _check_decodable(path: Path, dataset: Dataset, num_pixels: int) -> None:
-    palette = text(dataset, "PhotometricInterpretation") == "PALETTE COLOR"
-    if palette or (integer(dataset, "SamplesPerPixel") or 1) != 1:
-        raise SeriesError(
-            f"{path.name} is a colour image, not a slice of grey values. Remove it from the series."
-        )
-    syntax = dataset.file_meta.get("TransferSyntaxUID")
-    if syntax is None:
-        raise SeriesError(
-            f"{path.name} does not say how its pixels are encoded (no transfer syntax). Export "
-            "the series again."
-        )
-    if not any(k in dataset for k in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
-        raise SeriesError(f"{path.name} has no pixel data: it is truncated. Copy it again.")
-    needed = num_pixels * max(2, (integer(dataset, "BitsAllocated") or 16) // 8)
-    limit = max_bytes(path)
-    if needed > limit:
-        raise SeriesError(
-            f"{path.name} promises {needed / 2**20:,.0f} MB of pixels, too much for a file of its "
-            "size: its header is damaged or made to harm. Copy it again."
-        )
-    if syntax.is_encapsulated:
-        try:
-            available = is_extended(dataset) or get_decoder(syntax).is_available
-        except NotImplementedError:
-            raise SeriesError(
-                f"{path.name} is compressed in a way that cannot be read ({syntax.name}). Export "
-                "the series uncompressed."
-            ) from None
-        if not available:
-            raise SeriesError(
-                f"{path.name} is compressed ({syntax.name}) and the codec is not installed. "
-                'Install it with: pip install "msk_jax[codecs]"'
-            )
-        check_size(path, dataset)
-
-
 def _is_deep(dataset: Dataset) -> bool:
     return has(dataset, "DoubleFloatPixelData") or (integer(dataset, "BitsStored") or 16) > 24
-
-
-def _used_bits(raw: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """Clear what old files keep beside the pixel (overlays), and spread the sign (PS3.5 8.1.1)."""
-    bits, allocated = integer(dataset, "BitsStored"), raw.dtype.itemsize * 8
-    if raw.dtype.kind not in "iu" or not bits or bits >= allocated or bits < 1:
-        return raw
-    low = max(0, (integer(dataset, "HighBit") or bits - 1) + 1 - bits)
-    up = allocated - bits - low
-    if up < 0:
-        return raw
-    if low == 0 and raw.dtype.kind == "u" and raw.size and raw.max() < 2**bits:
-        return raw  # as nearly always: there is nothing beside the pixel
-    if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
-        return raw  # a codec gives the value, not its container
-    return np.right_shift(np.left_shift(raw, raw.dtype.type(up)), raw.dtype.type(up + low))
 
 
 def _modality_values(
@@ -345,8 +222,16 @@ def _real_world(
     return table[index], outside, units
 
 
+def _padding(stored: np.ndarray, raw: np.ndarray, dataset: Dataset) -> np.ndarray:
+    """Pixels that the scanner marked as outside the reconstructed circle, bool, as `stored`.
+
+    Some scanners state the value of the pixel, some that of all 16 bits.
+    """
+    padding = _is_padding(raw, dataset)
+    return padding if raw is stored else padding | _is_padding(stored, dataset)
+
+
 def _is_padding(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """Pixels that the scanner marked as outside the reconstructed circle, bool, as `stored`."""
     value, limit = dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")
     if not isinstance(value, int) or stored.dtype.kind not in "iu" or stored.itemsize > 2:
         return np.zeros(stored.shape, bool)
@@ -357,6 +242,31 @@ def _is_padding(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
     kind = np.int16 if stored.dtype.kind == "i" else np.uint16
     low, high = sorted(int(np.array(v & 0xFFFF, np.uint16).astype(kind)) for v in (value, limit))
     return (stored >= low) & (stored <= high)
+
+
+def lowest_unpadded(values: np.ndarray, padding: np.ndarray) -> float:
+    """What padding becomes where values are no Hounsfield units: the lowest of the others."""
+    return float(values.min(where=~padding, initial=np.inf))
+
+
+def check_padded(slices: Iterable[np.ndarray]) -> None:
+    """Refuse an image that padding made one value of.
+
+    Args:
+      slices: values with padding filled in; they are read until two differ.
+
+    Raises:
+      SeriesError: as said.
+    """
+    low, high = math.inf, -math.inf
+    for values in slices:
+        low, high = min(low, values.min()), max(high, values.max())
+        if low < high:
+            return
+    raise SeriesError(
+        "PixelPaddingValue marks all pixels, or all but those of one value, as lying outside the "
+        "image, so that no image is left. Export the original images, or without PixelPaddingValue."
+    )
 
 
 def _uninvert(path, dataset, groups, hu, padding) -> np.ndarray:

@@ -104,7 +104,8 @@ def _walk(
 ) -> tuple[dict[BaseTag, RawDataElement | DataElement], int, int | None] | None:  # fmt: skip
     """Elements below the tag `limit`, where the next one lies, and its tag (None: the file ends).
 
-    None where tags do not rise, a kind of value is unknown, or the file ends within an element.
+    None where tags do not rise, a kind of value is unknown, the character set is none of words, or
+    the file ends within an element.
     """
     found, base, last, size = {}, 0, -1, os.fstat(file.fileno()).st_size
     while True:
@@ -118,7 +119,7 @@ def _walk(
         tag = group << 16 | element
         if tag >= limit:
             return found, base + place, tag
-        if tag <= last or kind not in _KINDS:
+        if tag <= last or kind not in _KINDS or (tag == _CHARACTER_SET and kind != b"CS"):
             return None
         last, (kind, before) = tag, _KINDS[kind]
         if before == 12:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydicom.dataset import Dataset
 
+from msk_jax.data.dicom import parse_age
 from msk_jax.data.frames import group_item, groups_of
 from msk_jax.data.headers import text
 
@@ -33,6 +34,9 @@ _GROUPS = {
     "RepetitionTime": "MRTimingAndRelatedParametersSequence",
     "KVP": "CTXRayDetailsSequence",
 }  # fmt: skip
+UNREAD_AGE = "PatientAge(unread)"
+"""What stands for an age that is written in a way that cannot be read."""
+
 _EVERY = 4
 _MOST = 10
 
@@ -135,7 +139,7 @@ def _eroded(inside: np.ndarray) -> np.ndarray:
 
 
 def missing_tags(header: Dataset) -> tuple[str, ...]:
-    """What a complete header of this modality would have and this one has not.
+    """What a complete header of this modality would have and this one has not, and `UNREAD_AGE`.
 
     Args:
       header: of any image of the series, classic or enhanced.
@@ -145,7 +149,9 @@ def missing_tags(header: Dataset) -> tuple[str, ...]:
     if modality in ("CR", "DX"):
         wanted = [keyword for keyword in wanted if keyword not in _PLANE]
     groups = groups_of(header, 0)
-    return tuple(keyword for keyword in wanted if not _has(header, groups, keyword))
+    missing = [keyword for keyword in wanted if not _has(header, groups, keyword)]
+    age = text(header, "PatientAge")
+    return (*missing, *([UNREAD_AGE] if age and parse_age(age) is None else ()))
 
 
 def _has(header: Dataset, groups: list[Dataset], keyword: str) -> bool:

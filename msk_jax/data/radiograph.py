@@ -7,10 +7,11 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_voi_lut
 
+from msk_jax.data.frames import check_layout
 from msk_jax.data.geometry import SeriesError
 from msk_jax.data.headers import items, num_frames, number, numbers, quiet, read_header, text
 from msk_jax.data.laterality import laterality
-from msk_jax.data.pixels import mirror_sum, read_frames
+from msk_jax.data.pixels import check_padded, lowest_unpadded, mirror_sum, read_frames
 from msk_jax.data.volume import window_of
 
 
@@ -53,23 +54,33 @@ class Radiograph:
 
 @quiet
 def read_radiograph(path: Path, voi: bool = False) -> Radiograph:
-    """Read one CR, DX or other projection image.
+    """Read one CR, DX or other projection image of grey values, were they stored as colour.
 
     Args:
       path: a single-frame file.
       voi: apply the file's VOI look-up table or window, as a viewer would (PS3.3 C.11.2).
 
     Raises:
-      SeriesError: several frames, colour, damage, a missing codec; see `pixels.read_frames`.
+      SeriesError: several frames, colours that are not grey, pixels that are not square without
+        their spacing, padding that leaves one value, damage, a missing codec; see
+        `pixels.read_frames`.
     """
     path = Path(path)
     header = read_header(path)
+    check_layout(path, header)
     if num_frames(header) > 1:
         raise SeriesError(
             f"{path.name} holds {num_frames(header)} frames where one projection is due. Export "
             "single images."
         )
-    frames = read_frames(path, header)
+    spacing = spacing_of(header)
+    shape = numbers(header, "PixelAspectRatio", 2)
+    if spacing.mm is None and shape and shape[0] != shape[1]:
+        raise SeriesError(
+            f"The pixels of {path.name} are not square (PixelAspectRatio {shape[0]:g} to "
+            f"{shape[1]:g}), and their spacing is not stated. Export the image with square pixels."
+        )
+    frames = read_frames(path, header, allow_colour=True)
     values, padding = frames.values[0], frames.padding[0]
     window = window_of(header)
     if voi and (window or items(header, "VOILUTSequence")):
@@ -81,11 +92,12 @@ def read_radiograph(path: Path, voi: bool = False) -> Radiograph:
             total = mirror_sum(header, header)
         values = total - values
         window = window and (total - window[0], window[1])
-    if padding.any() and not padding.all():
-        values = np.where(padding, values[~padding].min(), values)
+    if padding.any():
+        values = np.where(padding, lowest_unpadded(values, padding), values)
+        check_padded([values])
     return Radiograph(
         pixels=values.astype(np.float32),
-        spacing=spacing_of(header),
+        spacing=spacing,
         modality=text(header, "Modality").upper(),
         view=text(header, "ViewPosition").upper(),
         laterality=laterality(header),

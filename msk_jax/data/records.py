@@ -7,19 +7,21 @@ import functools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 
 from msk_jax.data.cohort import Cohort, Manifest, ManifestRow
-from msk_jax.data.crops import Crop
+from msk_jax.data.crops import Crop, read_images
 from msk_jax.data.dicom import Scan, Series
 from msk_jax.data.geometry import SeriesError
 from msk_jax.data.grading import QualityLimits
 from msk_jax.data.headers import quiet, read_header
 from msk_jax.data.pictures import is_picture
 from msk_jax.data.quality import measure, missing_tags
+from msk_jax.data.series_index import SeriesIndex
+from msk_jax.data.volume import ReadOptions
 from msk_jax.errors import UserError
 
 
@@ -33,6 +35,8 @@ class Study:
     pseudonym: str
     rows: tuple[ManifestRow, ...]
     files: tuple[Path, ...]
+    options: ReadOptions | None = None
+    """See `crops.asked_options`."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class Rejection:
 
     unit: str
     reason: str
+    hint: str = ""
+    """What the reason leaves out because it names files: for the screen alone."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ def assign_series(
     Returns:
       Studies in order of pseudonym, and the rows without a usable series.
     """
-    index = _Index(found, modality)
+    index = SeriesIndex(found, modality)
     known = {row.patient_id for row in manifest.rows}
     groups: dict[tuple, list[ManifestRow]] = defaultdict(list)
     uids: dict[tuple, tuple[str, ...]] = {}
@@ -104,7 +110,8 @@ def assign_series(
             found_uids, files = index.resolve(row)
             index.check_owner(row, found_uids, known)
         except SeriesError as error:
-            rejected.append(reject(row, pseudonyms[row.patient_id], str(error)))
+            rejection = reject(row, pseudonyms[row.patient_id], str(error))
+            rejected.append(replace(rejection, hint=getattr(error, "hint", "")))
             continue
         groups[row.patient_id, files].append(row)
         uids[row.patient_id, files] = found_uids
@@ -139,7 +146,7 @@ def read_study(
       Records (see `record`), rejections, and facts of the scan if a unit could be used.
     """
     try:
-        series = cohort.region.read(study.files, cohort.modality)
+        series = read_images(cohort.region, study.files, cohort.modality, study.options)
     except Exception as error:
         reason = clean_reason(error, study.files, study.patient_id)
         return [], [reject(row, study.pseudonym, reason) for row in study.rows], None
@@ -248,98 +255,23 @@ def stack_labels(slice_labels: np.ndarray, context: int) -> np.ndarray:
     return windows.any(axis=1).astype(np.int64)
 
 
-class _Index:
-    """Finds series by identifier, by folder or by patient."""
-
-    def __init__(self, found: Scan, modality: str):
-        self._found, self._modality = found, modality
-        self._modalities = modality.split("/")
-        self._by_folder: dict[Path, set[str]] = defaultdict(set)
-        self._by_patient: dict[str, list[str]] = defaultdict(list)
-        self._pictures = {found.place(file): file for file in found.pictures}
-        for uid, files in found.series.items():
-            self._by_patient[found.headers[uid].patient_id].append(uid)
-            for file in files:
-                self._by_folder[found.place(file).parent].add(uid)
-
-    def resolve(self, row: ManifestRow) -> tuple[tuple[str, ...], tuple[Path, ...]]:
-        """Series identifiers and files of a row; raises SeriesError where there are none."""
-        if row.series_uid:
-            if row.series_uid not in self._found.series:
-                raise SeriesError(
-                    "The DICOM folder has no series of this series_uid. Correct the manifest or "
-                    "add the files."
-                )
-            return (row.series_uid,), self._found.series[row.series_uid]
-        if row.path:
-            return self._at_path(self._found.folder / row.path)
-        uid = self._only_series(row.patient_id)
-        return (uid,), self._found.series[uid]
-
-    def _at_path(self, place: Path) -> tuple[tuple[str, ...], tuple[Path, ...]]:
-        if place in self._pictures:
-            return (), (self._pictures[place],)  # it has no identifiers
-        parents = [p for p in self._by_folder if p.is_relative_to(place) or p == place.parent]
-        uids = sorted(set().union(*(self._by_folder[parent] for parent in parents)))
-        files = {
-            uid: [f for f in self._found.series[uid] if self._found.place(f).is_relative_to(place)]
-            for uid in uids
-        }
-        here = tuple(file for uid in uids for file in files[uid])
-        if not here:
-            raise SeriesError(
-                "There is no image at this path. Correct the path, which is relative to the given "
-                "folder, or add the files."
-            )
-        return tuple(uid for uid in uids if files[uid]), here
-
-    def _only_series(self, patient_id: str) -> str:
-        theirs = self._by_patient.get(patient_id)
-        if not theirs:
-            raise SeriesError(
-                "No file in the DICOM folder has this PatientID. Correct the manifest, add the "
-                "files, or name the series by series_uid or path."
-            )
-        headers = self._found.headers
-        usable = [u for u in theirs if headers[u].modality in self._modalities]
-        volumes = [u for u in usable if headers[u].is_volume]
-        if not volumes:
-            kinds = ", ".join(sorted({headers[u].modality or "unknown" for u in theirs}))
-            only = "only localizers or screen captures" if usable else f"only {kinds}"
-            raise SeriesError(
-                f"This patient has no {self._modality} series but {only}. Add the "
-                f"{self._modality} series."
-            )
-        if len(volumes) > 1:
-            raise SeriesError(
-                f"This patient has {len(volumes)} {self._modality} series. Name one by series_uid "
-                "or path in the manifest."
-            )
-        return volumes[0]
-
-    def check_owner(self, row: ManifestRow, uids: tuple[str, ...], known: set[str]) -> None:
-        """Refuse a series whose own PatientID is that of another patient of the manifest."""
-        owners = {self._found.headers[uid].patient_id for uid in uids}
-        if any(owner != row.patient_id and owner in known for owner in owners):
-            raise SeriesError(
-                "The DICOM files of this series carry the PatientID of another patient of the "
-                "manifest. Correct series_uid or path."
-            )
-
-
 def _shared_identities(found: Scan, uids: dict[tuple, tuple[str, ...]]) -> set[tuple]:
-    """Studies whose DICOM PatientID occurs under more than one patient of the manifest.
+    """Studies whose DICOM PatientID, or file, occurs under more than one patient of the manifest.
 
     Where all the files say the same PatientID they are anonymised, and it proves nothing.
     """
     owners, users = defaultdict(set), defaultdict(set)
-    for (patient_id, _), theirs in uids.items():
+    for (patient_id, files), theirs in uids.items():
+        for file in files:
+            users[file].add(patient_id)
         for uid in theirs:
             owners[found.headers[uid].patient_id].add(patient_id)
             users[uid].add(patient_id)
     # One series is one patient's, whatever its header says.
     same_series = {
-        study for study, theirs in uids.items() if any(len(users[uid]) > 1 for uid in theirs)
+        (patient_id, files)
+        for (patient_id, files), theirs in uids.items()
+        if any(len(users[shared]) > 1 for shared in (*theirs, *files))
     }
     owners.pop("", None)
     if len(owners) < 2:
@@ -358,6 +290,47 @@ def summarise(rejected: Iterable[Rejection], limit: int = 3) -> str:
     listed = " ".join(f"[{count} x] {reason}" for reason, count in counts.most_common(limit))
     more = f" And {len(counts) - limit} other reason(s)." if len(counts) > limit else ""
     return f"{len(rejected)} manifest row(s) were rejected: {listed}{more}" if rejected else ""
+
+
+def explain(rejected: list[Rejection]) -> str:
+    """`summarise` and `hints`, for the screen alone."""
+    return f"{summarise(rejected)} {hints(rejected)}".strip()
+
+
+def hints(rejected: Iterable[Rejection], limit: int = 3) -> str:
+    """What the reasons leave out because it names files, of the first rows, in one sentence."""
+    named = [f"row {r.row}: {r.hint}" for r in rejected if r.hint]
+    more = f"; and {len(named) - limit} more" if len(named) > limit else ""
+    return f"Of these, {'; '.join(named[:limit])}{more}." if named else ""
+
+
+def screen_notes(
+    studies: Iterable[Study], rejected: Iterable[Rejection], found: Scan
+) -> tuple[str, ...]:
+    """Sentences for the screen alone: `hints`, and where the end of a series may be missing."""
+    return tuple(filter(None, (_shortfalls(studies, found), hints(rejected))))
+
+
+def _shortfalls(studies: Iterable[Study], found: Scan, limit: int = 3) -> str:
+    """A sentence for studies of whose series the headers state more images than there are.
+
+    A gap within a series is refused; that an end is missing, only a count can tell.
+    """
+    owner = {file: uid for uid, files in found.series.items() for file in files}
+    short = []
+    for study in studies:
+        stated = found.headers[owner[study.files[0]]].num_stated if study.files[0] in owner else 0
+        if stated > len(study.files):
+            rows = ", ".join(str(row.row) for row in study.rows[:limit])
+            short.append(f"row {rows}: {len(study.files)} of {stated}")
+    if not short:
+        return ""
+    more = f"; and {len(short) - limit} more" if len(short) > limit else ""
+    return (
+        f"The headers of {len(short)} series state more images than there are files "
+        f"({'; '.join(short[:limit])}{more}): an end of the series may be missing. They were used "
+        "all the same; compare with the archive."
+    )
 
 
 def clean_reason(error: Exception | str, files: tuple[Path, ...], patient_id: str) -> str:

@@ -46,6 +46,7 @@ class SacroiliacRegion:
     )  # fmt: skip
     needs_place: ClassVar[bool] = False
     reads_pictures: ClassVar[bool] = False
+    takes_options: ClassVar[bool] = False
     views: ClassVar[tuple[str, ...]] = ()
     read = staticmethod(read_series)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from msk_jax.data.archives import files_of_dicomdir, is_zip
 from msk_jax.data.dicomweb import Server, fetch
+from msk_jax.data.names import existing
 from msk_jax.errors import UserError
 
 Progress = Callable[[int, int, str], None]
@@ -42,7 +43,9 @@ def opened(
       room: folder for what is unpacked or fetched; by default the system's for temporary files.
 
     Raises:
-      UserError: there is nothing there, or it is none of these; see `dicomweb.fetch` as well.
+      UserError: there is nothing there, or it is none of these; a server that lists only some of
+        its series; see `dicomweb.fetch` as well. Series of which not all came are in
+        `dicom.Scan.incomplete`.
     """
     with tempfile.TemporaryDirectory(prefix="msk_jax-", dir=room) as temporary:
         room = Path(temporary)
@@ -50,10 +53,12 @@ def opened(
         unpacked.mkdir()
         if is_address(address):
             fetched = room / "fetched"
-            fetch(Server.at(str(address)), fetched, filters, progress)
+            listing_fault = fetch(Server.at(str(address)), fetched, filters, progress).listing_fault
+            if listing_fault:  # of a patient's series, one that is not listed may be the right one
+                raise UserError(listing_fault)
             yield Source(fetched, None, unpacked)
             return
-        path = Path(address)
+        path = existing(Path(address))
         if path.is_dir():
             yield Source(path, None, unpacked)
         elif path.is_file() and is_zip(path):

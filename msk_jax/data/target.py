@@ -83,7 +83,9 @@ def existing_build(data_dir: Path, name: str, fingerprint: dict, overwrite: bool
     is_whole = {name, SPLITS_NAME, COHORT_NAME} <= entries
     is_same = content is not None and content["fingerprint"] == fingerprint
     if is_whole and is_same and not overwrite:
-        return {name: content["build"][name] for name in _BUILD}
+        counts = content["build"]
+        unread = counts.get("num_unread_ages", 0)  # older builds did not count them
+        return {**{name: counts[name] for name in _BUILD}, "num_unread_ages": unread}
     if overwrite:
         return None
     raise UserError(f"{_difference(data_dir, content, fingerprint)} Give --overwrite to replace "
@@ -180,8 +182,9 @@ def _difference(data_dir: Path, content: dict | None, fingerprint: dict) -> str:
         "refuse_below": "another grade below which scans are refused",
         "version": "another version of the data set",
         "key_check": "another pseudonym key",
+        "options": "other choices of reading (--nifti-form, --deshear)",
     }
-    differing = [text for key, text in meanings.items() if previous.get(key) != fingerprint[key]]
+    differing = [t for key, t in meanings.items() if previous.get(key) != fingerprint.get(key)]
     listed = " and ".join(differing) or "an unfinished run"
     return f"The folder {data_dir} already holds a build from {listed}."
 

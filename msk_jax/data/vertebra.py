@@ -29,6 +29,7 @@ class VertebraRegion:
     columns: ClassVar[tuple[str, ...]] = _CENTRE
     needs_place: ClassVar[bool] = True
     reads_pictures: ClassVar[bool] = False
+    takes_options: ClassVar[bool] = False
     views: ClassVar[tuple[str, ...]] = ()
     read = staticmethod(read_series)
 

@@ -9,12 +9,12 @@ import SimpleITK as sitk
 from pydicom.dataset import Dataset
 from scipy import ndimage
 
+from msk_jax.data.acquisitions import choose_part
 from msk_jax.data.frames import (
     Frame,
     check_kind,
     check_one_patient,
     check_one_series,
-    choose_part,
     frames_of,
     groups_of,
     thickness_mm,
@@ -22,7 +22,8 @@ from msk_jax.data.frames import (
 from msk_jax.data.geometry import Arrangement, SeriesError, Tolerance, arrange_slices
 from msk_jax.data.headers import number, quiet, read_header, text
 from msk_jax.data.laterality import laterality
-from msk_jax.data.pixels import AIR_HU, Frames, read_frames
+from msk_jax.data.nifti_place import NiftiForm
+from msk_jax.data.pixels import AIR_HU, Frames, check_padded, lowest_unpadded, read_frames
 
 MAX_SHEAR_GROWTH = 2.0
 """Straightening may enlarge a slice to this many times its rows or columns."""
@@ -33,10 +34,14 @@ class ReadOptions:
     """What to do where a series leaves a choice."""
 
     part: int | None = None
-    """Which acquisition, from 0, where several share their positions; none refuses such series."""
+    """Which acquisition, from 0, where a series holds several, see `acquisitions.choose_part`; none
+    refuses such series."""
 
     deshear: bool = False
     """Straighten a series with gantry tilt by linear interpolation; otherwise it is refused."""
+
+    nifti_form: NiftiForm | None = None
+    """Which statement of a NIfTI file about its place to trust where they differ."""
 
     real_world: bool = False
     """Values by the real-world-value map instead of the modality transformation."""
@@ -113,10 +118,10 @@ def read_volume(
     ordered = [frames[i] for i in laid.order]
     voxels, padding, units = _decode(paths, headers, ordered, options.real_world)
     if padding is not None:
-        fill = AIR_HU if units == "HU" else _lowest(voxels, padding)
-        voxels[padding] = fill
+        voxels[padding] = AIR_HU if units == "HU" else lowest_unpadded(voxels, padding)
+        check_padded(voxels)
     if any(laid.shear_mm):
-        voxels, laid = _deshear(voxels, laid, AIR_HU if units == "HU" else float(voxels.min()))
+        voxels, laid = deshear(voxels, laid, AIR_HU if units == "HU" else float(voxels.min()))
     first = headers[ordered[0].file]
     return Volume(
         voxels=voxels,
@@ -183,12 +188,7 @@ def _decode(paths, headers, ordered: list[Frame], real_world: bool):
     return voxels, padding, next(iter(units))
 
 
-def _lowest(voxels: np.ndarray, padding: np.ndarray) -> float:
-    inside = voxels[~padding]
-    return float(inside.min()) if inside.size else 0.0
-
-
-def _deshear(voxels: np.ndarray, laid: Arrangement, fill: float) -> tuple[np.ndarray, Arrangement]:
+def deshear(voxels: np.ndarray, laid: Arrangement, fill: float) -> tuple[np.ndarray, Arrangement]:
     """Move every slice within its plane to where it lies on the straight grid."""
     count, rows, columns = voxels.shape
     # Where each slice's first pixel lies on the grid of the first slice, in pixels (row, column).

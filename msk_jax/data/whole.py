@@ -114,6 +114,7 @@ class RadiographRegion(Whole):
     columns: ClassVar[tuple[str, ...]] = ()
     needs_place: ClassVar[bool] = False
     reads_pictures: ClassVar[bool] = True
+    takes_options: ClassVar[bool] = False
     read = staticmethod(read_projection)
 
     size: int = 384

@@ -17,13 +17,15 @@ from msk_jax.data.headers import read_header, text
 from msk_jax.data.nifti import is_nifti, read_nifti
 from msk_jax.data.pictures import is_picture
 from msk_jax.data.pixels import AIR_HU, ARBITRARY, MAX_HU
-from msk_jax.data.volume import read_volume
+from msk_jax.data.volume import ReadOptions, read_volume
 from msk_jax.data.whole import WHOLE, Whole, stretched
 
 _DIRECTIONS = {"axial": AXIAL, "sagittal": SAGITTAL, "coronal": CORONAL}
 
 
-def read_whole(files: Iterable[Path], modality: str = "MR") -> Series:
+def read_whole(
+    files: Iterable[Path], modality: str = "MR", options: ReadOptions | None = None
+) -> Series:
     """One series, or one NIfTI file, in the plane that it was acquired in.
 
     Hounsfield units stay what they are. Other values, as those of MR, mean nothing by themselves
@@ -33,6 +35,7 @@ def read_whole(files: Iterable[Path], modality: str = "MR") -> Series:
       files: of one DICOM series, or the one NIfTI file.
       modality: what it must be, `CT/MR` for either. A NIfTI file does not say; it is taken for the
         first, and of CT for Hounsfield units.
+      options: what to do where the volume leaves a choice.
 
     Raises:
       SeriesError: another modality, a picture, an empty volume; as `volume.read_volume` and
@@ -43,9 +46,9 @@ def read_whole(files: Iterable[Path], modality: str = "MR") -> Series:
         if not is_nifti(files[0]):
             raise SeriesError(f"{files[0].name} is a picture, and a volume is due. Give a volume.")
         units = "HU" if wanted[0] == "CT" else ARBITRARY
-        found, header = read_nifti(files[0], units, wanted[0]), Dataset()
+        found, header = read_nifti(files[0], units, wanted[0], options), Dataset()
     else:
-        found = read_volume(files, modality if len(wanted) == 1 else None)
+        found = read_volume(files, modality if len(wanted) == 1 else None, options)
         header = read_header(files[0])
     if found.modality not in wanted:
         raise SeriesError(
@@ -76,6 +79,7 @@ class VolumeRegion(Whole):
     columns: ClassVar[tuple[str, ...]] = ()
     needs_place: ClassVar[bool] = False
     reads_pictures: ClassVar[bool] = True
+    takes_options: ClassVar[bool] = True
     read = staticmethod(read_whole)
 
     plane: Literal["axial", "sagittal", "coronal"] = "axial"

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from msk_jax.evaluation.calibration import calibration_figures
+from msk_jax.evaluation.case_table import in_fixed_order
 from msk_jax.evaluation.figure import to_plain
 from msk_jax.evaluation.model_study import ModelSettings
 from msk_jax.evaluation.multiclass import (
@@ -170,6 +171,7 @@ def evaluate_class_model(
       UserError: a column that is not there.
     """
     settings.check()
+    cases, _ = in_fixed_order(cases)
     clustered = bool(cases["patient_id"].duplicated().any())
 
     def found(part: pd.DataFrame) -> dict[str, Any]:

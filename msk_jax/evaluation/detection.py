@@ -59,7 +59,9 @@ def match_boxes(
     """Matches boxes to findings by overlap, in the order of their scores.
 
     A box takes the finding that it overlaps most of those that are still free; it is a hit where
-    that overlap is at least `iou` (the rule of COCO).
+    that overlap is at least `iou` (the rule of COCO). Of equal scores the box with the larger
+    overlap comes first, and of equal overlaps the one with the lower corner; where the rows of a
+    table stand says nothing.
 
     Args:
       boxes: per image [detections, 2 axes], low corner then high corner in the axes' order.
@@ -95,6 +97,10 @@ def average_precision(
     matched: Matched, *, samples: int = 2000, seed: int = 0, confidence: float = 0.95
 ) -> Figure:
     """Area under the precision envelope at 101 recalls, with a bootstrap over images.
+
+    Detections of one score are one point of the curve, for no threshold tells them apart.
+    (pycocotools counts them one by one, in the order of the images, so that its figure changes with
+    that order; where no scores are equal the two agree.)
 
     Source: T.-Y. Lin et al., ECCV 2014 (COCO), pycocotools.
     """
@@ -223,14 +229,21 @@ def lroc_area(
     return bootstrap_figure(value, bounds.low[0], bounds.high[0], method)
 
 
+def _by_score(matched: Matched) -> tuple[np.ndarray, np.ndarray]:
+    """The detections from the highest score on, and whether each is the last of its score."""
+    order = np.argsort(-matched.scores, kind="mergesort")
+    values = matched.scores[order]
+    return order, np.r_[np.diff(values) != 0, True] if len(values) else np.zeros(0, bool)
+
+
 def _precision_of(matched: Matched, weights: np.ndarray) -> np.ndarray:
     """Average precision where image k counts weights[:, k] times [samples]."""
-    order = np.argsort(-matched.scores, kind="mergesort")
+    order, last = _by_score(matched)
     values = []
     for row in weights:
         total = row @ matched.findings
         of = row[matched.image[order]]
-        hits, shown = np.cumsum(of * matched.hits[order]), np.cumsum(of)
+        hits, shown = np.cumsum(of * matched.hits[order])[last], np.cumsum(of)[last]
         with np.errstate(divide="ignore", invalid="ignore"):
             recall = hits / total
             precision = np.where(shown > 0, hits / shown, 0.0)
@@ -252,9 +265,7 @@ def froc(matched: Matched, *, samples: int = 2000, seed: int = 0, confidence: fl
     if not images or not matched.findings.sum():
         empty = np.zeros(0)
         return Froc(empty, empty, missing("bootstrap over images", "There is no finding."))
-    order = np.argsort(-matched.scores, kind="mergesort")
-    values = matched.scores[order]
-    last = np.r_[np.diff(values) != 0, True] if len(values) else np.zeros(0, bool)
+    order, last = _by_score(matched)
 
     def curve(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         of = weights[:, matched.image[order]]
@@ -328,13 +339,15 @@ def _match(
     if len(scores) != len(found):
         raise ValueError(f"There are scores of {len(scores)} images and places of {len(found)}.")
     parts: list[tuple[np.ndarray, np.ndarray]] = []
-    for of, near in zip(scores, nearness, strict=True):
+    for places, of, near, true in zip(found, scores, nearness, truths, strict=True):
         of = np.asarray(of, float).ravel()
         if len(of) != len(near) or not np.isfinite(of).all():
             raise ValueError(f"{len(near)} detections have {len(of)} scores; each needs a number.")
+        near = near[:, _in_order(true)]
         free = np.ones(near.shape[1], bool)
         hit = np.zeros(len(of), bool)
-        for i in np.argsort(-of, kind="mergesort"):
+        nearest = near.max(axis=1, initial=-np.inf)
+        for i in _in_order(places, -nearest, -of):
             open_ones = np.flatnonzero(free & (near[i] >= least - 1e-12))
             if len(open_ones):
                 hit[i] = True
@@ -344,3 +357,12 @@ def _match(
     of, hits = (np.concatenate([np.zeros(0), *(part[k] for part in parts)]) for k in (0, 1))
     findings = np.array([near.shape[1] for near in nearness], int)
     return Matched(of, hits.astype(bool), image.astype(int), findings)
+
+
+def _in_order(places: np.ndarray, *before: np.ndarray) -> np.ndarray:
+    """Indices of places [places, numbers] by their numbers; `before` are what goes before these,
+    the last first."""
+    table = np.asarray(places, float)
+    if not table.size:
+        return np.arange(0)
+    return np.lexsort((*table.T[::-1], *before))

@@ -7,28 +7,21 @@ import numpy as np
 import pandas as pd
 
 from msk_jax.config import check_limits
-from msk_jax.errors import UserError
 from msk_jax.evaluation.agreement import mcnemar
 from msk_jax.evaluation.auc_bootstrap import bootstrap_areas
-from msk_jax.evaluation.binary import (
-    binary_figures,
-    confusion,
-    threshold_at_sensitivity,
-    threshold_at_specificity,
-    youden_threshold,
-)
+from msk_jax.evaluation.binary import binary_figures, confusion
 from msk_jax.evaluation.calibration import calibration_figures
-from msk_jax.evaluation.case_table import match_cases
+from msk_jax.evaluation.case_table import in_fixed_order, match_cases
 from msk_jax.evaluation.decision_curve import decision_curve
 from msk_jax.evaluation.fairness import fairness_figures
 from msk_jax.evaluation.figure import to_plain
 from msk_jax.evaluation.gate import LIMITS, judge
+from msk_jax.evaluation.operating_point import Part, operating_points, parts_of, recalibrated
 from msk_jax.evaluation.points import calibration_points, precision_recall_points, roc_points
-from msk_jax.evaluation.recalibration import recalibrate
 from msk_jax.evaluation.reclassification import reclassification
 from msk_jax.evaluation.roc import Auc, clustered_auc, delong
 from msk_jax.evaluation.roc_comparison import permutation_test, roc_areas
-from msk_jax.evaluation.subgroups import groups_apart, groups_of
+from msk_jax.evaluation.subgroups import UNKNOWN, groups_apart, groups_of
 
 _CALIBRATION = ("slope", "intercept", "in_the_large", "brier", "ece", "ece_by_chance")
 
@@ -100,31 +93,37 @@ def evaluate_model(
       UserError: tables that do not fit each other, or a column that is not there.
     """
     settings.check()
-    threshold, chosen_on = _threshold(cases, validation, settings)
+    second = None if other is None else match_cases(cases, other, "The second file")
+    cases, second = in_fixed_order(cases, second)
+    parts = None
+    if validation is not None:
+        parts = parts_of(cases, in_fixed_order(validation)[0])
+        limits, point = operating_points(parts, settings.criterion, settings.target)
+    else:
+        limits = np.full(len(cases), settings.threshold)
+        point = {"value": settings.threshold, "chosen_on": "given"}
     labels, probs, patients = _arrays(cases)
-    options = _options(settings)
+    called = pd.Series(probs >= limits, cases.index)
     result: dict[str, Any] = {
         "settings": asdict(settings),
-        "threshold": {"value": threshold, "chosen_on": chosen_on},
+        "threshold": point,
         "n": _counts(cases),
-        "figures": to_plain(_figures(cases, threshold, settings)),
-        "confusion": asdict(confusion(labels, probs >= threshold)),
+        "figures": to_plain(_figures(cases, called, settings)),
+        "confusion": asdict(confusion(labels, called.to_numpy())),
         "roc": roc_points(labels, probs),
         "precision_recall": precision_recall_points(labels, probs),
         "calibration": calibration_points(labels, probs, patients, settings.confidence),
     }
-    if validation is not None:
-        result["recalibration"] = _recalibrated(cases, validation, settings)
-    second = None
-    if other is not None:
-        second = match_cases(cases, other, "The second file")
-        result["comparison"] = _comparison(labels, probs, second, patients, threshold, settings)
+    if parts is not None:
+        result["recalibration"] = _recalibrated(cases, parts, settings)
+    if second is not None:
+        result["comparison"] = _comparison(labels, probs, second, patients, limits, settings)
     if decisions:
-        curve = decision_curve(labels, probs, patients, other=second, **options)
+        curve = decision_curve(labels, probs, patients, other=second, **_options(settings))
         result["decision_curve"] = to_plain(curve)
     if by:
-        result["subgroups"] = {name: _subgroups(cases, name, threshold, settings) for name in by}
-        result["fairness"] = {name: _fairness(cases, name, threshold, settings) for name in by}
+        result["subgroups"] = {name: _subgroups(cases, name, called, settings) for name in by}
+        result["fairness"] = {name: _fairness(cases, name, called, settings) for name in by}
     if settings.gate != "none":
         result["gate"] = _gate(result["figures"], cases, settings)
     return result
@@ -144,30 +143,6 @@ def _options(settings: ModelSettings) -> dict[str, Any]:
     }
 
 
-def _threshold(
-    cases: pd.DataFrame, validation: pd.DataFrame | None, settings: ModelSettings
-) -> tuple[float, str]:
-    """The operating point, and what it was chosen on."""
-    if validation is None:
-        return settings.threshold, "given"
-    shared = set(validation["patient_id"]) & set(cases["patient_id"])
-    if shared:
-        raise UserError(
-            f"{len(shared)} patient(s) are in the validation file and in the predictions (as "
-            f"{sorted(shared)[0]}); an operating point must be chosen on other patients. (Rows of "
-            "a file without patient_id and case are numbered: give both files one of the two.)"
-        )
-    labels, probs = validation["label"].to_numpy(), validation["prob"].to_numpy()
-    if len(set(labels)) < 2:
-        raise UserError("The validation file holds one class only; a threshold needs both.")
-    if settings.criterion == "youden":
-        return youden_threshold(labels, probs), "validation"
-    choose = threshold_at_sensitivity
-    if settings.criterion == "specificity":
-        choose = threshold_at_specificity
-    return choose(labels, probs, settings.target), "validation"
-
-
 def _counts(cases: pd.DataFrame) -> dict[str, int]:
     positives = int(cases["label"].sum())
     return {
@@ -178,14 +153,15 @@ def _counts(cases: pd.DataFrame) -> dict[str, int]:
     }
 
 
-def _figures(cases: pd.DataFrame, threshold: float, settings: ModelSettings) -> dict[str, Any]:
+def _figures(cases: pd.DataFrame, called: pd.Series, settings: ModelSettings) -> dict[str, Any]:
     """AUC, figures of the decision and calibration, counting patients where these have several
-    cases."""
+    cases. `called` may be of more cases than these."""
     labels, probs, patients = _arrays(cases)
     options = _options(settings)
     area = _area(labels, probs, patients, settings)
-    called = probs >= threshold
-    decided = binary_figures(labels, called, patients, method=settings.proportions, **options)
+    decided = binary_figures(
+        labels, called[cases.index].to_numpy(), patients, method=settings.proportions, **options
+    )
     calibrated = calibration_figures(labels, probs, patients, **options)
     return {"auc": area, **decided, **{name: calibrated[name] for name in _CALIBRATION}}
 
@@ -199,21 +175,19 @@ def _area(
 
 
 def _recalibrated(
-    cases: pd.DataFrame, validation: pd.DataFrame, settings: ModelSettings
+    cases: pd.DataFrame, parts: list[Part], settings: ModelSettings
 ) -> dict[str, Any]:
     """Platt's map, fitted on the validation cases, and the calibration of the cases through it."""
     try:
-        fitted = recalibrate(validation["label"].to_numpy(), validation["prob"].to_numpy())
+        mapped, maps = recalibrated(parts, cases["prob"].to_numpy())
     except ValueError as error:
         return {"method": "platt", "why": str(error)}
-    mapped = cases.assign(prob=fitted(cases["prob"].to_numpy()))
-    labels, probs, patients = _arrays(mapped)
+    labels, probs, patients = _arrays(cases.assign(prob=mapped))
     figures = calibration_figures(labels, probs, patients, **_options(settings))
     return {
         "method": "platt",
         "why": None,
-        "intercept": fitted.x[0],
-        "slope": fitted.x[1],
+        **maps,
         "figures": to_plain({name: figures[name] for name in _CALIBRATION}),
         "calibration": calibration_points(labels, probs, patients, settings.confidence),
     }
@@ -224,13 +198,13 @@ def _comparison(
     first: np.ndarray,
     second: np.ndarray,
     patients: np.ndarray | None,
-    threshold: float,
+    limits: np.ndarray,
     settings: ModelSettings,
 ) -> dict[str, Any]:
-    """The first model against the second."""
+    """The first model against the second, both called by the first one's limits [cases]."""
     options = _options(settings)
     pair = np.stack([first, second])
-    right = [(p >= threshold) == labels for p in pair]
+    right = [(p >= limits) == labels for p in pair]
     result: dict[str, Any] = {
         "roc": roc_points(labels, second),
         "precision_recall": precision_recall_points(labels, second),
@@ -255,25 +229,29 @@ def _comparison(
 
 
 def _subgroups(
-    cases: pd.DataFrame, column: str, threshold: float, settings: ModelSettings
+    cases: pd.DataFrame, column: str, called: pd.Series, settings: ModelSettings
 ) -> list[dict[str, Any]]:
     """Figures of each group, and their gaps to all other cases."""
     return [
         {"group": name, "n": _counts(part), "figures": to_plain(own), "gaps": to_plain(gaps)}
         for name, part, own, gaps in groups_apart(
-            cases, column, lambda part: _figures(part, threshold, settings)
+            cases, column, lambda part: _figures(part, called, settings)
         )
     ]
 
 
 def _fairness(
-    cases: pd.DataFrame, column: str, threshold: float, settings: ModelSettings
+    cases: pd.DataFrame, column: str, called: pd.Series, settings: ModelSettings
 ) -> dict[str, Any]:
-    """How far apart the groups of a column are called."""
-    called = cases["prob"].to_numpy() >= threshold
-    groups, patients = groups_of(cases, column).to_numpy(), cases["patient_id"].to_numpy()
-    labels = cases["label"].to_numpy()
-    return to_plain(fairness_figures(labels, called, groups, patients, **_options(settings)))
+    """How far apart the groups of a column are called, of the cases whose group is known."""
+    groups = groups_of(cases, column)
+    cases = cases[groups != UNKNOWN]
+    labels, _, patients = _arrays(cases)
+    figures = fairness_figures(
+        labels, called[cases.index].to_numpy(), groups[cases.index].to_numpy(), patients,
+        **_options(settings),
+    )  # fmt: skip
+    return to_plain(figures)
 
 
 def _gate(

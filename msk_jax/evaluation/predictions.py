@@ -11,12 +11,12 @@ from msk_jax.errors import UserError
 from msk_jax.evaluation.tables import (
     exact_numbers,
     faults_of_rows,
-    read_text,
     refuse,
     require_columns,
     some,
 )
 from msk_jax.files import place, replacing
+from msk_jax.table_reader import read_table
 
 LEVELS = ("slice", "joint", "patient")
 """From the smallest unit to the largest, where a cohort does not name its own."""
@@ -72,8 +72,7 @@ def read_predictions(
     Raises:
       UserError: the file is missing or no table, or its rows are faulty; all faults are listed.
     """
-    path = place(path)
-    frame = read_text(
+    frame = read_table(
         path, f"There are no predictions at {path}. Run `msk-jax evaluate`, which writes them."
     )
     return check_predictions(frame, str(path), role, levels)
@@ -103,13 +102,12 @@ def check_predictions(
     require_columns(frame, (*KEYS, *probs), where)
     if not len(frame):
         raise UserError(f"{where} holds no prediction, only a header.")
-    frame = frame.reset_index(drop=True)
     numbers = {name: exact_numbers(frame[name]) for name in ("fold", "label", *probs)}
     texts = {name: frame[name].astype(str) for name in ("patient_id", "unit_id", "level")}
     faults = _faults(frame, numbers, texts, probs, levels)
     if not faults:
-        typed = frame.assign(
-            **texts,
+        typed = frame.reset_index(drop=True).assign(
+            **{name: cells.to_numpy() for name, cells in texts.items()},
             fold=numbers["fold"].astype(np.int64),
             label=numbers["label"].astype(np.int64),
             **{name: numbers[name] for name in probs},

@@ -8,9 +8,13 @@ import pandas as pd
 
 from msk_jax.errors import UserError
 from msk_jax.evaluation.figure import Figure, missing
+from msk_jax.table_reader import MISSING
 
 AGE_BANDS = ((0, 40), (40, 60), (60, 80), (80, 200))
 """Years, the upper end excluded."""
+
+UNKNOWN = "unknown"
+"""Group of the cases that have none, see `table_reader.MISSING`."""
 
 _MOST_NUMBERS, _MOST_GROUPS = 10, 50
 
@@ -81,7 +85,7 @@ def groups_apart(
 
 
 def groups_of(table: pd.DataFrame, column: str) -> pd.Series:
-    """Group of each row by a column; ages in bands, empty cells as "unknown".
+    """Group of each row by a column; ages in bands, missing cells as `UNKNOWN`.
 
     Raises:
       UserError: there is no such column, or it holds measurements instead of groups.
@@ -91,8 +95,8 @@ def groups_of(table: pd.DataFrame, column: str) -> pd.Series:
             f"There is no column {column} to group by; there is {', '.join(table.columns)}."
         )
     values = age_band(table[column]) if column == "age" else table[column].astype(str).str.strip()
-    values = values.replace({"": "unknown", "nan": "unknown"})
-    known = values[values != "unknown"]
+    values = values.where(~values.isin(MISSING), UNKNOWN)
+    known = values[values != UNKNOWN]
     numbers = pd.to_numeric(known, errors="coerce").notna().all()
     most = _MOST_NUMBERS if numbers else _MOST_GROUPS
     if known.nunique() > most:

@@ -148,7 +148,8 @@ def uno_c(
     first |= (times[:, None] == times[None]) & ~events[None]
     counted = events & (times < horizon)
     first &= counted[:, None]
-    score = (risks[:, None] > risks[None]) + 0.5 * (np.abs(risks[:, None] - risks[None]) <= 1e-8)
+    apart = risks[:, None] - risks[None]
+    score = (apart > 1e-8) + 0.5 * (np.abs(apart) <= 1e-8)
 
     def statistic(row: np.ndarray) -> float:
         chance = censoring_survival(times, events, times, row)

@@ -1,35 +1,14 @@
-"""Tables from other people's files: read as text, their faults gathered into one sentence each."""
+"""Faults of tables from other people's files, gathered into one sentence each."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from msk_jax.errors import UserError
-from msk_jax.files import table_source
+from msk_jax.table_reader import MISSING
 
 _MOST_NAMED = 5
-
-
-def read_text(path: Path, if_missing: str, encoding: str = "utf-8") -> pd.DataFrame:
-    """A CSV with every cell as text, empty where there is nothing.
-
-    Args:
-      path: of the file.
-      if_missing: the sentence for a file that is not there.
-      encoding: `utf-8-sig` also takes what spreadsheets write.
-
-    Raises:
-      UserError: there is no file, or it is no table.
-    """
-    try:
-        source = table_source(path)
-        return pd.read_csv(source, dtype=str, keep_default_na=False, encoding=encoding)
-    except FileNotFoundError:
-        raise UserError(if_missing) from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} could not be read as a CSV table: {error}") from error
 
 
 def require_columns(frame: pd.DataFrame, columns: Sequence[str], where: str) -> None:
@@ -38,8 +17,25 @@ def require_columns(frame: pd.DataFrame, columns: Sequence[str], where: str) -> 
     if missing:
         raise UserError(
             f"{where} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has "
-            f"{', '.join(map(str, frame.columns)) or 'none'}."
+            f"{listed_columns(frame)}."
         )
+
+
+def listed_columns(frame: pd.DataFrame) -> str:
+    """The columns that a table has, for an error about one that it lacks."""
+    columns = list(map(str, frame.columns))
+    if len(columns) == 1:
+        return f"{columns[0]} alone (cells are separated by commas, semicolons or tabs)"
+    return ", ".join(columns) or "none"
+
+
+def which_is_positive(cells: pd.Series) -> str:
+    """What to do with cells that should be 0 or 1 where they are two other things; "" else."""
+    values = sorted(set(cells.astype(str)) - MISSING)
+    if len(values) != 2:
+        return ""
+    both = " and ".join(values)
+    return f" (there is {both}: write 1 for the positive class, 0 for the other)"
 
 
 def refuse(faults: Sequence[str], where: str) -> None:
@@ -60,18 +56,18 @@ def exact_numbers(cells: pd.Series) -> np.ndarray:
 
 
 def faults_of_rows(frame: pd.DataFrame, checks: Sequence[tuple[str, np.ndarray, str]]) -> list[str]:
-    """One sentence per check that some rows fail, with their lines.
+    """One sentence per check that some rows fail, with their places in the file.
 
     Args:
-      frame: the whole file, in its order.
+      frame: the file as `table_reader.read_table` gives it, or some of its rows.
       checks: column, whether a row fails [rows], and what to say of it.
     """
     faults = []
     for name, bad, text in checks:
         rows = np.flatnonzero(bad)
         if len(rows):
-            # Line 1 of the file is the header.
-            named = [f"line {row + 2}: {frame[name][row]!r}" for row in rows]
+            # Row 1 of the file is the header.
+            named = [f"row {frame.index[row] + 2}: {frame[name].iloc[row]!r}" for row in rows]
             faults.append(f"{name} {text} in {len(rows)} row(s) ({some(named)}).")
     return faults
 

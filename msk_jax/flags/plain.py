@@ -38,6 +38,11 @@ class Predict:
     physician signs. Unlike all else there they name the patient, as the images do."""
     store: str = ""
     """Address of a DICOMweb service to send these to."""
+    nifti_form: Literal["sform", "qform"] | None = None
+    """Which statement of a NIfTI file about its place to trust where sform and qform differ; by
+    default such a file is refused."""
+    deshear: bool = False
+    """Straighten volumes whose slices are tilted (gantry tilt); by default they are refused."""
 
     def run(self) -> None:
         from msk_jax.verbs import predict
@@ -45,7 +50,7 @@ class Predict:
         check_devices()
         predict.run(
             self.workdir, self.dicom, self.out, self.key, self.dicom_results, self.store,
-            self.manifest,
+            self.manifest, self.nifti_form, self.deshear,
         )  # fmt: skip
 
 
@@ -127,16 +132,12 @@ class Fetch:
     """Of the service, filters behind it: `https://host/dicom-web?PatientID=4711&Modality=CT`. A
     token is taken from the environment variable MSK_JAX_DICOMWEB_TOKEN."""
     out: Path
-    """Gets one folder a series."""
+    """Gets one folder a series, and rejected.csv, which lists those of which not all came."""
 
     def run(self) -> None:
-        from msk_jax.data.dicomweb import Server, fetch
+        from msk_jax.verbs import fetch
 
-        server = Server.at(self.address)
-        console.writable_folder(self.out, "--out")
-        with console.progress_bar("Fetching series") as update:
-            count = fetch(server, self.out, progress=update)
-        console.say(f"{count} series are in {self.out}.")
+        fetch.run(self.address, self.out)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -297,7 +298,8 @@ class EvaluateTable:
     compare: Path | None = None
     """A second model's table of the same cases, to be held against the first."""
     validation: Path | None = None
-    """The first model's table of other patients, on which the operating point is chosen."""
+    """The first model's table of other patients, on which the operating point is chosen; for the
+    predictions.csv of a run its validation_predictions.csv, by folds."""
     level: str = ""
     """Which rows of a table with a column level; by default the largest that is there."""
     one_class: str = ""

@@ -81,6 +81,11 @@ class Build:
     refuse_below: Literal["poor", "acceptable", "good"] | None = None
     """Leave out scans whose quality has a lower grade, with the reason in rejected.csv. The limits
     of the grades are the experiment's (`Cohort.limits`); by default none is left out."""
+    nifti_form: Literal["sform", "qform"] | None = None
+    """Which statement of a NIfTI file about its place to trust where sform and qform differ; by
+    default such a file is refused."""
+    deshear: bool = False
+    """Straighten volumes whose slices are tilted (gantry tilt); by default they are refused."""
 
     def run(self, experiment: Experiment) -> None:
         from msk_jax.verbs import build
@@ -88,7 +93,7 @@ class Build:
         build.run(
             experiment, self.dicom, self.manifest, self.data_dir,
             self.key, self.num_folds, self.seed, self.overwrite, self.split, self.workers,
-            self.cache, self.held_out, self.beam, self.refuse_below,
+            self.cache, self.held_out, self.beam, self.refuse_below, self.nifti_form, self.deshear,
         )  # fmt: skip
 
 
@@ -191,6 +196,9 @@ class Evaluate:
     key: Path | None = None
     """File with the key of the pseudonyms, to find a patient's mask; by default the pseudonym.key
     beside the folder of masks."""
+    nifti_form: Literal["sform", "qform"] | None = None
+    """Which statement of a mask about its place to trust where sform and qform differ; by default
+    such a mask is refused."""
 
     def run(self, experiment: Experiment) -> None:
         from msk_jax.training.parallel import check_alone
@@ -199,7 +207,10 @@ class Evaluate:
         check_alone("evaluate")
         check_devices()
         experiment = dataclasses.replace(experiment, evaluation=self.evaluation)
-        evaluate.run(experiment, self.data_dir, self.workdir, self.ratings, self.masks, self.key)
+        evaluate.run(
+            experiment, self.data_dir, self.workdir, self.ratings, self.masks, self.key,
+            self.nifti_form,
+        )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,7 +27,7 @@ def check_rates(rates: tuple[int, ...], side: int) -> None:
         raise UserError(
             f"ASPP rates {too_large} are too large for a {side}x{side} feature map: the outer "
             f"taps would read padding everywhere. Rates up to {largest} fit; lower the rates or "
-            "the output stride, enlarge the input, or set allow_degenerate to accept branches "
+            "the output stride, enlarge the input, or give --allow-degenerate to accept branches "
             "that decay to 1x1."
         )
 

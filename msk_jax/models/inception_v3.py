@@ -111,7 +111,7 @@ class AuxiliaryHead(nn.Module):
             raise UserError(
                 "The auxiliary head of InceptionV3 needs 299 pixels along every axis in training, "
                 f"17 in the map that it sees; that map is {x.shape[1]} x {x.shape[2]}. Enlarge the "
-                "image or make the network with auxiliary=False."
+                "image or leave the head out (--settings auxiliary 0)."
             )
         x = ConvNormReLU(128, (1, 1), layers=self.layers, name="conv0")(avg_pool(x, 5, 3))
         x = ConvNormReLU(768, (5, 5), padding=0, layers=self.layers, name="conv1")(x)

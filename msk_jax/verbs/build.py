@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from msk_jax.data.builder import BuildSummary, build_cohort
+from msk_jax.data.crops import asked_options
 from msk_jax.data.folds import SplitKind
+from msk_jax.data.nifti_place import NiftiForm
 from msk_jax.errors import UserError
 from msk_jax.experiment import Experiment
 from msk_jax.reports.formats import plural
@@ -33,6 +35,8 @@ def run(
     held_out: float | None = None,
     beam: Sequence[str] | None = None,
     refuse_below: str | None = None,
+    nifti_form: NiftiForm | None = None,
+    deshear: bool = False,
 ) -> None:
     """Build the cohort and say what became of it."""
     check_no_address(data_dir, "--data-dir")
@@ -44,6 +48,7 @@ def run(
         raise UserError("--workers and --beam are two ways to read in parallel. Give one of them.")
     if held_out is None:
         held_out = experiment.held_out if split == "patient" else 0.0
+    options = asked_options(experiment.cohort.region, nifti_form, deshear)
     with progress_bar("Reading DICOM") as update:
         summary = build_cohort(
             experiment.cohort,
@@ -61,6 +66,7 @@ def run(
             held_out=held_out,
             beam=beam,
             refuse_below=refuse_below,
+            options=options,
         )
     if summary.built:
         note_command(data_dir, before=read_commands(manifest.parent))
@@ -87,6 +93,14 @@ def _say_outcome(summary: BuildSummary, levels: Sequence[str], data_dir: Path) -
         say(
             f"{summary.num_rejected} rows of the manifest could not be used, see "
             f"{data_dir / 'rejected.csv'}. {summary.rejected}"
+        )
+    for note in summary.notes:
+        say(note)
+    if summary.num_unread_ages:
+        say(
+            f"The age of {summary.num_unread_ages} scan(s) is unknown: PatientAge is not written "
+            f"as 045Y or 45, see missing_tags in {data_dir / 'quality.csv'}. The manifest's column "
+            "age would give it."
         )
     if summary.num_poor:
         say(

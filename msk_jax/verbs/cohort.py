@@ -9,10 +9,10 @@ import pandas as pd
 from msk_jax import experiment as catalogue
 from msk_jax.config import from_json
 from msk_jax.data.anonymise import basic_profile, deidentify_file
-from msk_jax.data.audit import audit, identifiers
+from msk_jax.data.audit import Audit, audit, identifiers
 from msk_jax.data.cohort import Cohort
 from msk_jax.data.deidentify import default_key_path, load_key, load_or_create_key
-from msk_jax.data.dicom import scan
+from msk_jax.data.dicom import Scan, scan
 from msk_jax.data.draft import draft_columns, draft_rows, write_draft
 from msk_jax.data.geometry import SeriesError
 from msk_jax.data.records import clean_reason
@@ -35,8 +35,10 @@ def draft(dicom: str, out: Path, experiment: str) -> None:
     if out.exists():
         raise UserError(f"{out} is there already and nothing is written over. Give another --out.")
     with opened(dicom) as source, console.progress_bar("Reading headers") as update:
-        rows = draft_rows(scan(source.folder, update, source.files, source.unpacked), cohort)
+        found = scan(source.folder, update, source.files, source.unpacked)
+        rows = draft_rows(found, cohort)
     write_draft(out, rows, cohort)
+    _say_incomplete(found)
     to_fill = [name for name in draft_columns(cohort) if not any(row.get(name) for row in rows)]
     console.say(
         f"{len(rows)} rows of {cohort.modality} are in {out}, one per {cohort.levels[1]} or "
@@ -75,11 +77,21 @@ def deidentify(
         temporary.open("w", newline="", encoding="utf-8") as file,
     ):
         csv.writer(file).writerows([("file", "reason"), *refused])
+    _say_incomplete(found)
     console.say(
         f"{count} files are in {out}; {len(refused)} were left out, see {REJECTED_NAME}, and "
-        f"{len(found.skipped) + len(found.pictures)} are no DICOM images. Pixels were not looked "
-        "at: check some images before you share them."
+        f"{len(found.skipped) + len(found.pictures)} are no DICOM images. What is beside the "
+        "pixels was cleared (overlays, comments); text that is drawn into the pixels themselves "
+        "was not read: look at some images before you share them."
     )
+
+
+def _say_incomplete(found: Scan) -> None:
+    if found.incomplete:
+        console.say(
+            f"Not all of {len(found.incomplete)} series was fetched. `build` leaves them out; run "
+            "the command that fetched them again."
+        )
 
 
 def audit_folder(folder: Path, dicom: str) -> None:
@@ -88,18 +100,46 @@ def audit_folder(folder: Path, dicom: str) -> None:
         raise UserError(f"There is no folder {folder}. Give what `build` or `train` wrote.")
     with opened(dicom) as source, console.progress_bar("Reading headers") as update:
         found = scan(source.folder, update, source.files, source.unpacked)
-        names, short = identifiers(file for files in found.series.values() for file in files)
+        # Files that are no images name patients too; what is no DICOM has no header to read.
+        files = [file for files in found.series.values() for file in files]
+        unread: list[Path] = []
+        names, short = identifiers([*files, *(file for file, _ in found.skipped)], unread)
+    if unread:
+        console.say(
+            f"{len(unread)} DICOM files cannot be read, so that nobody whom they alone name was "
+            f"looked for (first of them: {unread[0].name})."
+        )
     result = audit(folder, names, short)
-    console.say(
-        f"{result.num_identifiers} identifiers were looked for in {result.num_files} files; "
-        f"{result.num_short} were too short to look for."
-    )
+    _say_what_was_looked_at(result)
     for hit in result.hits:
         console.say(f"  {hit.file}: {hit.keyword}")
     if result.hits:
         console.say(f"{len(result.hits)} hit(s): do not pass this folder on.")
         sys.exit(1)
     console.say("No identifier was found.")
+
+
+def _say_what_was_looked_at(result: Audit) -> None:
+    common = f", and {result.num_common} are words that any run holds" if result.num_common else ""
+    console.say(
+        f"{result.num_identifiers} identifiers were looked for in {result.num_files} files; "
+        f"{result.num_short} were too short to look for{common}."
+    )
+    for place, reason in result.unread:
+        console.say(f"  Not looked into: {place} {reason}")
+    holders = [
+        f"{count} {what}"
+        for count, what in (
+            (result.num_pictures, "pictures and DICOM images"),
+            (result.num_shards, "files of records, which may hold some"),
+        )
+        if count
+    ]
+    if holders:
+        console.say(
+            f"Text that is drawn into pixels was not read: there are {' and '.join(holders)}. Look "
+            "at some of them yourself."
+        )
 
 
 def inspect(data_dir: Path, out: Path | None) -> None:

@@ -24,6 +24,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from msk_jax.data.names import is_litter
 from msk_jax.errors import UserError
 from msk_jax.files import in_bucket, write_json
 
@@ -132,7 +133,7 @@ def hardware() -> str:
 
 def check_new_folder(path: Path, flag: str) -> None:
     """Raises UserError where there is anything but an empty folder."""
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if path.exists() and (not path.is_dir() or not all(map(is_litter, path.iterdir()))):
         raise UserError(
             f"{path} is not an empty folder and nothing is written over. Give another {flag}."
         )

@@ -127,7 +127,9 @@ def _said(entry: Architecture, found: Converted) -> str:
     if _is_headless(found):
         said += " The file has no head for so many classes: it starts afresh."
     if entry.auxiliary and not found.settings["auxiliary"]:
-        said += " The file has no auxiliary head, and so has the network none (auxiliary=False)."
+        said += (
+            " The file has no auxiliary head, and so has the network none (--settings auxiliary 0)."
+        )
     if found.resampled:
         said += (
             f" What depends on the input's size was resampled for "

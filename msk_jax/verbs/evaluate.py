@@ -12,6 +12,7 @@ from msk_jax.config import from_json, to_json
 from msk_jax.data.deidentify import KEY_NAME
 from msk_jax.data.folds import EXTERNAL, POOLED_SITES, roles
 from msk_jax.data.masks import find_masks
+from msk_jax.data.nifti_place import NiftiForm
 from msk_jax.data.pipeline import ShardedCohort
 from msk_jax.data.target import read_cohort
 from msk_jax.errors import UserError
@@ -49,6 +50,7 @@ def run(
     ratings: Path | None = None,
     masks: Path | None = None,
     key: Path | None = None,
+    nifti_form: NiftiForm | None = None,
 ) -> dict:
     """Evaluate a trained workdir; gives what `metrics.json` holds.
 
@@ -59,6 +61,7 @@ def run(
         ratings: of real readers, in place of simulated ones.
         masks: folder of masks that heat maps are held against.
         key: file of the pseudonyms' key, to find a patient's mask.
+        nifti_form: which statement of a mask about its place to trust where they differ.
     """
     experiment.evaluation.check()
     # Before the long work, see that the masks and their key are there.
@@ -79,7 +82,7 @@ def run(
         metrics["readers"] = _readers(found, metrics, experiment, workdir, ratings)
     if marked is not None:
         about = (marked, experiment, stage, found.ensemble, data, folds)
-        metrics["explained"] = judge_maps(*about, found.test)
+        metrics["explained"] = judge_maps(*about, found.test, nifti_form)
     metrics["features"] = map_features(
         found.features, data.patient_labels, experiment.evaluation.seed
     )

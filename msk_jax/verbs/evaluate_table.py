@@ -52,10 +52,10 @@ def run(
     else:
         if settings.ordinal:
             raise UserError(f"{predictions} has two classes; --ordinal is for three and more.")
-        cases, second, others = (
-            read_cases(path, level, one_class) if path else None
-            for path in (predictions, compare, validation)
+        cases, second = (
+            read_cases(path, level, one_class) if path else None for path in (predictions, compare)
         )
+        others = read_cases(validation, level, one_class, True) if validation else None
         result = evaluate_model(
             cases, settings, other=second, validation=others, by=by, decisions=decisions
         )
@@ -166,9 +166,11 @@ def _print(result: dict[str, Any]) -> None:
     """The figures for the reader."""
     n = result["n"]
     point = result["threshold"]
+    values = [entry["value"] for entry in point.get("per_fold", [point])]
+    limits = " to ".join(f"{value:.4g}" for value in sorted({min(values), max(values)}))
     console.say(
         f"{n['cases']} cases of {n['patients']} patients, {n['positives']} positive; positive from "
-        f"{point['value']:.4g} ({point['chosen_on']})."
+        f"{limits} ({point['chosen_on']})."
     )
     rows = [("figure", "value", "interval")]
     rows += [(name, *_words(result["figures"][name])) for name in _SHOWN]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from msk_jax.data.masks import mask_on_crop
+from msk_jax.data.nifti_place import NiftiForm
 from msk_jax.data.pipeline import ShardedCohort
 from msk_jax.errors import UserError
 from msk_jax.evaluation.figure import mean_figure
@@ -47,6 +48,7 @@ def judge_maps(
     data: ShardedCohort,
     folds: dict[str, int],
     predictions: pd.DataFrame,
+    nifti_form: NiftiForm | None = None,
 ) -> dict[str, Any]:
     """How much of the heat maps lies on the signs, out of fold.
 
@@ -62,6 +64,7 @@ def judge_maps(
         data: the cohort.
         folds: of its patients.
         predictions: out of fold, of all levels.
+        nifti_form: which statement of a mask about its place to trust where they differ.
 
     Returns:
         `signs` (their name), `n` (patients) and figures, means over patients: `energy`, the share
@@ -79,7 +82,7 @@ def judge_maps(
     maps, shuffled = [], []
     for k, network in enumerate(ensemble):
         mine = members(folds, k, "test") & set(drawn)
-        cases = _cases(masks, experiment, data, images[images["fold"] == k], mine)
+        cases = _cases(masks, experiment, data, images[images["fold"] == k], mine, nifti_form)
         maps += judge_cases(stage, network, cases)
         shuffled += judge_cases(stage, shuffled_weights(network), cases)
     if not maps:
@@ -112,6 +115,7 @@ def _cases(
     data: ShardedCohort,
     images: pd.DataFrame,
     patients: set[str],
+    nifti_form: NiftiForm | None,
 ) -> list[Case]:
     """The surest image with signs of each of these patients."""
     region, codes = experiment.cohort.region, experiment.signs.codes
@@ -125,7 +129,9 @@ def _cases(
             number, centre = places[unit_id]
             record = data.records[number]
             file = masks.get((record["patient_id"], record["unit"]))
-            mask = None if file is None else mask_on_crop(file, codes, region, record, centre)
+            mask = None
+            if file is not None:
+                mask = mask_on_crop(file, codes, region, record, centre, nifti_form)
             if mask is not None and mask.any():
                 spacing = tuple(map(float, record["spacing_mm"][:2]))
                 chosen[unit_id] = (int(label), mask, spacing)

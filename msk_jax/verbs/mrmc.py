@@ -64,6 +64,9 @@ def _print(study: dict[str, Any]) -> None:
     for name, group in study["groups"].items():
         rows += _differences(f"{name} ({len(group['readers'])})", group)
     console.say_columns(rows)
+    without = n["readers"] - sum(len(group["readers"]) for group in study["groups"].values())
+    if study["groups"] and without:
+        console.say(f"{without} reader(s) have no group; they count among all alone.")
     for name, group in study["groups"].items():
         if group["why"]:
             console.say(f"{name}: {group['why']}")

@@ -12,11 +12,14 @@ import numpy as np
 import pandas as pd
 
 from msk_jax.data.cohort import Cohort, Manifest, ManifestRow, read_manifest
-from msk_jax.data.crops import Crop
+from msk_jax.data.crops import Crop, asked_options, read_images
 from msk_jax.data.deidentify import default_key_path, load_key, load_or_create_key, pseudonym
 from msk_jax.data.dicom import Scan, Series, scan
-from msk_jax.data.records import assign_series, clean_reason
+from msk_jax.data.names import legible
+from msk_jax.data.nifti_place import NiftiForm
+from msk_jax.data.records import assign_series, clean_reason, hints
 from msk_jax.data.sources import opened
+from msk_jax.data.volume import ReadOptions
 from msk_jax.errors import UserError
 from msk_jax.evaluation.predictions import pool, probability_cells, probability_columns
 from msk_jax.explain.overlay import draw_overlay
@@ -43,6 +46,8 @@ class Job:
     modality: str
     rows: tuple[ManifestRow, ...] | None = None
     """Where its units are; None where they are looked for."""
+    options: ReadOptions | None = None
+    """See `crops.asked_options`."""
 
 
 def run(
@@ -53,6 +58,8 @@ def run(
     dicom_results: bool = False,
     server: str = "",
     manifest: Path | None = None,
+    nifti_form: NiftiForm | None = None,
+    deshear: bool = False,
 ) -> None:
     """Predict every series of a source, or those of a manifest; what cannot be read is listed.
 
@@ -68,6 +75,7 @@ def run(
             f"--manifest with patient_id, {cohort.region.unit_column} and "
             f"{', '.join(cohort.region.columns)} of each."
         )
+    options = asked_options(cohort.region, nifti_form, deshear)
     places = None if manifest is None else read_manifest(manifest, cohort, labelled=False)
     console.check_new_folder(out, "--out")
     with opened(dicom) as source:
@@ -79,6 +87,7 @@ def run(
         patients = None if places is None else patients_of(places, cohort, secret)
         saved = dataclasses.replace(saved, beside=askable(saved, patients))
         jobs, rejected = _jobs(found, places, cohort, secret)
+        jobs = [dataclasses.replace(job, options=options) for job in jobs]
         console.writable_folder(out, "--out")
         with _all_or_nothing(out):
             tables, unwritten = _predict_all(saved, jobs, rejected, out, secret, results)
@@ -92,13 +101,7 @@ def _jobs(
 ) -> tuple[list[Job], list[tuple]]:
     """What to predict, and the rows of the manifest that have no series."""
     if places is None:
-        headers = found.headers
-        series = [
-            Job(headers[uid].patient_id, uid, files, headers[uid].modality)
-            for uid, files in sorted(found.series.items())
-        ]
-        pictures = found.pictures if cohort.region.reads_pictures else ()
-        return [*series, *(Job("", _name(found, f), (f,), cohort.modality) for f in pictures)], []
+        return _all_jobs(found, cohort, secret)
     names = {row.patient_id: pseudonym(row.patient_id, secret) for row in places.rows}
     studies, refused = assign_series(places, found, cohort.modality, names)
     owner = {file: uid for uid, files in found.series.items() for file in files}
@@ -113,12 +116,37 @@ def _jobs(
         for s in studies
     ]
     rejected = [(f"{r.patient_id}/{r.unit}", cohort.modality, r.reason) for r in refused]
+    if sentence := hints(refused):
+        console.say(sentence)
     return jobs, rejected
+
+
+def _all_jobs(found: Scan, cohort: Cohort, secret: bytes) -> tuple[list[Job], list[tuple]]:
+    """Every series and picture there is, and those series of which not all was fetched."""
+    headers = found.headers
+    series = [
+        Job(headers[uid].patient_id, uid, files, headers[uid].modality)
+        for uid, files in sorted(found.series.items())
+    ]
+    rejected = [
+        (_name_of(job, secret), job.modality, found.incomplete[job.uid])
+        for job in series
+        if job.uid in found.incomplete
+    ]
+    usable = [job for job in series if job.uid not in found.incomplete]
+    pictures = found.pictures if cohort.region.reads_pictures else ()
+    return [*usable, *(Job("", _name(found, f), (f,), cohort.modality) for f in pictures)], rejected
+
+
+def _name_of(job: Job, secret: bytes) -> str:
+    """The pseudonym of a series; without a PatientID it may be anyone's, and is a patient."""
+    owner = pseudonym(job.patient_id or job.uid, secret)
+    return f"{owner}_{pseudonym(job.uid, secret)[2:8]}"
 
 
 def _name(found: Scan, picture: Path) -> str:
     """What stands for the identifiers of a picture, the same wherever its folder is."""
-    return found.place(picture).relative_to(found.folder).as_posix()
+    return legible(found.place(picture).relative_to(found.folder).as_posix())
 
 
 def _predict_all(
@@ -130,9 +158,7 @@ def _predict_all(
     tables, unwritten = [], []
     with console.progress_bar("Predicting series") as update:
         for done, job in enumerate(jobs):
-            # Files without a PatientID may be anyone's: each series is then a patient.
-            owner = pseudonym(job.patient_id or job.uid, secret)
-            name = f"{owner}_{pseudonym(job.uid, secret)[2:8]}"
+            name = _name_of(job, secret)
             series, crops = _read(saved, job, name, rejected)
             if crops:
                 table, pictures = _predict_series(saved, predict, crops, name)
@@ -184,7 +210,7 @@ def _read(
         rejected.append((name, job.modality, clean_reason(error, job.files, job.patient_id)))
 
     try:
-        series = region.read(job.files, cohort.modality)
+        series = read_images(region, job.files, cohort.modality, job.options)
         if job.rows is None:
             crops.update(region.extract(series))
     except Exception as error:  # a hostile file must not take the others with it

@@ -9,10 +9,10 @@ import pandas as pd
 from msk_jax.errors import UserError
 from msk_jax.evaluation.mrmc.aided import ALL, aided_study
 from msk_jax.evaluation.mrmc.readers import simulate_readers
-from msk_jax.evaluation.tables import read_text
 from msk_jax.experiment import Experiment
 from msk_jax.files import replacing
 from msk_jax.reports.formats import p_value
+from msk_jax.table_reader import read_table
 from msk_jax.verbs import console
 
 RATINGS_NAME = "ratings.csv"
@@ -48,7 +48,7 @@ def read_or_simulate(
     names, labels = list(patients["patient_id"]), patients["label"].astype(int)
     if ratings is not None:
         missing = f"There is no file {ratings}. Give the table with --ratings."
-        read = read_text(ratings, missing, encoding="utf-8-sig")
+        read = read_table(ratings, missing)
     else:
         read = simulate_readers(
             names, labels.to_numpy(), patients["prob"].to_numpy(),

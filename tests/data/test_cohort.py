@@ -59,6 +59,32 @@ def test_spreadsheet_leftovers(manifest):
     assert [(row.row, row.patient_id) for row in read.rows] == [(2, "1"), (5, "2")]
 
 
+def test_a_row_that_is_longer_than_the_header_shifts_nothing(manifest):
+    head = "patient_id,side,label,site,age,sex\n"
+    with pytest.raises(UserError, match=r"The manifest .* one cell more in every row .*\(7, not 6"):
+        read_manifest(manifest(head + "1,left,normal,A,54,5,F\n2,left,normal,A,61,0,M\n"), COHORT)
+    with pytest.raises(UserError, match="row 3 has 7"):
+        read_manifest(
+            manifest(head + "1,left,normal,A,54,F\n2,left,normal,Ward A, East,61,M\n"), COHORT
+        )
+    with pytest.raises(UserError, match="'sex' names the columns 6 and 7"):
+        read_manifest(manifest(head[:-1] + ",sex\n1,left,normal,A,54,F,M\n"), COHORT)
+
+
+def test_a_manifest_of_a_spreadsheet_with_decimal_commas(manifest):
+    text = "patient_id;side;label;site;age;sex;lesion_z_mm\n007;left;normal;Süd, A;54,5;NA;\n"
+    (row,) = read_manifest(manifest(text), COHORT).rows
+    assert (row.patient_id, row.site, row.age, row.sex) == ("007", "Süd, A", 54.5, "")
+
+
+def test_programs_write_words_where_they_have_nothing(manifest):
+    text = "patient_id,side,label,path,age,sex,grade\n1,left,normal,NA,NA,nan,#N/A\n"
+    (row,) = read_manifest(manifest(text), COHORT).rows
+    assert (row.path, row.age, row.sex, row.grade) == ("", None, "", -1)
+    with pytest.raises(UserError, match="row 2: patient_id 'NA' names nobody"):
+        read_manifest(manifest("patient_id,side,label\nNA,left,normal\n"), COHORT)
+
+
 def test_all_faults_at_once_with_their_rows(manifest):
     text = (
         "patient_id,side,label,sex,age,grade,lesion_z_mm,joint_top_mm,joint_bottom_mm,path\n"
@@ -113,9 +139,9 @@ def test_contradicting_patient_labels(manifest):
             "patient,side,label\n1,left,normal\n",
             r"lacks the column\(s\) patient_id; it has",
         ),
-        ("patient_id;side;label\n1;left;normal\n", "separated by commas"),
+        ("patient_id|side|label\n1|left|normal\n", "separated by commas, semicolons or tabs"),
         ("patient_id,side,label\n", "it has no rows"),
-        ("", "not a CSV file"),
+        ("", "is empty: it has neither names of columns nor rows"),
     ],
 )
 def test_wrong_tables(manifest, content, message):
@@ -128,8 +154,8 @@ def test_wrong_files(tmp_path):
         read_manifest(tmp_path / "none.csv", COHORT)
     with pytest.raises(UserError, match="cannot be read"):
         read_manifest(tmp_path, COHORT)
-    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x80patient_id")
-    with pytest.raises(UserError, match="not a CSV file in UTF-8"):
+    (tmp_path / "binary.csv").write_bytes(b"\x00\x80patient_id")
+    with pytest.raises(UserError, match=r"The manifest .* is not UTF-8 text: line 1"):
         read_manifest(tmp_path / "binary.csv", COHORT)
 
 

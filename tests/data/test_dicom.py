@@ -197,7 +197,7 @@ def test_missing_codec_names_the_extra(series, monkeypatch):
     data["PixelData"].VR = "OB"
     data.save_as(file)
     decoder = type("Decoder", (), {"is_available": False})
-    monkeypatch.setattr("msk_jax.data.pixels.get_decoder", lambda syntax: decoder)
+    monkeypatch.setattr("msk_jax.data.decode.get_decoder", lambda syntax: decoder)
     with pytest.raises(SeriesError, match=r'pip install "msk_jax\[codecs\]"'):
         read_series(series[0])
 
@@ -241,4 +241,9 @@ def test_missing_folder(tmp_path):
 
 def test_age():
     assert [parse_age(v) for v in ("045Y", "018M", "006W", "012D")] == [45, 1.5, 0.11, 0.03]
-    assert [parse_age(v) for v in ("", "45", "45 Y", "abcY")] == [None] * 4
+    assert [parse_age(v) for v in ("54Y", "54", " 54y ", "54 Y", "18M", "3W", "0", "054.5Y")] == [
+        54, 54, 54, 54, 1.5, 0.06, 0, 54.5,
+    ]  # fmt: skip
+    unread = ("", "abcY", "Y", "-5", "999Y", "121", "1970", "54Y6M", "5-10", "54\\55", "\u0665")
+    assert [parse_age(v) for v in unread] == [None] * len(unread)
+    assert parse_age("120Y") == 120 and parse_age("999D") == 2.74

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from msk_jax.data.dicom import read_series, scan
-from msk_jax.data.dicomweb import TOKEN_VARIABLE, Server, fetch, search, store
+from msk_jax.data.dicomweb import TOKEN_VARIABLE, Server, fetch, store
+from msk_jax.data.query import SeriesRow, list_series
 from msk_jax.data.sources import opened
 from msk_jax.errors import UserError
 
@@ -71,15 +72,18 @@ def archive(orthanc, tmp_path_factory):
 
 
 def test_there_and_back_again(archive, tmp_path):
-    assert fetch(Server(archive), tmp_path, [{"PatientID": "B"}]) == 1
+    fetched = fetch(Server(archive), tmp_path, [{"PatientID": "B"}])
+    assert (fetched.num_series, fetched.incomplete, fetched.listing_fault) == (1, (), "")
     (files,) = scan(tmp_path).series.values()
     assert np.array_equal(read_series(files).voxels, ramp((5, 8, 8)) + ord("B") + 1)
-    assert fetch(Server.at(f"{archive}?Modality=CT"), tmp_path / "all") == 3
+    assert fetch(Server.at(f"{archive}?Modality=CT"), tmp_path / "all").num_series == 3
+    assert len(list((tmp_path / "all").glob("*/complete.json"))) == 3
 
 
 def test_pages_are_put_together(archive):
-    client = Server(archive).client()
-    assert set(search(client, {}, page=1)) == {uid("A", "1"), uid("A", "2"), uid("B", "1")}
+    listing = list_series(Server(archive).connect(), {}, page=1)
+    assert set(listing.series) == {uid("A", "1"), uid("A", "2"), uid("B", "1")}
+    assert {row.instances for row in listing.series.values()} == {5}, "as Orthanc counts them"
 
 
 def test_a_second_fetch_brings_only_what_is_missing(archive, tmp_path):
@@ -161,14 +165,17 @@ def test_a_token_is_not_sent_in_the_clear(monkeypatch):
 
 def test_token_and_retry(spiteful, monkeypatch):
     monkeypatch.setenv(TOKEN_VARIABLE, "let-me-in")
-    address = spiteful((503, []), (200, [row("1.2.3")]))
-    assert search(Server.at(address).client(), {}) == {"1.2.3": "1.2"}
-    assert [token for _, token in Answers.asked] == ["Bearer let-me-in"] * 2
+    monkeypatch.setattr("msk_jax.data.dicomweb._BACKOFF_S", 0)
+    address = spiteful((503, []), (200, [row("1.2.3")]), (200, []))
+    assert list_series(Server.at(address).connect(), {}).series == {"1.2.3": SeriesRow("1.2", None)}
+    assert [token for _, token in Answers.asked] == ["Bearer let-me-in"] * 3
 
 
 def test_a_server_that_ignores_paging_does_not_hang(spiteful):
     address = spiteful((200, [row("1.2.3"), row("1.2.4")]))
-    assert len(search(Server.at(address).client(), {}, page=2)) == 2
+    listing = list_series(Server.at(address).connect(), {}, page=20)
+    assert len(listing.series) == 2 and not listing.fault
+    assert "does not look at `offset`" in listing.notes[0]
     assert len(Answers.asked) == 2
 
 

@@ -1,9 +1,18 @@
 """Order, spacing and direction of slices, against positions worked out by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from msk_jax.data.geometry import SeriesError, SlicePlane, angle_deg, stack_slices
+from msk_jax.data.geometry import (
+    SeriesError,
+    SlicePlane,
+    angle_deg,
+    arrange_slices,
+    orthonormal,
+    stack_slices,
+)
 
 AXIAL = (1, 0, 0, 0, 1, 0)
 
@@ -112,3 +121,66 @@ def test_small_deviations_within_tolerance_pass():
 def test_angle_of_lines():
     assert angle_deg(np.array([0, 0, 1]), np.array([0, 1, 1])) == pytest.approx(45)
     assert angle_deg(np.array([0, 0, 1]), np.array([0, 0, -2])) == 0
+
+
+def random_axes(seed):
+    """A rotation: directions of columns, rows and slices as its columns."""
+    axes, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))
+    return axes * np.sign(np.linalg.det(axes))
+
+
+def oblique(axes, decimals, count=9, step_mm=3.0):
+    stated = tuple(round(float(v), decimals) for v in (*axes[:, 0], *axes[:, 1]))
+    return [
+        SlicePlane(f"f{k}", tuple(k * step_mm * axes[:, 2]), stated, (0.5, 0.7), (300, 200))
+        for k in range(count)
+    ]
+
+
+@pytest.mark.parametrize("decimals", [3, 4, 5])
+def test_rounded_cosines_are_read_as_the_plane_that_was_rounded(decimals):
+    for seed in range(100):
+        axes = random_axes(seed)
+        laid = arrange_slices(oblique(axes, decimals))
+        direction = np.reshape(laid.direction, (3, 3))
+        assert direction.T @ direction == pytest.approx(np.eye(3), abs=1e-12)
+        # Half a unit of the last decimal in each of three cosines.
+        assert np.abs(direction - axes).max() < 1.8 * 10**-decimals
+        assert laid.spacing_mm == pytest.approx((0.7, 0.5, 3.0), abs=1e-5)
+        assert laid.order == tuple(range(9)) and laid.shear_mm == (0, 0)
+
+
+def test_neither_direction_gives_way_to_the_other():
+    c, s = np.cos(np.radians(0.25)), np.sin(np.radians(0.25))
+    # Rows and columns at 89.5 degrees: each is turned by a quarter of a degree.
+    row, column = orthonormal(np.array([1, 0, 0, 2 * s * c, c * c - s * s, 0]))
+    assert row == pytest.approx([c, -s, 0]) and column == pytest.approx([s, c, 0])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda axes: axes @ rotation(0.6), r"different orientations \(f0 and f4\)"),
+        (lambda axes: axes * [0.985, 1, 1], "f4 is not a pair of perpendicular unit vectors"),
+        (lambda axes: axes + 0.012 * axes[:, [1, 0, 2]] * [1, 0, 0], "f4 is not a pair"),
+    ],
+    ids=["turned", "short", "skewed"],
+)
+def test_a_plane_that_truly_differs_is_refused_though_cosines_are_rounded(change, message):
+    for seed in range(20):
+        with pytest.raises(SeriesError, match=message):
+            arrange_slices(one_changed(random_axes(seed), change))
+        arrange_slices(one_changed(random_axes(seed), lambda axes: axes @ rotation(0.3)))
+
+
+def one_changed(axes, change):
+    """Slices of which one states a changed orientation."""
+    slices, other = oblique(axes, 3), oblique(change(axes), 3)[0]
+    slices[4] = dataclasses.replace(slices[4], orientation=other.orientation)
+    return slices
+
+
+def rotation(degrees):
+    """About the direction of slices."""
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])

@@ -119,7 +119,7 @@ def test_every_patient_of_the_shards_has_one_fold(shards, cohort):
 
 @pytest.mark.parametrize("num_slices", [4, 7])
 def test_stacks_that_the_shards_cannot_give(shards, num_slices):
-    with pytest.raises(UserError, match="odd number up to 5"):
+    with pytest.raises(UserError, match="odd --num-slices up to 5"):
         ShardedCohort(shards, num_slices, context_slices=2)
 
 

@@ -1,18 +1,22 @@
 """Headers of ordinary files without pydicom's walk: element by element what pydicom gives."""
 
 import struct
+import tempfile
 import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from msk_jax.data import plain_header
+from msk_jax.data.headers import quiet
 
 from .ct_files import ramp, write_ct
 
@@ -33,13 +37,20 @@ def plain(path, **options):
 def content(dataset):
     """All that reading gives, raw values as they are."""
     dataset.get("SpecificCharacterSet")  # pydicom has asked for it
-    elements = [
-        item if item.is_raw else (item.tag, item.VR, item.is_undefined_length, item.value)
-        for item in dataset.elements()
-    ]
+    elements = stored(dataset)
     meta = [dataset.file_meta[item.tag] for item in dataset.file_meta.elements()]
     about = (dataset.preamble, dataset.original_encoding, dataset.original_character_set)
     return elements, meta, about, str(dataset.filename), dataset.timestamp
+
+
+def stored(dataset):
+    """Elements as they lie in the file, those of sequences too."""
+    return [
+        item if item.is_raw else
+        (item.tag, item.VR, item.is_undefined_length,
+         [stored(inner) for inner in item.value] if item.VR == "SQ" else item.value)
+        for item in dataset.elements()
+    ]  # fmt: skip
 
 
 def check(path, **options):
@@ -129,3 +140,64 @@ def test_tags_that_fall_are_left_to_pydicom(rich, tmp_path):
     other = data.replace(syntax + b"\0", ImplicitVRLittleEndian.encode() + b"\0\0\0", 1)
     file.write_bytes(other)
     assert plain(file) is None
+
+
+SHORT, LONG = (b"CS", b"DS", b"US", b"SS", b"AT", b"UI", b"PN", b"FD"), (b"OB", b"UN", b"UT", b"OW")
+END = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+values = st.binary(max_size=12) | st.sampled_from([b"ISO_IR 192", b"x" * 5000, b"1\\2 "])
+
+
+def written(tag, kind, value, open_ended=False, lie=0):
+    """An element; `lie` is added to its length."""
+    length = 0xFFFFFFFF if open_ended else len(value) + lie
+    head = struct.pack("<HH", tag >> 16, tag & 0xFFFF) + kind
+    if kind in LONG or kind == b"SQ":
+        return head + struct.pack("<HI", 0, length) + value + (END if open_ended else b"")
+    return head + struct.pack("<H", length % 2**16) + value
+
+
+@st.composite
+def data_sets(draw, depth=2):
+    """Elements of all kinds whose tags mostly rise, with lengths that may be wrong."""
+    tags = st.sampled_from([
+        0x00080000, 0x00080005, 0x00080060, 0x00081140, 0x00090010, 0x00091001, 0x00100010,
+        0x00280010, 0x00281050, 0x00400275, 0x7FE00008, 0x7FE00010, 0xFFFCFFFC, 0xFFFEE00D,
+    ])  # fmt: skip
+    rising = draw(st.lists(tags, unique=True, max_size=7).map(sorted))
+    if draw(st.integers(0, 9)) == 0:
+        rising = rising[::-1]
+    content = b""
+    for tag in rising:
+        kind = draw(st.sampled_from((*SHORT, *LONG, b"SQ", b"SQ", b"ZZ")))
+        lie = draw(st.sampled_from([0] * 30 + [1, -1, 2, 60000]))
+        if kind == b"SQ" and depth:
+            items = b""
+            for _ in range(draw(st.integers(0, 2))):
+                inner, is_open = draw(data_sets(depth - 1)), draw(st.booleans())
+                length = 0xFFFFFFFF if is_open else len(inner)
+                close = struct.pack("<HHI", 0xFFFE, 0xE00D, 0) if is_open else b""
+                items += struct.pack("<HHI", 0xFFFE, 0xE000, length) + inner + close
+            content += written(tag, kind, items, draw(st.booleans()), lie)
+        else:
+            content += written(tag, kind, draw(values), draw(st.integers(0, 40)) == 0, lie)
+    return content
+
+
+OPEN_ITEM = struct.pack("<HHI", 0xFFFE, 0xE000, 10) + struct.pack("<HHIH", 8, 0x60, 2, 0x5443)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@example(written(0x00091001, b"UN", OPEN_ITEM, open_ended=True), b"")
+@example(written(0x00091001, b"OB", OPEN_ITEM, open_ended=True), b"")
+@given(data_sets(), st.sampled_from([b"", b"", b"", b"\0", bytes(20)]))
+@quiet
+def test_generated_data_sets_are_read_as_pydicom_reads_them_or_left_to_it(content, tail):
+    meta = written(0x00020010, b"UI", ExplicitVRLittleEndian.encode() + b"\0")
+    meta = written(0x00020000, b"UL", struct.pack("<I", len(meta))) + meta
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "a.dcm")
+        file.write_bytes(bytes(128) + b"DICM" + meta + content + tail)
+        for options in ({}, {"defer_size": 100, "stop_before_pixels": True}):
+            result = outcome(lambda path, options=options: plain(path, **options), file)
+            theirs = outcome(lambda path, options=options: pydicom.dcmread(path, **options), file)
+            assert result in (None, theirs)

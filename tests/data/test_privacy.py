@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from pydicom.uid import SecondaryCaptureImageStorage
+from pydicom.uid import DeflatedExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from experiments import osteoporosis
 from msk_jax.data.anonymise import basic_profile, deidentify, deidentify_file, keyed_uid
@@ -186,6 +186,23 @@ def test_audit_looks_across_blocks_and_to_the_end_of_what_is_packed(tmp_path, st
     (tmp_path / "a.gz").write_bytes(gzip.compress(bytes(start) + b"KLINIK-1\0", 1))
     names = {"KLINIK-1": "PatientID", "KLINIK-2": "PatientName", "KLINIK-10": "StudyID"}
     assert [hit.keyword for hit in audit(tmp_path, names).hits] == ["PatientID"]
+
+
+def test_audit_asks_files_that_are_no_images_too_and_names_damaged_ones(files, tmp_path, capsys):
+    report = pydicom.dcmread(files[0], stop_before_pixels=True)
+    report.PatientName, report.SOPClassUID, report.Rows = "Bericht^Berta", "1.2.3", None
+    report.save_as(files[0].parent / "report.dcm")
+    report.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    report.save_as(files[0].parent / "cut.dcm")
+    content = (files[0].parent / "cut.dcm").read_bytes()
+    (files[0].parent / "cut.dcm").write_bytes(content[:-200] + bytes(200))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.log").write_text("Berta Bericht")
+    with pytest.raises(SystemExit):
+        verb.audit_folder(tmp_path / "data", str(files[0].parent))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "a.log: PatientName" in printed
+    assert "1 DICOM files cannot be read" in printed and "cut.dcm" in printed
 
 
 def test_audit_of_a_clean_folder(files, tmp_path, capsys):

@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from msk_jax.config import from_json, to_json
 from msk_jax.data.grading import GRADES, QualityLimits, grade_scan, shortfall
-from msk_jax.data.quality import measure, missing_tags
+from msk_jax.data.quality import UNREAD_AGE, measure, missing_tags
 from msk_jax.errors import UserError
 
 FIGURES = {
@@ -52,6 +52,10 @@ def test_what_a_header_lacks():
     header.Modality = "DX"
     header.ImagerPixelSpacing = [0.1, 0.1]
     assert {"SliceThickness", "PixelSpacing", "KVP"}.isdisjoint(missing_tags(header))
+    ages = {}
+    for header.PatientAge in ("", "054Y", "54", "abt54"):
+        ages[header.PatientAge] = [t for t in missing_tags(header) if t.startswith("PatientAge")]
+    assert ages == {"": ["PatientAge"], "054Y": [], "54": [], "abt54": [UNREAD_AGE]}
 
 
 def test_sharpness_of_blurred_noise_is_that_of_the_formula():

@@ -93,3 +93,26 @@ def test_several_frames_are_no_radiograph(film):
     rewrite(film, NumberOfFrames=3)
     with pytest.raises(SeriesError, match="3 frames where one projection is due"):
         read_radiograph(film)
+
+
+@pytest.mark.parametrize("limit", [69, 4095])
+def test_padding_that_leaves_one_value_or_none(film, limit):
+    data = pydicom.dcmread(film)
+    data.add_new("PixelPaddingValue", "US", 0)
+    data.save_as(film)
+    assert read_radiograph(film).pixels.min() == 50  # of what is no padding
+    data.add_new("PixelPaddingRangeLimit", "US", limit)
+    data.PixelData = np.where(STORED == 100, 60, STORED).astype(np.uint16).tobytes()
+    data.save_as(film)
+    with pytest.raises(SeriesError, match="PixelPaddingValue marks all pixels"):
+        read_radiograph(film)
+
+
+def test_pixels_that_are_not_square(film):
+    rewrite(film, PixelAspectRatio=[2, 1])
+    assert read_radiograph(film).spacing.mm is not None
+    rewrite(film, PixelSpacing=None)
+    with pytest.raises(SeriesError, match=r"not square \(PixelAspectRatio 2 to 1\)"):
+        read_radiograph(film)
+    rewrite(film, PixelAspectRatio=[1, 1])
+    assert read_radiograph(film).spacing.mm is None

@@ -64,6 +64,14 @@ def test_rows_without_a_series_are_rejected(tmp_path):
     assert "no image at this path" in reasons[6]
 
 
+def test_a_patient_whose_name_was_taken_for_a_number_is_shown_the_way(tmp_path):
+    write_ct(tmp_path / "dicom", ramp(), patient_id="0012")
+    _, rejected, _ = assign(tmp_path, "12,left,normal,,\n0012.0,left,normal,,\n7,left,normal,,\n")
+    reasons = [item.reason for item in rejected]
+    alike = "(one has it with other leading zeros, or without .0)"
+    assert [alike in reason for reason in reasons] == [True, True, False]
+
+
 def test_two_series_in_one_path_are_refused_when_read(tmp_path):
     write_ct(tmp_path / "dicom" / "a", ramp(), patient_id="A", series="1")
     write_ct(tmp_path / "dicom" / "a", ramp(), patient_id="A", series="2", name="b{}")

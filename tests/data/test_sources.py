@@ -6,6 +6,7 @@ import shutil
 import stat
 import zipfile
 
+import nibabel
 import numpy as np
 import pydicom
 import pytest
@@ -202,7 +203,6 @@ def test_pictures_that_are_refused(tmp_path):
 
 
 def write_nifti(path, affine, shape=(4, 5, 6)):
-    nibabel = pytest.importorskip("nibabel", reason="nibabel is the reference and is missing")
     data = np.arange(np.prod(shape)).reshape(shape).astype(np.int16)
     nibabel.save(nibabel.Nifti1Image(data, affine), path)
     return data

@@ -64,16 +64,19 @@ def test_same_values_as_gdcm(name, tolerance, need):
     assert np.abs(ours - theirs.reshape(ours.shape)).max() <= tolerance
 
 
+@pytest.mark.parametrize("signed", [0, 1])
 @pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless, JPEG2000Lossless])
-def test_lossless_compression_changes_nothing(tmp_path, syntax, need):
+def test_lossless_compression_changes_nothing(tmp_path, syntax, signed, need):
     need("openjpeg", "jpeg_ls", "rle")
     hu = ramp((5, 64, 60)) % 3000 - 1000
-    files = write_ct(tmp_path, hu, BitsStored=12, HighBit=11)
+    sign = {"PixelRepresentation": signed, "RescaleIntercept": 0 if signed else -1024}
+    files = write_ct(tmp_path, hu - 1024 * signed, BitsStored=12, HighBit=11, **sign)
     for file in files:
         data = pydicom.dcmread(file)
         data.compress(syntax)
         data.save_as(file)
     assert np.array_equal(read_volume(files).voxels, hu)
+    assert np.array_equal([read_hounsfield(file, read_header(file))[0] for file in files], hu)
 
 
 # 8 rows of 6 columns, the squares of 0 to 47, as OpenJPH 0.26.3 compresses them without loss.
@@ -334,7 +337,7 @@ def test_plain_pixels_are_what_pydicom_gives(monkeypatch):
         return [text(header, k) for k in keywords], triples, singles, whole
 
     with monkeypatch.context() as patch:
-        patch.setattr("msk_jax.data.pixels._read_plain", lambda *rest: None)
+        patch.setattr("msk_jax.data.decode._read_plain", lambda *rest: None)
         patch.setattr("msk_jax.data.headers._raw", lambda *rest: None)
         patch.setattr("msk_jax.data.headers.read_plain", lambda *rest, **options: None)
         expected = [(read_stored(f, read_header(f))[0], told(f)) for f in read]

@@ -3,9 +3,11 @@
 import itertools
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 
+from msk_jax.data.dicom import read_series
 from msk_jax.data.geometry import SeriesError, Tolerance
 from msk_jax.data.resample import PatientFrame, axes_of, to_frame
 from msk_jax.data.volume import ReadOptions, read_volume
@@ -150,6 +152,27 @@ def test_single_slice_needs_a_thickness(tmp_path):
     assert read_volume([file]).spacing_mm == (3, 3, 4)
     with pytest.raises(SeriesError, match="at least 3"):
         read_volume([file], options=ReadOptions(tolerance=Tolerance(min_slices=3)))
+
+
+@pytest.mark.parametrize(
+    ("read", "modality"), [(read_volume, "CT"), (read_volume, "MR"), (read_series, "CT")]
+)
+def test_padding_that_leaves_no_image(tmp_path, read, modality):
+    hu = np.full((8, 6, 5), -1000, np.int16)
+    hu[:, 2:4, 2] = -1024 if modality == "CT" else 40
+    files = write_ct(tmp_path, hu, Modality=modality)
+    for file in files:
+        data = pydicom.dcmread(file)
+        if modality == "MR":
+            del data.RescaleSlope, data.RescaleIntercept
+        data.add_new("PixelPaddingValue", "US", 24)
+        data.save_as(file)
+    with pytest.raises(SeriesError, match="so that no image is left"):
+        read(files, modality)
+    data.PixelData = data.PixelData[:-2] + bytes([7, 7])  # one other pixel in the last slice
+    data.save_as(files[-1])
+    voxels = read(files, modality).voxels
+    assert len(np.unique(voxels)) == 2 and voxels[-1, -1, -1] == voxels.max()
 
 
 def test_side_that_the_header_contradicts(tmp_path):

@@ -1,5 +1,6 @@
 """MR series and NIfTI files of any plane as boxes: what lies where in the patient lies there."""
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,11 +11,14 @@ from pydicom.uid import MRImageStorage
 from msk_jax.config import from_json, to_json
 from msk_jax.data.builder import build_cohort
 from msk_jax.data.cohort import Cohort
+from msk_jax.data.crops import asked_options
 from msk_jax.data.geometry import SeriesError
 from msk_jax.data.resample import upright
 from msk_jax.data.stored import read_records
-from msk_jax.data.whole import TOP
+from msk_jax.data.volume import ReadOptions
+from msk_jax.data.whole import TOP, RadiographRegion
 from msk_jax.data.whole_volume import VolumeRegion, read_whole
+from msk_jax.errors import UserError
 from msk_jax.verbs.heatmaps import series_plane
 from tests.conftest import REPOSITORY
 
@@ -154,3 +158,53 @@ def test_the_cohort_of_the_readme():
     cohort = names["cohort"]
     assert from_json(to_json(cohort), Cohort, "here") == cohort
     assert (cohort.region.plane, cohort.region.max_slices) == ("sagittal", 30)
+
+
+def test_choices_of_reading_reach_the_files(tmp_path):
+    """Two places in one header: the sform lies 7 mm higher than the qform."""
+    for k in range(6):
+        values, origin = volume_with_a_spot("axial")
+        image = sitk.GetImageFromArray(values)
+        image.SetSpacing(SPACING)
+        image.SetOrigin(origin)
+        path = tmp_path / "images" / f"{k}.nii.gz"
+        path.parent.mkdir(exist_ok=True)
+        sitk.WriteImage(image, path)
+        stored = nibabel.load(path)
+        moved = stored.affine.copy()
+        moved[2, 3] += 7
+        stored.set_sform(moved, 1)
+        nibabel.save(stored, path)
+    table = [{"patient_id": f"M{k}", "path": f"{k}.nii.gz"} for k in range(6)]
+    labels = tmp_path / "labels.csv"
+    pd.DataFrame(table).assign(label=["intact", "torn"] * 3).to_csv(labels, index=False)
+    about = (COHORT, tmp_path / "images", labels)
+    cache = tmp_path / "cache"
+    with pytest.raises(UserError, match=r"\[6 x\] .*7.0 mm apart.*--nifti-form sform or --nifti"):
+        build_cohort(*about, tmp_path / "none", num_folds=3, cache=cache)
+    for form, higher in (("sform", 7), ("qform", 0)):
+        options = asked_options(COHORT.region, form, False)
+        build_cohort(*about, tmp_path / form, num_folds=3, options=options, cache=cache)
+        for record in read_records(tmp_path / form):
+            place = (record["origin_mm"], record["spacing_mm"], record["direction"])
+            expected = SPOT_MM + np.array([0, 0, higher])
+            assert spot_mm(record["volume"], *place) == pytest.approx(expected, abs=0.1)
+    with pytest.raises(UserError, match="a build from other choices of reading"):
+        build_cohort(*about, tmp_path / "sform", num_folds=3, options=options)
+
+
+def test_choices_that_a_region_does_not_leave():
+    assert asked_options(RadiographRegion(), None, False) is None
+    for chosen in (("qform", False), (None, True)):
+        assert asked_options(VolumeRegion(), *chosen) is not None
+        with pytest.raises(UserError, match="--nifti-form and --deshear are for systems that read"):
+            asked_options(RadiographRegion(), *chosen)
+
+
+def test_gantry_tilt_is_straightened_when_asked(tmp_path):
+    values, origin = volume_with_a_spot("axial")
+    files = write_ct(tmp_path, values - 1000, origin, SPACING, step=(0.0, 0.7, 4.0))
+    with pytest.raises(SeriesError, match="gantry tilt"):
+        read_whole(files, "CT")
+    series = read_whole(files, "CT", ReadOptions(deshear=True))
+    assert series.voxels.shape[0] == len(values) and series.voxels.shape[1] > values.shape[1]

@@ -98,10 +98,10 @@ def test_all_faults_are_named_at_once(tmp_path):
     text = str(error.value)
     assert str(path) in text
     for part in (
-        "prob is no number from 0 to 1 in 3 row(s) (line 2: '1.5'",
-        "line 5: 'nan'",
+        "prob is no number from 0 to 1 in 3 row(s) (row 2: '1.5'",
+        "row 5: 'nan'",
         "label is neither 0 nor 1",
-        "line 3: 'yes'",
+        "row 3: 'yes'",
         "patient_id is empty",
         "organ",
         "fold is no fold number",
@@ -142,7 +142,7 @@ def test_missing_columns_and_file(tmp_path):
     with pytest.raises(UserError, match="lacks the columns unit_id, level, fold, label"):
         read_predictions(path)
     path.write_text("")
-    with pytest.raises(UserError, match="could not be read"):
+    with pytest.raises(UserError, match="is empty"):
         read_predictions(path)
 
 

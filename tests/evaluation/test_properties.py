@@ -257,7 +257,7 @@ def test_one_reader_is_the_paired_test_of_two_areas(seed, method):
     rng = np.random.default_rng(seed)
     truth = rng.permutation(np.repeat([0, 1], 8))
     ratings = rng.integers(0, 6, (2, 1, 16)).astype(float)
-    with pytest.raises(ValueError, match="random='cases'"):
+    with pytest.raises(ValueError, match="--random cases"):
         obuchowski_rockette(truth, ratings)
     result = obuchowski_rockette(truth, ratings, method=method, random="cases")
     areas = roc_areas(truth, ratings[:, 0])

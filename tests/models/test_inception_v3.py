@@ -25,7 +25,7 @@ def test_auxiliary_head_is_for_training_only_and_for_large_images():
     params, stats = variables["params"], variables["batch_stats"]
     assert params["AuxLogits"]["fc"]["kernel"].shape == (768, 2)
     assert "aux_logits" not in _outputs(params, stats, train=False)[1]
-    with pytest.raises(UserError, match=r"needs 299 pixels .* is 5 x 5.* auxiliary=False"):
+    with pytest.raises(UserError, match=r"needs 299 pixels .* is 5 x 5.* \(--settings auxiliary 0"):
         _outputs(params, stats, train=True)
     del params["AuxLogits"], stats["AuxLogits"]
     logits, endpoints = _outputs(params, stats, train=True, auxiliary=False)

@@ -199,3 +199,8 @@ def test_predict_says_which_columns_the_models_beside_it_lack(chest, tmp_path, c
     new, said = _predict_one_of_b(chest, tmp_path, capsys, without)
     assert "The combined model is not asked: the manifest has no column weight, bmi." in said
     assert "prob_combined" not in new
+
+
+def test_audit_takes_no_word_of_the_run_for_a_phantom(chest):
+    for made in ("shards", "run"):
+        verb("audit", chest / made, "--dicom", chest / "cohort" / "dicom")

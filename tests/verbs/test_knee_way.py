@@ -132,3 +132,8 @@ def test_predict_pools_the_views_of_a_patient(knee, tmp_path):
     # Another batch, and so other rounding of single precision.
     assert whole["prob"] == pytest.approx(known, abs=1e-5)
     assert len(new[new["level"] == "radiograph"]) == 2
+
+
+def test_audit_takes_no_word_of_the_run_for_a_phantom(knee):
+    for made in ("shards", "run"):
+        verb("audit", knee / made, "--dicom", knee / "cohort" / "dicom")

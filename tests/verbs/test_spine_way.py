@@ -144,3 +144,8 @@ def test_other_words_are_refused_with_the_reason(
     assert f"label {label!r} is not one of" in (error := capsys.readouterr().err)
     assert reason in error
     assert not (tmp_path / "shards").exists()
+
+
+def test_audit_takes_no_word_of_the_run_for_a_phantom(spine_run, spine_shards, spine_cohort):
+    for made in (spine_run, spine_shards):
+        verb("audit", made, "--dicom", spine_cohort / "dicom")

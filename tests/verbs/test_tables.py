@@ -149,6 +149,59 @@ def test_faulty_tables_say_what_is_wrong(tables, tmp_path, refused, faults):
     assert "no column scanner" in refused(*given, good, "--by", "scanner")
 
 
+HEAD = "case,label,prob,sex\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("label,prob\n0,1,0.2\n1,0,0.8\n", "one cell more in every row"),
+        ("case,label,prob,prob\na,0,0.2,0.8\n", "'prob' names the columns 3 and 4"),
+        ("label,prob_0,prob_1\n0,0.8,0.2\n", "positive one (prob_0 or prob_1) prob"),
+        ("label,score,prob\n0,0.8,0.2\n", "the columns prob and score, which differ"),
+        ("label,y_true,prob\n0,1,0.2\n", "the columns label and y_true, which differ"),
+        ("label prob\n0 0.5\n", "it has label prob alone (cells are separated by commas"),
+        (HEAD + "a,benign,0.1,F\nb,malignant,0.9,F\n", "there is benign and malignant: write 1"),
+        (HEAD + 'a,0,"0,1",F\nb,1,"0,9",F\n', "write a decimal point, or separate the cells by"),
+        (HEAD + "a,0,12%,F\nb,1,90%,F\n", "write 0.71 for 71 per cent"),
+        (HEAD + "a,0,12,F\nb,1,90,F\n", "write 0.71 for 71 per cent"),
+        (HEAD + "a,0,-2.5,F\nb,1,3.5,F\n", "of a logit x"),
+        (HEAD + "a,0,NA,F\nb,1,0.5,F\n", "without a prediction has no row) in 1 row(s) (row 2"),
+        (HEAD + "a,0,0.5,F\n\nb,1,1.0000001,F\n", "from 0 to 1 in 1 row(s) (row 4: '1.0000001')"),
+    ],
+)
+def test_what_people_write_instead_is_named(tmp_path, faults, text, message):
+    (tmp_path / "t.csv").write_text(text)
+    assert message in faults("evaluate", "--predictions", tmp_path / "t.csv")
+
+
+def test_columns_that_agree_or_are_a_place_are_no_riddle(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("label,y_true,prob,x,y\n0,0.0,0.2,5,7\n1,1.0,0.8,5,8\n")
+    verb("evaluate", "--predictions", table, "--bootstrap-samples", 5)
+
+
+def test_cases_that_one_program_took_for_numbers_are_not_joined(tmp_path, refused):
+    (tmp_path / "a.csv").write_text(HEAD + "0012,0,0.1,F\n0013,1,0.9,F\n")
+    (tmp_path / "b.csv").write_text(HEAD + "12.0,0,0.1,F\n13.0,1,0.9,F\n")
+    error = refused(
+        "evaluate", "--predictions", tmp_path / "a.csv", "--compare", tmp_path / "b.csv"
+    )
+    assert "as 0012, which is 12.0 there" in error and "write them alike" in error
+
+
+def test_readers_without_a_group_are_said(ratings, tmp_path, capsys):
+    table = pd.read_csv(ratings)
+    table.loc[table["reader"] == "r0", "group"] = ""
+    table.to_csv(tmp_path / "ratings.csv", index=False, sep=";", decimal=",")
+    verb("mrmc", "--ratings", tmp_path / "ratings.csv", "--out", tmp_path / "out")
+    printed = capsys.readouterr().out
+    assert "1 reader(s) have no group" in printed and "junior (1)" in printed
+    result = json.loads((tmp_path / "out" / "mrmc.json").read_text())
+    assert set(result["groups"]) == {"junior", "senior"}
+    assert result["overall"]["accuracy"][0][0] > 0.5
+
+
 @pytest.fixture(scope="module")
 def three_classes(tmp_path_factory):
     """Predictions of 90 cases; two of each patient."""
@@ -215,7 +268,7 @@ def test_faulty_tables_of_classes(three_classes, tables, tmp_path, refused, faul
     table.assign(score=0.5).to_csv(bad, index=False)
     assert "of several classes, and score of two" in refused(*given)
     bad.write_text("truth,prob_a,prob_a,prob_b\na,0.2,0.3,0.5\n")
-    assert "the column prob_a twice" in refused(*given)
+    assert "'prob_a' names the columns 2 and 3" in refused(*given)
     bad.write_text("truth,prob_a,prob_,prob_b\na,0.2,0.3,0.5\n")
     assert "prob_ without a class" in refused(*given)
     table.assign(prob_burst=0.99).to_csv(bad, index=False)
@@ -316,4 +369,5 @@ def test_faulty_ratings_say_what_is_wrong(ratings, tmp_path, refused, faults):
     message = faults("mrmc", "--ratings", bad)
     assert "there twice" in message and "lack a modality (r1)" in message
     table[table["reader"] == "r0"].to_csv(bad, index=False)
-    assert "random='cases'" in refused("mrmc", "--ratings", bad)
+    assert "--random cases" in refused("mrmc", "--ratings", bad)
+    verb("mrmc", "--ratings", bad, "--random", "cases")

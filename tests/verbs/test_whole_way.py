@@ -45,6 +45,20 @@ def test_predictions_are_out_of_fold_and_complete(run, shards):
     assert ((validation["fold"] + 1) % 3 == tested).all()
 
 
+def test_tables_of_a_run_are_judged_by_their_own_validation(run, tmp_path):
+    verb(
+        "evaluate", "--predictions", run / "predictions.csv", "--level", "joint", "--by", "site",
+        "--validation", run / "validation_predictions.csv", "--bootstrap-samples", 10,
+        "--out", tmp_path,
+    )  # fmt: skip
+    judged = json.loads((tmp_path / "figures.json").read_text())
+    level = json.loads((run / "metrics.json").read_text())["levels"]["joint"]
+    thresholds = [entry["threshold"] for entry in level["thresholds"]["per_fold"]]
+    assert [entry["value"] for entry in judged["threshold"]["per_fold"]] == thresholds
+    assert judged["confusion"] == level["confusion"]
+    assert judged["figures"]["auc"]["value"] == pytest.approx(level["auc"]["value"])
+
+
 def test_labels_are_those_of_the_manifest(run, phantom_cohort):
     from msk_jax.data.deidentify import load_key, pseudonym
 
@@ -65,6 +79,29 @@ def test_report_is_one_page_with_everything(run):
     index = json.loads((run / "cam" / "index.json").read_text())
     assert index and all((run / "cam" / entry["file"]).stat().st_size > 5000 for entry in index)
     assert "PHANTOM-" not in page, "an identifier of the source headers is in the report"
+
+
+def test_audit_passes_what_was_made_and_finds_a_name_planted_in_it(
+    run, shards, phantom_cohort, tmp_path, capsys
+):
+    dicom = phantom_cohort / "dicom"
+    name = str(pydicom.dcmread(next(dicom.rglob("*.dcm")), stop_before_pixels=True).PatientName)
+    _, family, number = name.split("^")
+    record = next(shards.rglob("*.tfrecord*")).relative_to(shards)
+    for made, planted in (
+        (shards, {"cohort.json": f'"{name}"', record: name}),
+        (run, {"report.html": f"<p>{family} {number}", "commands.json": f"{number}, {family}"}),
+    ):
+        verb("audit", made, "--dicom", dicom)
+        printed = " ".join(capsys.readouterr().out.split())
+        assert "No identifier was found" in printed and "pixels was not read" in printed
+        copy = shutil.copytree(made, tmp_path / made.name)
+        for file, words in planted.items():
+            with (copy / file).open("a") as opened:
+                opened.write(words)
+        verb("audit", copy, "--dicom", dicom, status=1)
+        printed = capsys.readouterr().out
+        assert all(f"{file}: PatientName" in printed for file in planted) and "2 hit(s)" in printed
 
 
 def test_a_second_train_has_nothing_to_do_and_other_settings_are_refused(run, shards, capsys):

@@ -44,7 +44,8 @@ def aided_study(
       truth: 0 or 1, by case.
       scores: the network's probability of 1, by case; cases that nobody has read are left out.
       threshold: a probability of at least this is the network's call of 1.
-      settings: of the analysis of Obuchowski and Rockette.
+      settings: of the analysis of Obuchowski and Rockette; by default readers and cases are
+        samples, or, of a single reader, the cases.
       samples: of the bootstrap of kappa.
       where: names the table in an error.
 
@@ -61,7 +62,9 @@ def aided_study(
     """
     study = ratings_from_table(table, where)
     _check(study, truth, where)
-    analysis = analyse(study, settings or MrmcSettings())
+    # Of one reader alone nothing is known of others; the cases are a sample all the same.
+    usual = MrmcSettings(random="cases" if len(study.readers) == 1 else "readers and cases")
+    analysis = analyse(study, settings or usual)
     given = np.array([scores[case] for case in study.cases])
     right = (given >= threshold) == study.truth.astype(bool)
     groups = {**study.by_group(), ALL: list(study.readers)}

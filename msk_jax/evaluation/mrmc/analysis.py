@@ -180,7 +180,10 @@ def check_study(
     if len(ratings) < 2:
         raise ValueError("A comparison needs two modalities.")
     if ratings.shape[1] < 2 and random != "cases":
-        raise ValueError("With one reader nothing is known of other readers; take random='cases'.")
+        raise ValueError(
+            "With one reader nothing is known of other readers. Take --random cases, which speaks "
+            "of this reader alone."
+        )
     if measure != "auc" and not np.isin(ratings[~np.isnan(ratings)], (0, 1)).all():
         raise ValueError(f"For {measure} the ratings must be calls, 0 or 1.")
     return truth.astype(bool), ratings

@@ -59,7 +59,9 @@ def covariance(
     (1982); unbiased B. D. Gallas et al., J Opt Soc Am A 2007;24:B70.
     """
     if method != "jackknife" and measure != "auc":
-        raise ValueError(f"The {method} covariance is of the AUC; for {measure} take jackknife.")
+        raise ValueError(
+            f"The {method} covariance is of the AUC; for {measure} take --covariance jackknife."
+        )
     check_choice("method", method, ("delong", "jackknife", "unbiased"))
     if method == "jackknife":
         found = _jackknife(truth, ratings, measure)
@@ -69,8 +71,8 @@ def covariance(
         found = delong_components(truth, ratings)[1]
     else:
         raise ValueError(
-            "DeLong's covariance needs every case read by every reader in every modality; take "
-            "jackknife or unbiased."
+            "DeLong's covariance needs every case read by every reader in every modality. Take "
+            "--covariance jackknife or unbiased."
         )
     if not np.isfinite(found).all():
         raise ValueError("A reader has fewer than two cases of a kind, which leaves no covariance.")

@@ -95,7 +95,7 @@ def nested_readers(
     for alone in np.flatnonzero(counts == 1) if random != "cases" else ():
         raise ValueError(
             f"Modality {modality_names[alone]} has one reader, which says nothing of other "
-            "readers; take random='cases'."
+            "readers. Take --random cases, which speaks of these readers alone."
         )
     rows = ratings[modality, reader]
     values = accuracies(truth, rows, measure)

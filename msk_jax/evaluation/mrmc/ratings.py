@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
@@ -9,11 +10,12 @@ import pandas as pd
 from msk_jax.evaluation.tables import (
     exact_numbers,
     faults_of_rows,
-    read_text,
     refuse,
     require_columns,
     some,
+    which_is_positive,
 )
+from msk_jax.table_reader import MISSING, as_number, read_table
 
 COLUMNS = ("reader", "case", "modality", "truth", "rating")
 """Columns that must be there; `group` (of readers) may follow."""
@@ -34,10 +36,10 @@ class Ratings:
     cases: tuple[str, ...]
     """In the order of the file."""
     groups: dict[str, str]
-    """Group of each reader; empty where the file has none."""
+    """Group of each reader who has one."""
 
     def by_group(self) -> dict[str, list[str]]:
-        """Readers of each group; empty where readers have none."""
+        """Readers of each group, of those who have one."""
         return {
             name: [reader for reader in self.readers if self.groups.get(reader) == name]
             for name in dict.fromkeys(self.groups.values())
@@ -56,25 +58,26 @@ def read_ratings(path: Path) -> Ratings:
     """The checked table of a ratings file.
 
     Args:
-      path: CSV with `COLUMNS`: truth 0 or 1, rating a number that is higher for 1. A row is one
-        reading; a case that a reader did not read has no row.
+      path: table with `COLUMNS`: truth 0 or 1, rating a number that is higher for 1. A row is one
+        reading; a case that a reader did not read has no row. Who has nothing as `group`
+        (`table_reader.MISSING`) is in none.
 
     Raises:
       UserError: the file is missing or no table, or its rows are faulty; all faults are listed.
     """
     path = Path(path)
     missing = f"There is no file {path}. Give the table with --ratings."
-    frame = read_text(path, missing, encoding="utf-8-sig")
+    frame = read_table(path, missing)
     return ratings_from_table(frame, str(path))
 
 
 def ratings_from_table(frame: pd.DataFrame, where: str) -> Ratings:
     """Arrays from a table; see `read_ratings`. `where` names the table in an error."""
     require_columns(frame, COLUMNS, where)
-    frame = frame.reset_index(drop=True)
     names = [name for name in ("reader", "case", "modality", "group") if name in frame]
     frame = frame.assign(**{name: frame[name].astype(str).str.strip() for name in names})
     refuse(_faults(frame), where)
+    frame = frame.reset_index(drop=True)
     axes = [pd.factorize(frame[name]) for name in ("modality", "reader", "case")]
     codes, names = [a[0] for a in axes], [tuple(map(str, a[1])) for a in axes]
     ratings = np.full([len(n) for n in names], np.nan)
@@ -83,7 +86,8 @@ def ratings_from_table(frame: pd.DataFrame, where: str) -> Ratings:
     truth[codes[2]] = frame["truth"].astype(float).astype(int)
     groups = {}
     if "group" in frame:
-        groups = dict(zip(frame["reader"], frame["group"], strict=True))
+        named = frame[~frame["group"].isin(MISSING)]
+        groups = dict(zip(named["reader"], named["group"], strict=True))
     return Ratings(truth, ratings, *names, groups)
 
 
@@ -98,10 +102,14 @@ def _faults(frame: pd.DataFrame) -> list[str]:
         for name in ("reader", "case", "modality")
     ]
     checks += [
-        ("truth", ~np.isin(truth, (0, 1)), "is neither 0 nor 1"),
-        ("rating", ~np.isfinite(rating), "is no number"),
+        (
+            "truth",
+            ~np.isin(truth, (0, 1)),
+            f"is neither 0 nor 1{which_is_positive(frame['truth'])}",
+        ),
+        ("rating", ~np.isfinite(rating), "is no number (a reading that was not made has no row)"),
     ]
-    faults = faults_of_rows(frame, checks)
+    faults = faults_of_rows(frame, checks) or _written_in_two_ways(frame)
     if faults:
         return faults
     twice = frame[frame.duplicated(["reader", "case", "modality"])]
@@ -125,7 +133,30 @@ def _faults(frame: pd.DataFrame) -> list[str]:
             "each in one alone; to set a model beside readers give it the same ratings in each."
         )
     if "group" in frame:
-        groups = frame.groupby("reader", sort=False)["group"].nunique()
+        named = frame[~frame["group"].isin(MISSING)]
+        groups = named.groupby("reader", sort=False)["group"].nunique()
         if (groups > 1).any():
             faults.append(f"Readers are in two groups ({some(list(groups[groups > 1].index))}).")
+    return faults
+
+
+def _written_in_two_ways(frame: pd.DataFrame) -> list[str]:
+    """Names that are likely one: `Unaided` and `unaided`, `01` and `1`.
+
+    Cases are looked at only where readings are missing: a case in two ways leaves some.
+    """
+    names = [name for name in ("reader", "modality", "group") if name in frame]
+    shape = [frame[name].nunique() for name in ("reader", "case", "modality")]
+    if len(frame) < np.prod(shape):
+        names.append("case")
+    faults = []
+    for name in names:
+        values = pd.Series(frame[name].unique())
+        one = values.map(lambda v: as_number(" ".join(normalize("NFKC", v).casefold().split())))
+        twice = list(values[one == one[one.duplicated()].iloc[0]]) if one.duplicated().any() else []
+        if twice:
+            faults.append(
+                f"{name} has names that differ in capitals, spaces or zeros alone "
+                f"({' and '.join(map(repr, twice))}). Write one name in one way."
+            )
     return faults

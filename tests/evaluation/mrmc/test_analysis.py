@@ -300,14 +300,14 @@ def test_power_by_the_formula_of_hillis_and_others():
     ("change", "message"),
     [
         ({"ratings": np.zeros((1, 3, 40))}, "two modalities"),
-        ({"ratings": np.zeros((2, 1, 40))}, "random='cases'"),
+        ({"ratings": np.zeros((2, 1, 40))}, "--random cases"),
         ({"truth": np.zeros(40)}, "cases of both"),
         ({"ratings": np.full((2, 3, 40), np.inf)}, "finite"),
         ({"method": "delong", "ratings": np.full((2, 3, 40), np.nan)}, "too few cases"),
         ({"measure": "accuracy"}, "calls, 0 or 1"),
         (
             {"method": "unbiased", "measure": "accuracy", "ratings": np.zeros((2, 3, 40))},
-            "take jackknife",
+            "take --covariance jackknife",
         ),
     ],
 )
