@@ -45,17 +45,17 @@ def examples(page: Path) -> list[Example]:
         ValueError: a block of a shell's language begins with none of the known programs.
     """
     lines = page.read_text(encoding="utf-8").splitlines()
-    found, prose = [], list(lines)
+    collected, prose = [], list(lines)
     for first, last, language in _blocks(lines):
         block = [line[4:] if not language and line[:4] == "    " else line
                  for line in lines[first:last]]  # fmt: skip
         prose[first:last] = [""] * (last - first)
-        found += _of_block(block, first + 1, language, page)
+        collected += _of_block(block, first + 1, language, page)
     text = "\n".join(prose)
     for match in re.finditer(r"`(msk-jax\s[^`]+)`", text):
         line = text.count("\n", 0, match.start()) + 1
-        found.append(Example("command", " ".join(match[1].split()), line, is_inline=True))
-    return sorted(found, key=lambda example: example.line)
+        collected.append(Example("command", " ".join(match[1].split()), line, is_inline=True))
+    return sorted(collected, key=lambda example: example.line)
 
 
 def _blocks(lines: list[str]) -> list[tuple[int, int, str]]:
@@ -92,7 +92,7 @@ def _of_block(block: list[str], line: int, language: str, page: Path) -> list[Ex
 
 
 def _commands(words: list[str], line: int, page: Path) -> list[Example]:
-    found, number = [], 0
+    commands, number = [], 0
     while number < len(words):
         first, command = number, words[number]
         while command.endswith("\\"):
@@ -103,8 +103,8 @@ def _commands(words: list[str], line: int, page: Path) -> list[Example]:
         if command and not _COMMAND.match(command):
             raise ValueError(f"{page.name}, line {line + first}: no known program in {command!r}")
         if command:
-            found.append(Example("command", command, line + first))
-    return found
+            commands.append(Example("command", command, line + first))
+    return commands
 
 
 def _without_comment(command: str) -> str:

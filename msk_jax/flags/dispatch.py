@@ -46,17 +46,17 @@ def parse(args: list[str]) -> Callable[[], None]:
                 f"{', '.join(catalogue.names())}."
             )
     # What is printed as the next command must find the experiment again, also by its file.
-    found = dataclasses.replace(catalogue.load(rest[0]), address=rest[0])
+    experiment = dataclasses.replace(catalogue.load(rest[0]), address=rest[0])
     cls = study.VERBS[verb]
-    default = _defaults(cls, found, small="--small" in rest)
+    default = _defaults(cls, experiment, small="--small" in rest)
     settings = tyro.cli(cls, args=rest[1:], default=default, prog=f"msk-jax {verb} {rest[0]}")
-    return partial(settings.run, found)
+    return partial(settings.run, experiment)
 
 
 def _defaults(cls: type, experiment: Experiment, small: bool):
     """The verb's flags with the experiment's own values."""
     stage = experiment.small if small else experiment.stage
-    own = {
+    of_experiment = {
         "evaluation": experiment.evaluation,
         "model": stage.model,
         "preprocess": stage.preprocess,
@@ -67,8 +67,8 @@ def _defaults(cls: type, experiment: Experiment, small: bool):
     for field in dataclasses.fields(cls):
         if field.name == "phantom":
             values[field.name] = experiment.synthetic()
-        elif field.name in own:
-            values[field.name] = own[field.name]
+        elif field.name in of_experiment:
+            values[field.name] = of_experiment[field.name]
         elif field.default is dataclasses.MISSING:
             values[field.name] = tyro.MISSING
     return cls(**values)
