@@ -8,6 +8,7 @@ from typing import Literal
 import tyro
 
 from msk_jax import experiment as catalogue
+from msk_jax.environment import check_devices
 from msk_jax.evaluation.model_study import ModelSettings
 from msk_jax.evaluation.mrmc.study import MrmcSettings
 from msk_jax.flags.places import Place
@@ -46,6 +47,7 @@ class Predict:
     def run(self) -> None:
         from msk_jax.verbs import predict
 
+        check_devices()
         predict.run(
             self.workdir, self.dicom, self.out, self.key, self.dicom_results, self.store,
             self.manifest, self.nifti_form, self.deshear,
@@ -262,6 +264,7 @@ class Parity:
     def run(self) -> None:
         from msk_jax.verbs import parity
 
+        check_devices()
         parity.run(self.models, self.all, self.small, self.out)
 
 

@@ -8,6 +8,7 @@ import tyro
 
 from msk_jax import experiment as catalogue
 from msk_jax.data.augment import Preprocess
+from msk_jax.environment import check_devices
 from msk_jax.evaluation.study import EvaluationSettings
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.flags.places import Place
@@ -136,6 +137,7 @@ class Train:
         from msk_jax.verbs import train
 
         join_hosts(self.coordinator, self.num_hosts, self.host)
+        check_devices()
         train.run(
             experiment,
             Stage(self.model, self.preprocess, self.recipe, self.before),
@@ -203,6 +205,7 @@ class Evaluate:
         from msk_jax.verbs import evaluate
 
         check_alone("evaluate")
+        check_devices()
         experiment = dataclasses.replace(experiment, evaluation=self.evaluation)
         evaluate.run(
             experiment, self.data_dir, self.workdir, self.ratings, self.masks, self.key,
@@ -229,6 +232,7 @@ class Ablate:
     def run(self, experiment: Experiment) -> None:
         from msk_jax.verbs import ablate
 
+        check_devices()
         ablation = catalogue.load_ablation(experiment.name)
         ablate.run(
             experiment, ablation, self.out, self.data_dir, self.seeds, self.only, self.init_from
@@ -249,6 +253,7 @@ class Demo:
     def run(self, experiment: Experiment) -> None:
         from msk_jax.verbs import demo
 
+        check_devices()
         patients = experiment.demo_patients if self.patients is None else self.patients
         demo.run(experiment, self.out, patients, self.seed)
 
