@@ -15,7 +15,12 @@ TORCH ?= torch==2.13.0
 TORCHVISION ?= torchvision==0.28.0
 REFERENCES ?= $(TORCHVISION) 'timm>=1.0.20,<2' 'monai>=1.6,<1.7'
 
-.PHONY: demo test clean
+# A file or two of every part, which meet every package once.
+SHORT := tests/test_*.py tests/data/test_dicom.py tests/data/test_builder.py tests/data/test_batches.py \
+	tests/training/test_checkpoints.py tests/models/test_weight_files.py tests/evaluation/test_roc.py \
+	tests/evaluation/test_plots.py tests/reports tests/verbs/test_whole_way.py
+
+.PHONY: demo test test-short test-docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/msk-jax demo sacroiliitis --out demo
@@ -23,6 +28,14 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# The short set alone, as for another Python: make test-short PYTHON=python3.13 VENV=.venv-3.13
+test-short: $(VENV)/installed-short
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(SHORT)
+
+# What README and guides tell people to type, all of it, in their order: some minutes.
+test-docs: $(VENV)/installed-test
+	$(BIN)/python -m pytest -m slow tests/test_documentation.py
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try make PYTHON=python3.12")'
@@ -39,5 +52,10 @@ $(VENV)/installed-test: setup.cfg setup.py pyproject.toml | $(BIN)/python
 	-$(PIP) --no-deps $(REFERENCES)
 	touch $(VENV)/installed $@
 
+# Without torch and Apache Beam: the tests that want them skip.
+$(VENV)/installed-short: setup.cfg pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[test]'
+	touch $(VENV)/installed $@
+
 clean:
-	rm -rf $(VENV) demo .cache build dist *.egg-info
+	rm -rf $(VENV) .venv-3.* demo .cache build dist *.egg-info

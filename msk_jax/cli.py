@@ -1,19 +1,17 @@
-"""The command line: `msk-jax VERB [EXPERIMENT] [flags]`. Flags are made from dataclasses."""
+"""The command line: `msk-jax VERB [EXPERIMENT] [flags]`, and the sentence where it cannot go on.
 
-import dataclasses
-import errno
+What is heavy is imported when a verb is known, so that an import that this machine does not allow
+ends in a sentence too.
+"""
+
 import os
 import select
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
+from msk_jax import environment
 from msk_jax.errors import Stopped, UserError
 from msk_jax.files import bucket_fault
-
-if TYPE_CHECKING:
-    from msk_jax.experiment import Experiment
 
 USAGE = """msk-jax: musculoskeletal imaging AI, from DICOM to the statistics of a reader study
 
@@ -54,68 +52,86 @@ EXPERIMENT is a name or a .py file that defines `experiment`.
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run one verb. Exit status 0, or 2 with a sentence where something given cannot be used."""
-    _cache_compilations()
+    words = list(sys.argv[1:] if args is None else args)
     try:
-        _dispatch(list(sys.argv[1:] if args is None else args))
+        environment.prepare()
+        if not words or words[0] in ("-h", "--help"):
+            print(USAGE)
+            return
+        _dispatch()(words)
     except UserError as error:
         _leave(str(error))
     except Stopped as stopped:
         print(f"msk-jax: {stopped}", file=sys.stderr)
         sys.exit(143)
-    except OSError as error:
-        if isinstance(error, BrokenPipeError) and _reader_left():
-            # What is still buffered goes nowhere; Python would complain of it at its end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(1)  # rich ends the verbs that print by it so, without a word
-        where, what = error.filename or "A file", error.strerror or str(error)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
-            _leave(
-                f"{where} could not be written ({what}). Make room or give another folder, then "
-                "run the same command again."
-            )
-        _leave(f"{where} could not be read or written ({what}). Check the path and its rights.")
+    except BrokenPipeError as error:
+        if not _reader_left():
+            _leave(environment.system_fault(error))
+        # What is still buffered goes nowhere; Python would complain of it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)  # rich ends the verbs that print by it so, without a word
     except Exception as error:
-        if _is_of_device(error):
-            _leave_device(error)
-        refused = bucket_fault(error)
-        if not refused:
+        sentence = _sentence(error, words)
+        if not sentence:
             raise
-        _leave(
-            f"A bucket could not be read or written ({refused}). Check the address, and that this "
-            "machine may use it: `gcloud auth application-default login`."
-        )
+        _leave(sentence)
     except KeyboardInterrupt:
         print("Stopped. Run the same command again to go on.", file=sys.stderr)
         sys.exit(130)
 
 
-def _cache_compilations() -> None:
-    """Let a verb reuse what an earlier one compiled, unless the user has set another place."""
-    # Read when jax is imported, which most commands never do.
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(home / "msk_jax" / "xla")
+def _dispatch():
+    """The verbs, loaded.
+
+    Raises:
+        UserError: this machine or its environment variables do not let them load.
+    """
+    try:
+        from msk_jax.flags.dispatch import dispatch
+
+        environment.keep_compilations()
+    except (RuntimeError, ValueError) as error:
+        if environment.system_fault(error):
+            raise
+        reason = (str(error).strip().splitlines() or [""])[0][:200]
+        raise UserError(
+            f"msk-jax cannot start here: {type(error).__name__}: {reason}. If it names an "
+            "environment variable, mend or unset that; else install msk_jax again."
+        ) from error
+    return dispatch
 
 
-def _is_of_device(error: Exception) -> bool:
-    """Whether XLA raised it, which it cannot have before jax is imported."""
+def _sentence(error: Exception, words: Sequence[str]) -> str:
+    """What a person can do about it; "" where it is a fault of ours."""
     jax = sys.modules.get("jax")
-    return jax is not None and isinstance(error, jax.errors.JaxRuntimeError)
+    if jax is not None and isinstance(error, jax.errors.JaxRuntimeError):
+        sentence = _device_refused(error)
+    elif refused := bucket_fault(error):
+        sentence = (
+            f"A bucket could not be read or written ({refused}). Check the address, and that this "
+            "machine may use it: `gcloud auth application-default login`."
+        )
+    else:
+        sentence = environment.system_fault(error, words)
+    if not sentence and jax and isinstance(error, RuntimeError | AssertionError):
+        # JAX looks for its devices when they are first used, anywhere.
+        return environment.device_fault()
+    return sentence
 
 
-def _leave_device(error: Exception) -> None:
-    """What the device or another host refused, in a sentence; anything else is a fault of ours."""
+def _device_refused(error: Exception) -> str:
+    """What the device or another host refused, in a sentence."""
+    import jax
+
     reason = str(error).strip().splitlines()[0][:200]
     if "RESOURCE_EXHAUSTED" in reason or "memory" in reason.lower():
-        _leave(
+        return (
             f"The device has too little memory ({reason}). Lower --batch-size, or give --bf16, "
             "--remat or --accumulate."
         )
-    import jax
-
     if jax.process_count() > 1:
-        _leave(f"Another host was lost ({reason}). Run the same command on all of them to go on.")
-    raise error
+        return f"Another host was lost ({reason}). Run the same command on all of them to go on."
+    return ""
 
 
 def _reader_left() -> bool:
@@ -130,62 +146,3 @@ def _reader_left() -> bool:
 def _leave(sentence: str) -> None:
     print(f"msk-jax: {sentence}", file=sys.stderr)
     sys.exit(2)
-
-
-def _dispatch(args: list[str]) -> None:
-    if not args or args[0] in ("-h", "--help"):
-        print(USAGE)
-        return
-    # Only now: whoever asks for no more than that need not wait for what reads flags.
-    import tyro
-
-    from msk_jax import experiment as catalogue
-    from msk_jax.flags import plain, study
-
-    verb, rest = args[0], args[1:]
-    if verb in plain.VERBS:
-        tyro.cli(plain.VERBS[verb], args=rest, prog=f"msk-jax {verb}").run()
-        return
-    for (name, flag), cls in plain.BY_FLAG.items():
-        if verb == name and any(word.split("=")[0] == flag for word in rest):
-            tyro.cli(cls, args=rest, prog=f"msk-jax {verb}").run()
-            return
-    if verb not in study.VERBS:
-        known = ", ".join([*study.VERBS, *plain.VERBS])
-        raise UserError(f"There is no verb {verb!r}. The verbs are: {known}.")
-    if not rest or rest[0].startswith("-"):
-        if {"-h", "--help"} & set(rest):
-            rest = [catalogue.names()[0], *rest]
-        else:
-            raise UserError(
-                f"Name the experiment: `msk-jax {verb} EXPERIMENT ...`; there is "
-                f"{', '.join(catalogue.names())}."
-            )
-    # What is printed as the next command must find the experiment again, also by its file.
-    found = dataclasses.replace(catalogue.load(rest[0]), address=rest[0])
-    cls = study.VERBS[verb]
-    default = _defaults(cls, found, small="--small" in rest)
-    tyro.cli(cls, args=rest[1:], default=default, prog=f"msk-jax {verb} {rest[0]}").run(found)
-
-
-def _defaults(cls: type, experiment: "Experiment", small: bool):
-    """The verb's flags with the experiment's own values."""
-    import tyro
-
-    stage = experiment.small if small else experiment.stage
-    own = {
-        "evaluation": experiment.evaluation,
-        "model": stage.model,
-        "preprocess": stage.preprocess,
-        "recipe": stage.recipe,
-        "before": stage.before,
-    }
-    values = {}
-    for field in dataclasses.fields(cls):
-        if field.name == "phantom":
-            values[field.name] = experiment.synthetic()
-        elif field.name in own:
-            values[field.name] = own[field.name]
-        elif field.default is dataclasses.MISSING:
-            values[field.name] = tyro.MISSING
-    return cls(**values)

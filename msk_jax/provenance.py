@@ -43,7 +43,7 @@ def _harmless(word: str, is_source: bool) -> str:
 def read_commands(folder: Path) -> list[str]:
     """The commands noted in `folder`; none where there are none."""
     try:
-        commands = json.loads((folder / COMMANDS_NAME).read_text())
+        commands = json.loads((folder / COMMANDS_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
     return [str(c) for c in commands] if isinstance(commands, list) else []

@@ -1,14 +1,20 @@
 """Four pretended devices, a compile cache, and one tiny cohort for all tests."""
 
+import contextlib
 import fcntl
 import gc
 import importlib
 import importlib.util
-import mmap
+import json
 import os
 import shutil
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
+
+from msk_jax.environment import xla_refusal
+from msk_jax.errors import UserError
+from msk_jax.files import write_json
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CHECKOUT = REPOSITORY / "tests" / "checkout"
@@ -26,12 +32,20 @@ def _take_own_experiments() -> None:
 _take_own_experiments()
 
 
-def _known(*flags: str) -> list[str]:
-    """Those flags that this jaxlib has: XLA ends the process at one that it does not know."""
-    folder = Path(importlib.util.find_spec("jaxlib").origin).parent
-    xla = max(folder.glob("*.so"), key=lambda file: file.stat().st_size)
-    with open(xla, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as m:
-        return [flag for flag in flags if m.find(flag[2:].split("=")[0].encode()) >= 0]
+def _taken(*flags: str) -> list[str]:
+    """Those flags that this jaxlib takes, which is asked once: XLA ends the process at others."""
+    answers = REPOSITORY / ".cache" / f"xla_flags_{version('jaxlib')}.json"
+    try:
+        refusals = json.loads(answers.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        refusals = {}
+    new = {flag: xla_refusal(flag) for flag in flags if flag not in refusals}
+    if new:
+        refusals |= new
+        with contextlib.suppress(OSError, UserError):  # then it is asked anew next time
+            answers.parent.mkdir(parents=True, exist_ok=True)
+            write_json(answers, refusals)
+    return [flag for flag in flags if not refusals[flag]]
 
 
 # Read when jax and TensorFlow load, so set before anything imports them.
@@ -40,7 +54,7 @@ def _known(*flags: str) -> list[str]:
 os.environ["XLA_FLAGS"] = " ".join(
     [
         "--xla_force_host_platform_device_count=4",
-        *_known(
+        *_taken(
             "--xla_backend_optimization_level=0",
             "--xla_cpu_use_fusion_emitters=false",
             "--xla_cpu_parallel_codegen_split_count=1",

@@ -380,7 +380,7 @@ def _counts(collected: _Collected, found: Scan, manifest: Manifest) -> dict:
 
 
 def _write_rejected(path: Path, rejected: list[Rejection]) -> None:
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["row", "patient_id", "unit", "reason"])
         for item in sorted(rejected, key=lambda item: item.row):
@@ -388,7 +388,7 @@ def _write_rejected(path: Path, rejected: list[Rejection]) -> None:
 
 
 def _write_quality(path: Path, scans: list[GradedScan]) -> None:
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(scans[0].row()))
         writer.writeheader()
         writer.writerows(scan.row() for scan in scans)

@@ -12,6 +12,7 @@ import os
 import secrets
 from pathlib import Path
 
+from msk_jax.environment import home
 from msk_jax.errors import UserError
 
 KEY_NAME = "pseudonym.key"
@@ -29,12 +30,22 @@ def pseudonym(patient_id: str, key: bytes) -> str:
 
 
 def default_key_path(manifest: Path | None) -> Path:
-    """`pseudonym.key` beside the manifest if there is one, else the user's own."""
+    """`pseudonym.key` beside the manifest if there is one, else the user's own.
+
+    Raises:
+      UserError: the user has no home to keep it in.
+    """
     if manifest is not None:
         beside = Path(manifest).parent / KEY_NAME
         if beside.is_file():
             return beside
-    return Path.home() / ".config" / "msk_jax" / KEY_NAME
+    folder = home()
+    if folder is None:
+        raise UserError(
+            "The key of the pseudonyms is kept in the user's home folder, and this user has none "
+            "(no HOME, no entry in /etc/passwd). Give --key and a file for it, or set HOME."
+        )
+    return folder / ".config" / "msk_jax" / KEY_NAME
 
 
 def load_key(path: Path) -> bytes:

@@ -35,6 +35,13 @@ class Whole:
         return cells.text("view") if self.views else WHOLE
 
 
+def read_projection(files: Iterable[Path], modality: str = "CR/DX") -> "Series":
+    """One radiograph, see `radiograph_crops.read_projection`; imported when one is read."""
+    from msk_jax.data import radiograph_crops
+
+    return radiograph_crops.read_projection(files, modality)
+
+
 @dataclass(frozen=True)
 class RadiographRegion(Whole):
     """All of a radiograph, its longer side as long as the square's."""
@@ -43,6 +50,7 @@ class RadiographRegion(Whole):
     needs_place: ClassVar[bool] = False
     reads_pictures: ClassVar[bool] = True
     takes_options: ClassVar[bool] = False
+    read = staticmethod(read_projection)
 
     size: int = 384
     """Rows and columns of the crop [U]: for a chest, six patches of 64 pixels along each side."""
@@ -52,13 +60,6 @@ class RadiographRegion(Whole):
 
     views: tuple[str, ...] = ()
     """Views that a patient may have, a file of each [U]; none: one radiograph per patient."""
-
-    @staticmethod
-    def read(files: Iterable[Path], modality: str = "CR/DX") -> "Series":
-        """One radiograph, see `radiograph_crops.read_projection`."""
-        from msk_jax.data.radiograph_crops import read_projection
-
-        return read_projection(files, modality)
 
     @property
     def max_slices(self) -> int:

@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from msk_jax.data.volume import ReadOptions
 
 
+def read_whole(
+    files: Iterable[Path], modality: str = "MR", options: "ReadOptions | None" = None
+) -> "Series":
+    """One volume, see `volume_crops.read_whole`; imported when one is read."""
+    from msk_jax.data import volume_crops
+
+    return volume_crops.read_whole(files, modality, options)
+
+
 @dataclass(frozen=True)
 class VolumeRegion(Whole):
     """The middle of a volume, or all of it: a box of a stated size, straight with the patient."""
@@ -21,6 +30,7 @@ class VolumeRegion(Whole):
     needs_place: ClassVar[bool] = False
     reads_pictures: ClassVar[bool] = True
     takes_options: ClassVar[bool] = True
+    read = staticmethod(read_whole)
 
     plane: Literal["axial", "sagittal", "coronal"] = "axial"
     """Slices of the box. Axial and coronal ones have the patient's right on the left, sagittal
@@ -44,15 +54,6 @@ class VolumeRegion(Whole):
     views: tuple[str, ...] = ()
     """Series that a patient may have, as `("T1", "STIR")`, a row of the manifest of each; none: one
     volume per patient."""
-
-    @staticmethod
-    def read(
-        files: Iterable[Path], modality: str = "MR", options: "ReadOptions | None" = None
-    ) -> "Series":
-        """One volume, see `volume_crops.read_whole`."""
-        from msk_jax.data.volume_crops import read_whole
-
-        return read_whole(files, modality, options)
 
     @property
     def max_slices(self) -> int:

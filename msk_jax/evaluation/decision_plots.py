@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from msk_jax.evaluation.plots import BLACK, GREY, house_style, line_style, panels
+from msk_jax.evaluation.ranges import finite
 
 
 def decision_figure(curve: Mapping[str, Any], names: Sequence[str]) -> Figure:
@@ -39,8 +40,8 @@ def decision_curves_figure(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
             first["thresholds"], everybody, color=GREY, linewidth=1.2, linestyle=":",
             label="all treated",
         )  # fmt: skip
-        highest = max(max(curve["model"]) for curve in curves.values())
-        top = max(highest, float(np.max(everybody)), 0.01)
+        benefits = [everybody, *(curve["model"] for curve in curves.values())]
+        top = float(finite(np.concatenate(benefits)).max(initial=0.01))
         for number, (name, curve) in enumerate(curves.items()):
             _curve(axis, curve, ("model", "low", "high"), name, number)
         axis.set(ylim=(-0.25 * top, 1.1 * top), xlim=(0, 1), ylabel="Net benefit")
@@ -78,9 +79,10 @@ def _one(curve: Mapping[str, Any], key: str, name: str, label: str) -> Figure:
         axis = axes[0]
         axis.axhline(0, color=BLACK, linewidth=0.9)
         _curve(axis, curve, (key, f"{key}_low", f"{key}_high"), name, 0)
-        values = np.array(curve[key])
-        reach = max(float(np.quantile(np.abs(values), 0.9)), 0.01)
-        axis.set(xlim=(0, 1), ylim=(max(-1.5 * reach, 1.3 * values.min() - 0.01), 1.5 * reach))
+        values = finite(curve[key])
+        reach = max(float(np.quantile(np.abs(values), 0.9)), 0.01) if len(values) else 0.01
+        lowest = 1.3 * values.min(initial=0.0) - 0.01
+        axis.set(xlim=(0, 1), ylim=(max(-1.5 * reach, lowest), 1.5 * reach))
         axis.set_ylabel(label)
         _finish(axis, "best")
     return figure

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from msk_jax.evaluation.plots import BLUE, GREEN, GREY, RED, house_style, panels
+from msk_jax.evaluation.ranges import span
 
 _NAMES = {"auc": "AUC", "macro_auc": "Macro AUC", "slope": "Calibration slope"}
 OF_TWO_CLASSES = ("auc", "sensitivity", "specificity", "slope")
@@ -80,10 +81,9 @@ def gate_figure(verdicts: Sequence[Mapping[str, Any]]) -> Figure:
         for axis, verdict in zip(axes, verdicts, strict=True):
             colour, marker = _VERDICTS[verdict["verdict"]]
             low, high = verdict["limits"]
-            seen = [verdict[key] for key in ("value", "low", "high") if verdict[key] is not None]
-            ends = [x for x in (*seen, low, high) if x is not None]
-            spare = 0.15 * (max(ends) - min(ends)) or 0.1
-            left, right = min(ends) - spare, max(ends) + spare
+            ends = (verdict["value"], verdict["low"], verdict["high"], low, high)
+            first, last = span(ends, around=0.1)
+            left, right = first - 0.15 * (last - first), last + 0.15 * (last - first)
             axis.axvspan(
                 left if low is None else low, right if high is None else high, color=GREEN,
                 alpha=0.13, linewidth=0,

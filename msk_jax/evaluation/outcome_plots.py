@@ -19,6 +19,7 @@ from msk_jax.evaluation.plots import (
     marker_style,
     panels,
 )  # fmt: skip
+from msk_jax.evaluation.ranges import span
 from msk_jax.evaluation.survival import KaplanMeier
 
 
@@ -41,7 +42,7 @@ def survival_figure(curves: Mapping[str, KaplanMeier], time_unit: str) -> Figure
                               alpha=0.15, linewidth=0)  # fmt: skip
             rows.append([str(n) for n in curve.at_risk])
         ticks = next(iter(curves.values())).risk_times
-        axis.set(ylim=(0, 1.02), xlim=(ticks[0], ticks[-1]), ylabel="Share without event")
+        axis.set(ylim=(0, 1.02), xlim=span(ticks), ylabel="Share without event")
         axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axis.set_xlabel(f"Time ({time_unit})")
         axis.grid()

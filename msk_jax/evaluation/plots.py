@@ -361,9 +361,12 @@ def interval_of(figures: Mapping[str, Any]) -> tuple[float | None, float | None]
 def panels(
     count: int, width: float, height: float, share_y: bool = False, columns: int | None = None
 ) -> tuple[Figure, list]:
-    """A figure with panels of this size in inches, in one row or in rows of so many columns."""
-    across = min(count, columns or count)
-    down = -(-count // across)
+    """A figure with panels of this size in inches, in one row or in rows of so many columns.
+
+    Without any panel it is an empty picture of the size of one.
+    """
+    across = max(min(count, columns or count), 1)
+    down = max(-(-count // across), 1)
     figure = Figure(figsize=(width * across, height * down), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(down, across, squeeze=False, sharey=share_y).ravel()

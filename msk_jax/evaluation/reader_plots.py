@@ -16,6 +16,7 @@ from msk_jax.evaluation.plots import (
     marker_style,
     panels,
 )  # fmt: skip
+from msk_jax.evaluation.ranges import span
 
 
 def reader_figure(result: Mapping[str, Any]) -> Figure:
@@ -94,6 +95,8 @@ def power_figure(curves: Sequence[Mapping[str, Any]], difference: float) -> Figu
             colour, line = line_style(number)
             axis.plot(curve["cases"], curve["power"], color=colour, linestyle=line, linewidth=1.6,
                       label=f"{curve['readers']} readers")  # fmt: skip
+        cases = [n for curve in curves for n in curve["cases"] if n >= 1]
+        axis.set_xlim(*span(cases or [1]))
         axis.set_xscale("log")
         axis.set(ylim=(0, 1.02), xlabel="Cases", ylabel=f"Power to find {difference:g}")
         axis.grid()

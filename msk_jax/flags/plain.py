@@ -9,6 +9,7 @@ import tyro
 
 from msk_jax import console
 from msk_jax import experiment as catalogue
+from msk_jax.environment import check_devices
 from msk_jax.evaluation.mrmc.settings import MrmcSettings
 from msk_jax.evaluation.settings import ModelSettings
 from msk_jax.flags.places import Place
@@ -48,6 +49,7 @@ class Predict:
     def run(self) -> None:
         from msk_jax.verbs import predict
 
+        check_devices()
         predict.run(
             self.workdir, self.dicom, self.out, self.key, self.dicom_results, self.store,
             self.manifest, self.pictures, self.nifti_form, self.deshear,
@@ -264,6 +266,7 @@ class Parity:
     def run(self) -> None:
         from msk_jax.verbs import parity
 
+        check_devices()
         parity.run(self.models, self.all, self.small, self.out)
 
 

@@ -8,6 +8,7 @@ import tyro
 
 from msk_jax import experiment as catalogue
 from msk_jax.data.augment import Preprocess
+from msk_jax.environment import check_devices
 from msk_jax.evaluation.settings import EvaluationSettings
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.flags.places import Place
@@ -153,6 +154,7 @@ class Train:
         from msk_jax.verbs import train
 
         join_hosts(self.coordinator, self.num_hosts, self.host)
+        check_devices()
         train.run(
             experiment,
             Stage(self.model, self.preprocess, self.recipe, self.before),
@@ -233,6 +235,7 @@ class Ablate:
     def run(self, experiment: Experiment) -> None:
         from msk_jax.verbs import ablate
 
+        check_devices()
         ablation = catalogue.load_ablation(experiment.name)
         ablate.run(
             experiment, ablation, self.out, self.data_dir, self.seeds, self.only, self.init_from
@@ -253,6 +256,7 @@ class Demo:
     def run(self, experiment: Experiment) -> None:
         from msk_jax.verbs import demo
 
+        check_devices()
         patients = experiment.demo_patients if self.patients is None else self.patients
         demo.run(experiment, self.out, patients, self.seed)
 

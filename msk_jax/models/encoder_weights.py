@@ -33,7 +33,8 @@ def load_encoder(
         UserError: lists every missing, extra and misshapen tensor.
     """
     encoder = {kind: variables[kind]["encoder"] for kind in ("params", "batch_stats")}
-    state = {name: v for name, v in unwrapped(state).items() if not name.startswith("fc.")}
+    state = unwrapped(state, encoder)
+    state = {name: v for name, v in state.items() if not name.startswith("fc.")}
     stem = np.asarray(state.get("conv1.weight", np.zeros(0)))
     if rule is not None and stem.ndim == 4 and stem.shape[1] == 3:
         slices = encoder["params"]["conv1"]["kernel"].shape[-2]

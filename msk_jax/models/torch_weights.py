@@ -7,9 +7,10 @@ its name there; only the last part differs, and the layout of kernels. Weights u
 Nothing here imports torch; files are read and written by `weight_files`.
 """
 
+import logging
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -25,6 +26,10 @@ _LEAVES = {
     "var": "running_var",
 }
 COUNTER = "num_batches_tracked"
+_AVERAGED = "n_averaged"  # a counter beside all names of an averaged model
+_WRAPPERS = {"module", "_orig_mod", "model", "net", "network", ""}
+"""Modules that hold a network and nothing else."""
+_log = logging.getLogger(__name__)
 _COUNTED = ("var", "running_var_target")  # beside one of these PyTorch keeps a counter
 _TABLES = ("relative_position_index", "attn_mask")  # follow from the sizes alone
 InflationRule = Literal["mean", "centre"]
@@ -92,7 +97,7 @@ def in_our_names(
         naming: how the state's names become ours.
         aliases: second names (theirs, ours) of the same tensors; read where the first is missing.
     """
-    given = {rename(name, naming): np.asarray(v) for name, v in unwrapped(state).items()}
+    given = {rename(name, naming): np.asarray(v) for name, v in state.items()}
     for name in [n for n in given if rename(n, aliases) != n]:
         given.setdefault(rename(name, aliases), given.pop(name))
     return given
@@ -150,8 +155,10 @@ def load_torch(
         aliases: second names (theirs, ours) of the same tensors; read where the first is missing.
 
     Raises:
-        UserError: lists every missing, extra and misshapen tensor.
+        UserError: lists every missing, extra and misshapen tensor, or those with NaN or infinity.
     """
+    state = unwrapped(state, variables, [naming], aliases)
+    check_finite(state)
     given = in_our_names(state, naming, aliases)
     names, flat, faults = _names(variables), flatten_dict(dict(variables)), []
     kernel_sizes, classes = _kernel_sizes(naming), defaultdict(set)
@@ -250,23 +257,93 @@ def recognise(architecture, state: Mapping, variables: Mapping) -> str:
     Returns:
         A key of `architecture.known_namings`; the reference's own where none is better.
     """
-    names, known = set(_names(variables).values()), architecture.known_namings
+    known = architecture.known_namings
+    return max(
+        known,
+        key=lambda naming: _matches(state, variables, known[naming], architecture.aliases),
+    )
 
-    def found(naming: str) -> int:
-        return len(names & in_our_names(state, known[naming], architecture.aliases).keys())
 
-    return max(known, key=found)
+def _matches(state: Mapping, variables: Mapping, naming: Naming, aliases: Naming) -> int:
+    """How many of the network's tensors a state dict has under a naming."""
+    return len(set(_names(variables).values()) & in_our_names(state, naming, aliases).keys())
+
+
+def unwrapped(
+    state: Mapping[str, np.ndarray],
+    variables: Mapping,
+    namings: Iterable[Naming] = ((),),
+    aliases: Naming = (),
+) -> Mapping[str, np.ndarray]:
+    """A state dict without what wrappers put before every name, which is said in the log.
+
+    Data-parallel training begins them with `module.`, `torch.compile` with `_orig_mod.`, Lightning
+    with the attribute that holds the network, as `model.`, and one may lie in another.
+    `swa_utils.AveragedModel` adds a counter. It is taken off only where more of the network's
+    tensors are recognised then: names of some networks begin with `model.` too.
+
+    Args:
+        state: PyTorch's names.
+        variables: of the network, or their shapes.
+        namings: whose names the state may have.
+        aliases: second names (theirs, ours) of the same tensors.
+
+    Raises:
+        UserError: all names begin with another word, as those of a part of a larger model, and fit
+            without it.
+    """
+    namings = list(namings)
+
+    def matches(names: Mapping) -> int:
+        return max(_matches(names, variables, naming, aliases) for naming in namings)
+
+    inner = {name: tensor for name, tensor in state.items() if name != _AVERAGED}
+    best, taken_off, prefix, most = state, "", "", None
+    while len(words := {name.partition(".")[:2] for name in inner}) == 1:
+        ((word, dot),) = words
+        if not dot:
+            break
+        most = matches(state) if most is None else most
+        prefix += f"{word}."
+        inner = {name.partition(".")[2]: tensor for name, tensor in inner.items()}
+        if (count := matches(inner)) > most:
+            best, taken_off, most = inner, prefix, count
+    if not set(taken_off.split(".")) <= _WRAPPERS:
+        raise UserError(
+            f"All names of these weights begin with `{taken_off}`, as those of a part of a larger "
+            "model, and they fit this network without it. Take it off: {name.removeprefix("
+            f"{taken_off!r}): tensor for name, tensor in state.items()}}, and save that."
+        )
+    if taken_off:
+        _log.warning("All names of these weights begin with `%s`, which is taken off.", taken_off)
+    return best
+
+
+def check_finite(state: Mapping[str, np.ndarray], where: str = "These weights") -> None:
+    """Raises UserError where weights hold NaN or infinity, naming every such tensor.
+
+    Args:
+        state: tensors by name; tables that follow from sizes may hold infinity.
+        where: what holds them, as the sentence begins.
+    """
+    faults = []
+    for name, tensor in sorted(state.items()):
+        tensor = np.asarray(tensor)
+        if tensor.dtype.kind != "f" or name.rpartition(".")[2] in _TABLES:
+            continue
+        if not np.isfinite(tensor).all():
+            count = int(tensor.size - np.isfinite(tensor).sum())
+            faults.append(f"{name}: {count} of {tensor.size}")
+    if faults:
+        raise UserError(
+            f"{where} hold NaN or infinity, as after a training that diverged or in half "
+            "precision that overflowed. Take an earlier checkpoint, or one in float32:\n  "
+            + "\n  ".join(faults)
+        )
 
 
 def _within(name: str, modules: Sequence[str]) -> bool:
     return any(name.startswith(f"{module}.") for module in modules)
-
-
-def unwrapped(state: Mapping) -> Mapping:
-    """Without the `module.` that data-parallel training puts before every name."""
-    if state and all(name.startswith("module.") for name in state):
-        return {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    return state
 
 
 def inflate_stem(kernel: np.ndarray, num_slices: int, rule: InflationRule = "mean") -> np.ndarray:

@@ -25,7 +25,8 @@ def load_network(
         state: in any of the network's namings.
         size: height and width of the pictures, to which weights that depend on it are fitted.
     """
-    entry, state = architecture(name), unwrapped(state)
+    entry = architecture(name)
+    state = unwrapped(state, variables, entry.known_namings.values(), entry.aliases)
     if entry.fit and size is not None:
         state = entry.fit(state, size)
     pairs = entry.known_namings[recognise(entry, state, variables)]

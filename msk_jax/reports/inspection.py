@@ -10,6 +10,7 @@ from jinja2 import Environment
 from matplotlib.figure import Figure
 
 from msk_jax.data.grading import GRADES
+from msk_jax.evaluation.ranges import bin_edges, finite
 
 MAX_PICTURES = 240
 _COLUMNS = 8
@@ -61,7 +62,7 @@ def draw_page(
     ]
     pictures.append(("Values by class", _histogram(values, classes)))
     numeric = quality.select_dtypes("number").dropna(axis=1, how="all")
-    if len(quality):
+    if numeric.size:
         pictures.append(("Quality of the scans", _distributions(numeric)))
     lead = f"{total} records, {shown} of them shown, {len(quality)} scans{_graded(quality)}."
     return Environment(autoescape=True).from_string(_PAGE).render(
@@ -96,12 +97,14 @@ def _sheet(tiles: list[tuple[str, np.ndarray]], window: tuple[float, float]) -> 
 def _histogram(values: dict[int, list[np.ndarray]], classes: tuple[str, ...]) -> str:
     figure = Figure(figsize=(7, 3), layout="constrained")
     axis = figure.subplots()
-    for k, found in values.items():
-        if found:
-            axis.hist(np.concatenate(found), bins=100, density=True, histtype="step",
+    of_class = {k: finite(np.concatenate(parts)) for k, parts in values.items() if parts}
+    for k, numbers in of_class.items():
+        if len(numbers):
+            axis.hist(numbers, bin_edges(numbers, 100), density=True, histtype="step",
                       label=classes[k])  # fmt: skip
-    axis.set_yscale("log")
-    axis.legend()
+    if axis.patches:
+        axis.set_yscale("log")
+        axis.legend()
     return _png(figure)
 
 
@@ -109,7 +112,8 @@ def _distributions(table: pd.DataFrame) -> str:
     figure = Figure(figsize=(2.2 * len(table.columns), 2.2), layout="constrained")
     for axis, name in zip(figure.subplots(1, len(table.columns), squeeze=False)[0], table.columns,
                           strict=True):  # fmt: skip
-        axis.hist(table[name].dropna().to_numpy(), bins=20)
+        numbers = finite(table[name])
+        axis.hist(numbers, bin_edges(numbers, 20))
         axis.set_title(name, fontsize=8)
     return _png(figure)
 

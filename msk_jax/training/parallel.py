@@ -269,7 +269,13 @@ def check_alone(verb: str) -> None:
 
 
 def _slurm_tasks() -> int:
-    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    tasks = os.environ.get("SLURM_STEP_NUM_TASKS", "").strip()
+    if tasks and not tasks.isdecimal():
+        raise UserError(
+            f"The environment variable SLURM_STEP_NUM_TASKS is {tasks!r} and no number. Slurm sets "
+            "it; unset it outside of Slurm."
+        )
+    return int(tasks or 1)
 
 
 def _on_tpu_vm() -> bool:

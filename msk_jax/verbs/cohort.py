@@ -71,7 +71,10 @@ def deidentify(
                     refused.append((name, csv_text(clean_reason(error, files, patient))))
             update(k + 1, len(found.series), "")
     console.writable_folder(out, "--out")
-    with replacing(out / REJECTED_NAME) as temporary, temporary.open("w", newline="") as file:
+    with (
+        replacing(out / REJECTED_NAME) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
         csv.writer(file).writerows([("file", "reason"), *refused])
     _say_incomplete(found)
     console.say(

@@ -96,8 +96,9 @@ def convert(
         UserError: the weights do not fit the network, or there is no such network.
     """
     entry, usual = architecture(model), create(model)
-    size, state = tuple(size) or entry.size, unwrapped(state)
+    size = tuple(size) or entry.size
     empty = _shapes(usual, size)
+    state = unwrapped(state, empty, entry.known_namings.values(), entry.aliases)
     naming = naming or recognise(entry, state, empty)
     pairs = _pairs(entry, naming)
     fitted = entry.fit(state, size) if entry.fit else state

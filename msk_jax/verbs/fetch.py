@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from msk_jax import console
 from msk_jax.data.dicomweb import Fetched, Server, fetch
 from msk_jax.data.fetched import listed_incomplete, write_incomplete
 from msk_jax.data.target import REJECTED_NAME
 from msk_jax.errors import UserError
-from msk_jax.verbs import console
 
 
 def run(address: str, out: Path) -> None:

@@ -195,7 +195,10 @@ def _write(
             table.drop(columns=["label", "fold"]).to_csv(temporary, index=False)
         with replacing(out / "predictions.json") as temporary:
             table.drop(columns=["label", "fold"]).to_json(temporary, orient="records", indent=1)
-    with replacing(out / "rejected.csv") as temporary, temporary.open("w", newline="") as file:
+    with (
+        replacing(out / "rejected.csv") as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(("series", "modality", "reason"))
         writer.writerows([tuple(map(csv_text, row)) for row in rejected])

@@ -16,8 +16,8 @@ from pydicom.uid import (
 )
 
 from msk_jax.data.radiograph import read_radiograph
+from msk_jax.data.radiograph_crops import read_projection
 from msk_jax.data.volume import read_volume
-from msk_jax.data.whole import read_projection
 from msk_jax.errors import SeriesError
 
 from .ct_files import edit, ramp, write_ct

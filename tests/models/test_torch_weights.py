@@ -6,7 +6,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from msk_jax.errors import UserError
-from msk_jax.models import MS25DNetConfig
+from msk_jax.models import MS25DNetConfig, torch_weights
 from msk_jax.models.encoder_weights import load_encoder
 from msk_jax.models.registry import architecture, create
 from msk_jax.models.resnet import ResNetEncoder
@@ -194,6 +194,62 @@ def test_data_parallel_prefix_is_taken_off(resnet18):
     fresh = filled(create("resnet18"), 1, 64, 64, 3)
     loaded = load_torch(fresh, state)
     np.testing.assert_array_equal(loaded["params"]["fc"]["bias"], state["module.fc.bias"])
+
+
+@pytest.fixture
+def said(monkeypatch):
+    """What the log was told."""
+    sentences = []
+    monkeypatch.setattr(torch_weights._log, "warning", lambda s, *a: sentences.append(s % a))
+    return sentences
+
+
+@pytest.fixture(scope="module")
+def tiny_resnet():
+    """Variables, and their state dict in torchvision's names."""
+    variables = filled(create("resnet18", width=4, num_classes=3), 1, 64, 64, 3)
+    return variables, dump_torch(variables)
+
+
+@pytest.mark.parametrize(
+    "prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod.", "_orig_mod.module.model."]
+)
+def test_what_wrappers_put_before_names_is_taken_off_and_said(prefix, tiny_resnet, said):
+    variables, state = tiny_resnet
+    wrapped = {f"{prefix}{name}": 2 * tensor for name, tensor in state.items()}
+    if prefix == "module.":
+        wrapped["n_averaged"] = np.array(7)
+    loaded = load_torch(variables, wrapped)
+    np.testing.assert_array_equal(loaded["params"]["fc"]["bias"], 2 * state["fc.bias"])
+    assert said == [f"All names of these weights begin with `{prefix}`, which is taken off."]
+
+
+def test_names_of_the_network_itself_stay(tiny_resnet, said):
+    variables, state = tiny_resnet
+    load_torch(variables, state)
+    # Here they begin with `model.` in the reference too.
+    network = create("attention_unet", features=(4, 8), strides=(2,))
+    unet = filled(network, 1, 16, 16, 1)
+    names = dump_torch(unet)
+    assert all(name.startswith("model.") for name in names)
+    loaded = load_torch(unet, names)
+    assert jax.tree.all(jax.tree.map(np.array_equal, loaded, unet)) and not said
+    assert load_torch(unet, {f"module.{k}": v for k, v in names.items()}) and said
+
+
+def test_a_part_of_a_larger_model_says_what_to_take_off(tiny_resnet):
+    variables, state = tiny_resnet
+    with pytest.raises(UserError, match=r"begin with `model\.backbone\.`, .* Take it off"):
+        load_torch(variables, {f"model.backbone.{name}": v for name, v in state.items()})
+    with pytest.raises(UserError, match="do not fit the network"):
+        load_torch(variables, {"weight": np.zeros(3)})
+
+
+def test_weights_that_are_not_finite_are_refused(tiny_resnet):
+    variables, state = tiny_resnet
+    bad = state | {"fc.bias": np.array([0, np.nan, np.inf], np.float32)}
+    with pytest.raises(UserError, match=r"hold NaN or infinity.*\n  fc\.bias: 2 of 3"):
+        load_torch(variables, bad)
 
 
 def test_names_of_others_read_forwards_and_backwards():

@@ -312,7 +312,7 @@ def test_damaged_shard_is_a_sentence(shards, tmp_path, capsys, name):
         (("--seed", -1), "--seed is -1"),
         (("--patience", 0), "--patience is 0"),
         (("--crop", 200), "the pictures have 32 x 32"),
-        (("--num-slices", -1), "odd number"),
+        (("--num-slices", -1), "give an odd --num-slices up to 5"),
         (("--label-smoothing", 2), "--label-smoothing is 2; it may be from 0 to 1"),
     ],
 )

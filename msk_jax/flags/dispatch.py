@@ -1,0 +1,74 @@
+"""From the words of a command line to a verb; its flags are made from dataclasses."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+
+import tyro
+
+from msk_jax import experiment as catalogue
+from msk_jax.errors import UserError
+from msk_jax.experiment import Experiment
+from msk_jax.flags import plain, study
+
+
+def dispatch(args: list[str]) -> None:
+    """Read the flags of one verb and run it.
+
+    Raises:
+        UserError: no such verb or experiment, or what the verb refuses.
+    """
+    parse(args)()
+
+
+def parse(args: list[str]) -> Callable[[], None]:
+    """The verb that a command line asks for, its flags read, ready to run.
+
+    Raises:
+        UserError: no such verb or experiment.
+        SystemExit: status 2 where a flag cannot be what it is, 0 where help was asked for.
+    """
+    verb, rest = args[0], args[1:]
+    if verb in plain.VERBS:
+        return tyro.cli(plain.VERBS[verb], args=rest, prog=f"msk-jax {verb}").run
+    for (name, flag), cls in plain.BY_FLAG.items():
+        if verb == name and any(word.split("=")[0] == flag for word in rest):
+            return tyro.cli(cls, args=rest, prog=f"msk-jax {verb}").run
+    if verb not in study.VERBS:
+        known = ", ".join([*study.VERBS, *plain.VERBS])
+        raise UserError(f"There is no verb {verb!r}. The verbs are: {known}.")
+    if not rest or rest[0].startswith("-"):
+        if {"-h", "--help"} & set(rest):
+            rest = [catalogue.names()[0], *rest]
+        else:
+            raise UserError(
+                f"Name the experiment: `msk-jax {verb} EXPERIMENT ...`; there is "
+                f"{', '.join(catalogue.names())}."
+            )
+    # What is printed as the next command must find the experiment again, also by its file.
+    experiment = dataclasses.replace(catalogue.load(rest[0]), address=rest[0])
+    cls = study.VERBS[verb]
+    default = _defaults(cls, experiment, small="--small" in rest)
+    settings = tyro.cli(cls, args=rest[1:], default=default, prog=f"msk-jax {verb} {rest[0]}")
+    return partial(settings.run, experiment)
+
+
+def _defaults(cls: type, experiment: Experiment, small: bool):
+    """The verb's flags with the experiment's own values."""
+    stage = experiment.small if small else experiment.stage
+    of_experiment = {
+        "evaluation": experiment.evaluation,
+        "model": stage.model,
+        "preprocess": stage.preprocess,
+        "recipe": stage.recipe,
+        "before": stage.before,
+    }
+    values = {}
+    for field in dataclasses.fields(cls):
+        if field.name == "phantom":
+            values[field.name] = experiment.synthetic()
+        elif field.name in of_experiment:
+            values[field.name] = of_experiment[field.name]
+        elif field.default is dataclasses.MISSING:
+            values[field.name] = tyro.MISSING
+    return cls(**values)
