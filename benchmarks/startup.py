@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
 import tyro
 
@@ -45,7 +46,7 @@ def main(settings: Startup) -> None:
     width = max(map(len, commands))
     print(f"{'':<{width}}  {'processor, s':<22}by the clock, s")
     for name, taken in times.items():
-        processor, clock = (_shown(column) for column in zip(*taken, strict=True))
+        processor, clock = (in_words(column) for column in zip(*taken, strict=True))
         print(f"{name:<{width}}  {processor:<22}{clock}")
 
 
@@ -71,7 +72,8 @@ def timed(command: list[str]) -> tuple[float, float]:
     return usage.ru_utime + usage.ru_stime, time.perf_counter() - start
 
 
-def _shown(seconds: tuple[float, ...]) -> str:
+def in_words(seconds: Sequence[float]) -> str:
+    """The median with the least and the most."""
     return f"{statistics.median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f})"
 
 

@@ -9,8 +9,6 @@ and says so in `choices`.
     msk-jax demo knee_tumour          # phantom patients to report
 """
 
-import dataclasses
-
 from msk_jax.data.augment import Augmentation, Preprocess
 from msk_jax.data.cohort import ClinicalVariable, Cohort
 from msk_jax.data.whole import RadiographRegion
@@ -70,19 +68,20 @@ experiment = Experiment(
         training_site="A",  # published: one hospital trains, three others test
     ),
     stage=full,
-    small=Stage(
-        model=ZooNetConfig("resnet18", (("width", 16),)),
-        preprocess=dataclasses.replace(full.preprocess, crop=396, shrink=3),
-        recipe=dataclasses.replace(
-            full.recipe,
-            epochs=40,
-            batch_size=16,
-            learning_rate=2e-3,
-            average_decay=0.98,
-            monitor="none",
-            augmentation=Augmentation(rotation=10.0, translation=0.05, erasing=0.0, flip=0.5),
+    small={
+        "stage.model.network": "resnet18",
+        "stage.model.settings": (("width", 16),),
+        "stage.preprocess.crop": 396,
+        "stage.preprocess.shrink": 3,
+        "stage.recipe.epochs": 40,
+        "stage.recipe.batch_size": 16,
+        "stage.recipe.learning_rate": 2e-3,
+        "stage.recipe.average_decay": 0.98,
+        "stage.recipe.monitor": "none",
+        "stage.recipe.augmentation": Augmentation(
+            rotation=10.0, translation=0.05, erasing=0.0, flip=0.5
         ),
-    ),
+    },
     num_folds=5,
     held_out=0.15,
     demo_patients=333,

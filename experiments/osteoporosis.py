@@ -9,8 +9,6 @@ in `choices`.
     msk-jax demo osteoporosis          # phantom patients to report
 """
 
-import dataclasses
-
 from msk_jax.data.augment import Augmentation, Preprocess
 from msk_jax.data.cohort import ClinicalVariable, Cohort, MeasuredLabel
 from msk_jax.data.whole import RadiographRegion
@@ -72,42 +70,37 @@ experiment = Experiment(
         training_site="A",  # published: one hospital trains, two others test
     ),
     stage=full,
-    small=Stage(
-        model=dataclasses.replace(
-            full.model,
-            backbone="resnet10",
-            width=16,
-            stages=2,
-            reading="whole",
-            token_norm=True,
-            depth=1,
-            num_heads=4,
-            summary="mean",
+    small={
+        "stage.model.backbone": "resnet10",
+        "stage.model.width": 16,
+        "stage.model.stages": 2,
+        "stage.model.reading": "whole",
+        "stage.model.token_norm": True,
+        "stage.model.depth": 1,
+        "stage.model.num_heads": 4,
+        "stage.model.summary": "mean",
+        "stage.preprocess.shrink": 2,
+        "stage.preprocess.local": 10.0,
+        "stage.recipe.epochs": 24,
+        "stage.recipe.batch_size": 16,
+        "stage.recipe.learning_rate": 3e-3,
+        "stage.recipe.warmup_epochs": 2,
+        "stage.recipe.weight_decay": 0.05,
+        "stage.recipe.average_decay": 0.95,
+        "stage.recipe.monitor": "none",
+        "stage.recipe.augmentation": Augmentation(
+            moved=0.5,
+            rotation=5.0,
+            scaling=0.05,
+            translation=0.03,
+            gamma=(1.0, 1.0),
+            contrast=0.0,
+            brightness=0.0,
+            noise=0.0,
+            erasing=0.0,
+            flip=0.5,
         ),
-        preprocess=dataclasses.replace(full.preprocess, shrink=2, local=10.0),
-        recipe=dataclasses.replace(
-            full.recipe,
-            epochs=24,
-            batch_size=16,
-            learning_rate=3e-3,
-            warmup_epochs=2,
-            weight_decay=0.05,
-            average_decay=0.95,
-            monitor="none",
-            augmentation=Augmentation(
-                moved=0.5,
-                rotation=5.0,
-                scaling=0.05,
-                translation=0.03,
-                gamma=(1.0, 1.0),
-                contrast=0.0,
-                brightness=0.0,
-                noise=0.0,
-                erasing=0.0,
-                flip=0.5,
-            ),
-        ),
-    ),
+    },
     num_folds=5,
     held_out=0.2,
     demo_patients=900,

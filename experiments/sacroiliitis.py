@@ -8,8 +8,6 @@ that takes them, ASPP in the encoder, a residual feature pyramid, sensitivity 91
     msk-jax demo sacroiliitis          # phantom patients to report, some minutes on two cores
 """
 
-import dataclasses
-
 from msk_jax.data.augment import Augmentation, Preprocess
 from msk_jax.data.cohort import Cohort
 from msk_jax.data.regions import SacroiliacRegion
@@ -64,29 +62,23 @@ experiment = Experiment(
         region=SacroiliacRegion(pixel_mm=0.75, slice_mm=2.5, size=128, z_range=(0.35, 0.75)),
     ),
     stage=full,
-    small=Stage(
-        model=dataclasses.replace(
-            full.model,
-            backbone="resnet18",
-            width=16,
-            output_stride=16,
-            aspp_rates=(1, 2),
-            pyramid_features=24,
-            dropout=0.2,
+    small={
+        "stage.model.backbone": "resnet18",
+        "stage.model.width": 16,
+        "stage.model.output_stride": 16,
+        "stage.model.aspp_rates": (1, 2),
+        "stage.model.pyramid_features": 24,
+        "stage.model.dropout": 0.2,
+        "stage.preprocess.crop": 96,
+        "stage.recipe.epochs": 14,
+        "stage.recipe.rates": ((".*", 1.0),),
+        "stage.recipe.warmup_epochs": 1,
+        "stage.recipe.average_decay": 0.98,
+        "stage.recipe.monitor": "none",
+        "stage.recipe.augmentation": Augmentation(
+            rotation=15.0, scaling=0.1, translation=0.08, gamma=(0.7, 1.4), noise=0.04
         ),
-        preprocess=dataclasses.replace(full.preprocess, crop=96),
-        recipe=dataclasses.replace(
-            full.recipe,
-            epochs=14,
-            rates=((".*", 1.0),),
-            warmup_epochs=1,
-            average_decay=0.98,
-            monitor="none",
-            augmentation=Augmentation(
-                rotation=15.0, scaling=0.1, translation=0.08, gamma=(0.7, 1.4), noise=0.04
-            ),
-        ),
-    ),
+    },
     num_folds=5,
     held_out=0.0,
     demo_patients=29,

@@ -10,8 +10,6 @@ the AO Spine types of these letters, so labels are words.
     msk-jax demo thoracolumbar          # phantom patients to report, some minutes on two cores
 """
 
-import dataclasses
-
 from msk_jax.data.augment import Augmentation, Preprocess
 from msk_jax.data.cohort import Cohort
 from msk_jax.data.vertebra import VertebraRegion
@@ -79,26 +77,25 @@ experiment = Experiment(
         },
     ),
     stage=full,
-    small=Stage(
-        model=dataclasses.replace(
-            full.model, backbone="resnet18", width=16, hidden=64, dropout=0.2
+    small={
+        "stage.model.backbone": "resnet18",
+        "stage.model.width": 16,
+        "stage.model.hidden": 64,
+        "stage.model.dropout": 0.2,
+        "stage.preprocess.crop": 192,
+        "stage.preprocess.shrink": 2,
+        "stage.before.0.epochs": 2,
+        "stage.recipe.epochs": 22,
+        "stage.recipe.batch_size": 16,
+        "stage.recipe.optimiser": "adamw",
+        "stage.recipe.learning_rate": 2e-3,
+        "stage.recipe.average_decay": 0.98,
+        "stage.recipe.label_smoothing": 0.0,
+        "stage.recipe.monitor": "none",
+        "stage.recipe.augmentation": Augmentation(
+            rotation=12.0, scaling=0.1, translation=0.06, gamma=(0.7, 1.4), noise=0.04
         ),
-        preprocess=dataclasses.replace(full.preprocess, crop=192, shrink=2),
-        before=(dataclasses.replace(full.before[0], epochs=2),),
-        recipe=dataclasses.replace(
-            full.recipe,
-            epochs=22,
-            batch_size=16,
-            optimiser="adamw",
-            learning_rate=2e-3,
-            average_decay=0.98,
-            label_smoothing=0.0,
-            monitor="none",
-            augmentation=Augmentation(
-                rotation=12.0, scaling=0.1, translation=0.06, gamma=(0.7, 1.4), noise=0.04
-            ),
-        ),
-    ),
+    },
     num_folds=5,
     held_out=0.15,
     demo_patients=160,

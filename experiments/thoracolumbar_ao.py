@@ -42,9 +42,6 @@ experiment = dataclasses.replace(
     stage=dataclasses.replace(
         words.stage, model=dataclasses.replace(words.stage.model, num_classes=5)
     ),
-    small=dataclasses.replace(
-        words.small, model=dataclasses.replace(words.small.model, num_classes=5)
-    ),
     demo_patients=150,
     published=(),
     choices={

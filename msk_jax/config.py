@@ -79,7 +79,7 @@ def _decode(tree: Any, where: str | Path) -> Any:
             raise _unfit(where, f"{cls.__name__} {what} {', '.join(sorted(fields))}")
     values = {k: _cast(hints[k], _decode(v, where)) for k, v in given.items()}
     for name, value in values.items():
-        if not _fits(hints[name], value):
+        if not fits(hints[name], value):
             raise _unfit(where, f"{cls.__name__}.{name} is {str(value)[:40]!r}")
     try:
         return cls(**values)
@@ -92,20 +92,20 @@ def _cast(hint: Any, value: Any) -> Any:
     return Path(value) if Path in options and isinstance(value, str) else value
 
 
-def _fits(hint: Any, value: Any) -> bool:
+def fits(hint: Any, value: Any) -> bool:
     """Whether a value decoded from JSON is what an annotation says."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
-        return any(_fits(one, value) for one in inner)
+        return any(fits(one, value) for one in inner)
     if origin is typing.Literal:
         return value in inner
     if origin is tuple:
         each = (
             inner[:1] * len(value) if inner[-1] is Ellipsis and isinstance(value, tuple) else inner
         )
-        return isinstance(value, tuple) and len(each) == len(value) and all(map(_fits, each, value))
+        return isinstance(value, tuple) and len(each) == len(value) and all(map(fits, each, value))
     if origin is not None:  # Mapping[str, X]
-        return isinstance(value, origin) and all(_fits(inner[-1], v) for v in value.values())
+        return isinstance(value, origin) and all(fits(inner[-1], v) for v in value.values())
     if hint in (int, float):
         number = int if hint is int else int | float
         return isinstance(value, number) and not isinstance(value, bool)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from msk_jax.data.augment import Preprocess
 from msk_jax.data.cohort import Cohort
+from msk_jax.dotted import changed
 from msk_jax.errors import UserError
 from msk_jax.evaluation.mrmc.settings import ReaderModel
 from msk_jax.evaluation.settings import EvaluationSettings
@@ -101,8 +102,9 @@ class Experiment:
     """What is taken from real patients."""
     stage: Stage
     """The system as published, open choices filled in."""
-    small: Stage | None = None
-    """The same at a size that a laptop trains in minutes; by default there is no other."""
+    small: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    """What is otherwise at a size that a laptop trains in minutes, by dotted paths, as
+    `{"stage.recipe.epochs": 22}`; by default nothing."""
     title: str = ""
     task: str = ""
     modality: str = ""
@@ -134,8 +136,17 @@ class Experiment:
     """How the user named it on the command line: its name or the path of its file."""
 
     def __post_init__(self):
-        if self.small is None:
-            object.__setattr__(self, "small", self.stage)
+        if self.small:  # a path that is none is said when the file is loaded
+            self.at_small_size()
+
+    def at_small_size(self) -> "Experiment":
+        """The experiment at the size that a laptop trains in minutes, which has no smaller one."""
+        return changed(dataclasses.replace(self, small={}), self.small)
+
+    @property
+    def small_stage(self) -> Stage:
+        """The stage at the size that a laptop trains in minutes."""
+        return self.at_small_size().stage
 
     def synthetic(self) -> AnyPhantom:
         """Its phantom. Raises UserError where it has none."""
@@ -153,13 +164,13 @@ class Ablation:
 
     phantom: AnyPhantom
     """Patients on whom the difference can show."""
-    stage: Stage
-    """The whole system at the size of the ablation."""
     num_folds: int
     """Folds of its cross-validation, by patient."""
     variants: Mapping[str, Mapping[str, object]]
-    """Name -> what differs: fields of the network, or `model`, another one; fields of the recipe
-    under `recipe` and of the cohort's region under `region`; `before`, the phases of the stage."""
+    """Name -> what differs from the small system, by dotted paths of the experiment, as
+    `{"stage.model.aspp": False}`; the first is the whole system."""
+    changes: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    """What all variants have otherwise than the small system."""
 
 
 def names() -> list[str]:

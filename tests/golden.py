@@ -42,7 +42,7 @@ def settings_text(name: str, size: str) -> str:
     from msk_jax.experiment import load
 
     experiment = load(name)
-    stage = experiment.small if size == "small" else experiment.stage
+    stage = experiment.small_stage if size == "small" else experiment.stage
     entries = to_json(experiment)
     for other in ("small", "address"):
         del entries[other]
@@ -76,7 +76,7 @@ def step_text(name: str, size: str) -> str:
     from msk_jax.training.step import AXIS
 
     experiment = load(name)
-    stage = experiment.small if size == "small" else experiment.stage
+    stage = experiment.small_stage if size == "small" else experiment.stage
     recipe = dataclasses.replace(stage.recipe, batch_size=_BATCH * _devices())
     side = experiment.cohort.region.size
     image_shape = (side, side, stage.model.num_slices)

@@ -24,7 +24,7 @@ experiment = dataclasses.replace(
     phantom=dataclasses.replace(whole.phantom, patients=48, matrix=64, pixel_mm=6.0, workers=1),
     cohort=dataclasses.replace(whole.cohort, region=RadiographRegion(size=64)),
     stage=_stage,
-    small=_stage,
+    small={},
     num_folds=3,
     demo_patients=48,
     evaluation=dataclasses.replace(whole.evaluation, bootstrap_samples=50),

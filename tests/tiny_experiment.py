@@ -28,7 +28,7 @@ experiment = dataclasses.replace(
     phantom=dataclasses.replace(whole.phantom, patients=9, matrix=96, pixel_mm=3.6, workers=1),
     cohort=dataclasses.replace(whole.cohort, region=SacroiliacRegion(pixel_mm=3.0, size=32)),
     stage=_stage,
-    small=_stage,
+    small={},
     num_folds=3,
     evaluation=dataclasses.replace(whole.evaluation, bootstrap_samples=50),
 )

@@ -25,7 +25,7 @@ experiment = dataclasses.replace(
         whole.cohort, region=dataclasses.replace(whole.cohort.region, size=64)
     ),
     stage=_stage,
-    small=_stage,
+    small={},
     num_folds=3,
     demo_patients=36,
     evaluation=dataclasses.replace(whole.evaluation, bootstrap_samples=50),

@@ -33,7 +33,7 @@ experiment = dataclasses.replace(
         ordinal=True,  # as far as it goes: so that its figures are made too
     ),
     stage=_stage,
-    small=_stage,
+    small={},
     num_folds=3,
     held_out=0.2,
     demo_patients=16,

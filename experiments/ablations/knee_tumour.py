@@ -8,27 +8,24 @@ is seen with `--init-from efficientnet_b6.safetensors`. The paper prints no abla
 with.
 """
 
-import dataclasses
-
 from msk_jax.experiment import Ablation
 from msk_jax.experiments.knee_tumour import experiment
 
-_small = experiment.small
 _half = (("width_factor", 0.5), ("depth_factor", 0.5))
 
 ablation = Ablation(
     phantom=experiment.phantom,
-    stage=_small,
     num_folds=3,
     variants={
         "both views, ResNet-18, a quarter of the width": {},
-        "AP alone": {"region": {"views": ("AP",)}},
-        "LL alone": {"region": {"views": ("LL",)}},
-        "an eighth of the width": {"settings": (("width", 8),)},
-        "half of the width": {"settings": (("width", 32),)},
-        "half an EfficientNet-B0": {"network": "efficientnet_b0", "settings": _half},
-        "never mirrored": {
-            "recipe": {"augmentation": dataclasses.replace(_small.recipe.augmentation, flip=0.0)}
+        "AP alone": {"cohort.region.views": ("AP",)},
+        "LL alone": {"cohort.region.views": ("LL",)},
+        "an eighth of the width": {"stage.model.settings": (("width", 8),)},
+        "half of the width": {"stage.model.settings": (("width", 32),)},
+        "half an EfficientNet-B0": {
+            "stage.model.network": "efficientnet_b0",
+            "stage.model.settings": _half,
         },
+        "never mirrored": {"stage.recipe.augmentation.flip": 0.0},
     },
 )

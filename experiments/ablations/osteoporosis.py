@@ -14,17 +14,16 @@ from msk_jax.experiments.osteoporosis import experiment
 
 ablation = Ablation(
     phantom=dataclasses.replace(experiment.phantom, patients=experiment.demo_patients),
-    stage=experiment.small,
     num_folds=3,
     variants={
         "one pass over the whole": {},
-        "patches by themselves": {"reading": "patches"},
-        "3 x 3 grid": {"grid": 3},
-        "4 layers of attention": {"depth": 4},
-        "without Transformer": {"depth": 0},
-        "half the width": {"width": 8},
-        "all stages of the trunk": {"stages": 4},
-        "tokens without a norm": {"token_norm": False},
-        "class token": {"summary": "class token"},
+        "patches by themselves": {"stage.model.reading": "patches"},
+        "3 x 3 grid": {"stage.model.grid": 3},
+        "4 layers of attention": {"stage.model.depth": 4},
+        "without Transformer": {"stage.model.depth": 0},
+        "half the width": {"stage.model.width": 8},
+        "all stages of the trunk": {"stage.model.stages": 4},
+        "tokens without a norm": {"stage.model.token_norm": False},
+        "class token": {"stage.model.summary": "class token"},
     },
 )

@@ -15,17 +15,15 @@ from msk_jax.experiments.sacroiliitis import experiment
 
 ablation = Ablation(
     phantom=dataclasses.replace(experiment.phantom, patients=60, ambiguity=1.0),
-    stage=dataclasses.replace(
-        experiment.small, recipe=dataclasses.replace(experiment.small.recipe, epochs=10)
-    ),
+    changes={"stage.recipe.epochs": 10},
     num_folds=3,
     variants={
         "5 slices (whole network)": {},
-        "1 slice": {"num_slices": 1},
-        "3 slices": {"num_slices": 3},
-        "3-D over 5 slices": {"volumetric": True},
-        "without ASPP": {"aspp": False},
-        "without RFPN": {"rfpn": False},
-        "without ASPP and RFPN": {"aspp": False, "rfpn": False},
+        "1 slice": {"stage.model.num_slices": 1},
+        "3 slices": {"stage.model.num_slices": 3},
+        "3-D over 5 slices": {"stage.model.volumetric": True},
+        "without ASPP": {"stage.model.aspp": False},
+        "without RFPN": {"stage.model.rfpn": False},
+        "without ASPP and RFPN": {"stage.model.aspp": False, "stage.model.rfpn": False},
     },
 )

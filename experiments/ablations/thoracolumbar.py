@@ -13,16 +13,15 @@ from msk_jax.experiments.thoracolumbar import experiment
 
 ablation = Ablation(
     phantom=dataclasses.replace(experiment.phantom, patients=experiment.demo_patients),
-    stage=experiment.small,
     num_folds=3,
     variants={
         "frozen phase, ResNet-18, a quarter of the width": {},
-        "axial": {"region": {"plane": "axial"}},
-        "both planes": {"region": {"plane": "both"}},
-        "without the frozen phase": {"before": ()},
-        "ResNet-10": {"backbone": "resnet10"},
-        "ResNet-34": {"backbone": "resnet34"},
-        "half of the width": {"width": 32},
-        "head without dropout": {"dropout": 0.0},
+        "axial": {"cohort.region.plane": "axial"},
+        "both planes": {"cohort.region.plane": "both"},
+        "without the frozen phase": {"stage.before": ()},
+        "ResNet-10": {"stage.model.backbone": "resnet10"},
+        "ResNet-34": {"stage.model.backbone": "resnet34"},
+        "half of the width": {"stage.model.width": 32},
+        "head without dropout": {"stage.model.dropout": 0.0},
     },
 )

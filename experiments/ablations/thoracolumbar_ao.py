@@ -10,11 +10,10 @@ from msk_jax.experiments.thoracolumbar_ao import experiment
 
 ablation = Ablation(
     phantom=dataclasses.replace(experiment.phantom, patients=experiment.demo_patients),
-    stage=experiment.small,
     num_folds=3,
     variants={
         "cross entropy, sagittal": {},
-        "ordinal loss": {"recipe": {"loss": "ordinal"}},
-        "both planes": {"region": {"plane": "both"}},
+        "ordinal loss": {"stage.recipe.loss": "ordinal"},
+        "both planes": {"cohort.region.plane": "both"},
     },
 )

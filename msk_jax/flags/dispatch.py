@@ -55,7 +55,7 @@ def parse(args: list[str]) -> Callable[[], None]:
 
 def _defaults(cls: type, experiment: Experiment, small: bool):
     """The verb's flags with the experiment's own values."""
-    stage = experiment.small if small else experiment.stage
+    stage = experiment.small_stage if small else experiment.stage
     of_experiment = {
         "evaluation": experiment.evaluation,
         "model": stage.model,

@@ -5,6 +5,7 @@ name and renames) and carries its settings as JSON beside its arrays.
 """
 
 import contextlib
+import itertools
 import logging
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from orbax.checkpoint import multihost
 
 from msk_jax.errors import UserError
 from msk_jax.files import fault, in_bucket
@@ -140,6 +142,19 @@ class Checkpoints:
             write()
         except self._faults as error:
             raise _cannot_write(self.folder, error) from error
+
+
+_LONGEST_WAIT = 24 * 3600
+_meetings = itertools.count()
+
+
+def meet_all_hosts() -> None:
+    """Wait till every host has come here, however long one of them has to work before.
+
+    Collectives between devices are given up after half a minute on CPU.
+    """
+    name = f"msk_jax_meeting_{next(_meetings)}"
+    multihost.get_barrier_sync_fn()(key=name, timeout_ms=1000 * _LONGEST_WAIT)
 
 
 def _has_bucket_package() -> bool:

@@ -19,6 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from msk_jax.data.augment import Preprocess
 from msk_jax.errors import UserError
+from msk_jax.training.checkpoints import meet_all_hosts
 from msk_jax.training.recipe import Recipe
 from msk_jax.training.step import AXIS, Batch, StepSettings, train_step
 from msk_jax.training.task import TrainedTask
@@ -107,6 +108,7 @@ def gather_answers(
         names: of those that are wanted.
     """
     none = np.zeros((0, 0), np.float32)
+    meet_all_hosts()
     return {name: gather_rows(answers.get(name, none)) for name in names}
 
 
@@ -153,6 +155,7 @@ def on_first_host(action: Callable[[], object]) -> None:
             action()
         except (UserError, OSError) as error:
             failure = error
+    meet_all_hosts()
     failed = any_host(failure is not None)
     if failure is not None:
         raise failure

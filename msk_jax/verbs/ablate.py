@@ -1,6 +1,5 @@
 """`msk-jax ablate`: the same system with parts taken away, over several seeds."""
 
-import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from rich.table import Table
 
 from msk_jax import console, provenance
 from msk_jax.data.builder import build_cohort
+from msk_jax.dotted import changed
 from msk_jax.errors import UserError
 from msk_jax.evaluation.plots import ablation_figure
 from msk_jax.evaluation.predictions import LEVELS
@@ -57,15 +57,14 @@ def run(
     variants = _chosen(all_variants(experiment, ablation, init_from), only, data_dir)
     rows, shards_of = [], {}
     for name, changes in variants.items():
-        changed = with_region(experiment, changes)
-        region = changed.cohort.region
+        system = variant(experiment, ablation, changes)
+        region = system.cohort.region
         if region not in shards_of:
-            cut = changes.get("region", {})
-            shards_of[region] = data_dir or phantom_shards(changed, ablation, out, cut)
+            shards_of[region] = data_dir or phantom_shards(system, ablation, out, _cut(changes))
         for seed in range(seeds):
-            stage = variant(ablation.stage, changes, seed)
+            stage = changed(system.stage, {"recipe.seed": seed})
             console.say(f"{name}, seed {seed}")
-            areas = _areas(changed, stage, shards_of[region], out / _slug(name) / f"seed_{seed}")
+            areas = _areas(system, stage, shards_of[region], out / _slug(name) / f"seed_{seed}")
             rows.append({"variant": name, "seed": seed, **areas})
             table = pd.DataFrame(rows)
             table.to_csv(out / "ablation.csv", index=False)
@@ -79,34 +78,31 @@ def run(
     return table
 
 
-def variant(whole: Stage, changes: Mapping[str, object], seed: int) -> Stage:
-    """The stage of a variant, see `Ablation.variants`."""
-    fields = {k: v for k, v in changes.items() if k not in ("model", "recipe", "region", "before")}
-    return dataclasses.replace(
-        whole,
-        model=dataclasses.replace(changes.get("model", whole.model), **fields),
-        recipe=dataclasses.replace(whole.recipe, **{**changes.get("recipe", {}), "seed": seed}),
-        before=changes.get("before", whole.before),
-    )
+def variant(
+    experiment: Experiment, ablation: Ablation, changes: Mapping[str, object]
+) -> Experiment:
+    """The small system with what an ablation and one of its variants change."""
+    return changed(experiment.at_small_size(), {**ablation.changes, **changes})
 
 
-def with_region(experiment: Experiment, changes: Mapping[str, object]) -> Experiment:
-    """The experiment on the region of a variant."""
-    region = dataclasses.replace(experiment.cohort.region, **changes.get("region", {}))
-    return dataclasses.replace(
-        experiment, cohort=dataclasses.replace(experiment.cohort, region=region)
-    )
+def _cut(changes: Mapping[str, object]) -> dict[str, object]:
+    """What of the cohort a variant changes, so that it wants shards of its own."""
+    return {
+        path.rpartition(".")[2]: value
+        for path, value in changes.items()
+        if path.startswith("cohort.")
+    }
 
 
 def all_variants(experiment: Experiment, ablation: Ablation, init_from: Path | None) -> dict:
     """Those of the ablation, and the full network with and without given weights."""
     if init_from is None:
         return dict(ablation.variants)
-    model = {"model": experiment.stage.model}
+    model = {"stage.model": experiment.stage.model}
     return {
         **ablation.variants,
         "full network without pretrained weights": model,
-        "full network with pretrained weights": {**model, "recipe": {"init_from": init_from}},
+        "full network with pretrained weights": {**model, "stage.recipe.init_from": init_from},
     }
 
 
@@ -116,7 +112,7 @@ def _chosen(variants: dict, only: tuple[str, ...], data_dir: Path | None) -> dic
     if not chosen:
         listed = ", ".join(variants)
         raise UserError(f"No variant is called {' or '.join(only)}; there are: {listed}.")
-    other = [name for name, changes in chosen.items() if "region" in changes and data_dir]
+    other = [name for name, changes in chosen.items() if _cut(changes) and data_dir]
     if other:
         console.say(
             f"Left out: {', '.join(other)}. They cut the pictures otherwise than the shards in "

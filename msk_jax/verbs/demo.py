@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+from msk_jax.dotted import changed
 from msk_jax.experiment import Experiment
 from msk_jax.verbs import build, evaluate, phantom, report, train
 
@@ -16,8 +17,7 @@ def run(experiment: Experiment, out: Path, patients: int, seed: int) -> Path:
         experiment, cohort / "dicom", manifest, shards,
         key=None, num_folds=None, seed=seed, overwrite=False,
     )  # fmt: skip
-    recipe = dataclasses.replace(experiment.small.recipe, seed=seed)
-    stage = dataclasses.replace(experiment.small, recipe=recipe)
+    stage = changed(experiment.small_stage, {"recipe.seed": seed})
     masks = None if experiment.signs is None else cohort / "masks"
     train.run(experiment, stage, shards, workdir, masks=masks)
     evaluate.run(experiment, workdir)

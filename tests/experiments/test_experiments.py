@@ -25,7 +25,7 @@ def _shapes(experiment, stage):
 
 
 @pytest.mark.parametrize("name", catalogue.names())
-@pytest.mark.parametrize("form", ["stage", "small"])
+@pytest.mark.parametrize("form", ["stage", "small_stage"])
 def test_network_takes_the_crops_of_its_cohort(name, form):
     experiment = catalogue.load(name)
     stage = getattr(experiment, form)
@@ -145,7 +145,7 @@ def _explained_in_place(cls):
 @pytest.mark.parametrize("name", catalogue.names())
 def test_every_setting_is_published_or_its_choice_explained(name):
     experiment = catalogue.load(name)
-    for form in ("stage", "small"):
+    for form in ("stage", "small_stage"):
         for part, fields in _settings(experiment, form):
             known = PUBLISHED[name] | set(NOT_OPEN) | set(experiment.choices)
             known |= _explained_in_place(type(part))
@@ -158,7 +158,7 @@ def test_every_setting_is_published_or_its_choice_explained(name):
 @pytest.mark.parametrize("name", catalogue.names())
 def test_a_choice_speaks_of_the_small_system_where_that_differs(name):
     experiment = catalogue.load(name)
-    pairs = zip(_settings(experiment, "stage"), _settings(experiment, "small"), strict=True)
+    pairs = zip(_settings(experiment, "stage"), _settings(experiment, "small_stage"), strict=True)
     for (full, fields), (small, _) in pairs:
         for field in fields:
             if getattr(full, field.name) != getattr(small, field.name):

@@ -17,9 +17,8 @@ def test_ablation_trains_every_variant_and_takes_up_finished_ones(run, shards, t
     shutil.copytree(run, tmp_path / "out" / "whole" / "seed_0")
     ablation = Ablation(
         phantom=tiny.phantom,
-        stage=tiny.small,
         num_folds=tiny.num_folds,
-        variants={"whole": {}, "without RFPN": {"rfpn": False}},
+        variants={"whole": {}, "without RFPN": {"stage.model.rfpn": False}},
     )
     table = ablate.run(tiny, ablation, tmp_path / "out", shards, seeds=1)
     assert list(table["variant"]) == ["whole", "without RFPN"]
@@ -63,12 +62,12 @@ def test_every_variant_of_an_ablation_is_another_system(name):
     assert len(variants) == len(ablation.variants) + 2
     systems = {}
     for title, changes in variants.items():
-        stage = ablate.variant(ablation.stage, changes, 3)
+        system = ablate.variant(experiment, ablation, changes)
+        stage = system.stage
         stage.check()
-        assert stage.recipe.seed == 3
-        assert stage.before == changes.get("before", ablation.stage.before)
+        assert stage.before == changes.get("stage.before", experiment.small_stage.before)
         stage.model.build()
-        systems[title] = (stage, ablate.with_region(experiment, changes).cohort)
+        systems[title] = (stage, system.cohort)
     assert len({repr(system) for system in systems.values()}) == len(variants)
     (without, _), (pretrained, _) = list(systems.values())[-2:]
     assert without.model == pretrained.model == experiment.stage.model
@@ -76,8 +75,11 @@ def test_every_variant_of_an_ablation_is_another_system(name):
 
 
 def test_variants_of_another_region_want_their_own_shards(tiny, tmp_path, capsys):
-    variants = {"coarse": {"region": {"pixel_mm": 6.0}}, "fine": {"region": {"pixel_mm": 1.0}}}
-    ablation = Ablation(tiny.phantom, tiny.small, tiny.num_folds, variants)
+    variants = {
+        "coarse": {"cohort.region.pixel_mm": 6.0},
+        "fine": {"cohort.region.pixel_mm": 1.0},
+    }
+    ablation = Ablation(tiny.phantom, tiny.num_folds, variants)
     with pytest.raises(UserError, match="No variant is left for these shards"):
         ablate.run(tiny, ablation, tmp_path, tmp_path / "shards", seeds=1)
     assert "Left out: coarse, fine." in capsys.readouterr().out
@@ -85,10 +87,11 @@ def test_variants_of_another_region_want_their_own_shards(tiny, tmp_path, capsys
 
 def test_ablation_of_the_paper_and_of_nothing(tiny, tmp_path):
     variants = load_ablation("sacroiliitis").variants
-    assert {"num_slices": 1} in variants.values() and {"volumetric": True} in variants.values()
+    assert {"stage.model.num_slices": 1} in variants.values()
+    assert {"stage.model.volumetric": True} in variants.values()
     with pytest.raises(UserError, match="no ablation"):
         load_ablation("nowhere")
-    ablation = Ablation(tiny.phantom, tiny.small, tiny.num_folds, {"whole": {}})
+    ablation = Ablation(tiny.phantom, tiny.num_folds, {"whole": {}})
     with pytest.raises(UserError, match="No variant is called half; there are: whole"):
         ablate.run(tiny, ablation, tmp_path, None, seeds=1, only=("half",))
     with pytest.raises(UserError, match=r"no\.safetensors"):

@@ -136,7 +136,7 @@ def test_a_phantom_cohort_with_damaged_settings(tmp_path, refused):
 
 
 def test_areas_of_an_earlier_ablation(run, shards, tiny, tmp_path, monkeypatch):
-    ablation = Ablation(tiny.phantom, tiny.small, tiny.num_folds, {"whole": {}})
+    ablation = Ablation(tiny.phantom, tiny.num_folds, {"whole": {}})
     monkeypatch.setattr("msk_jax.verbs.ablate.train", lambda *args, **options: None)
     done = tmp_path / "whole" / "seed_0" / "areas.json"
     done.parent.mkdir(parents=True)

@@ -54,12 +54,12 @@ def test_a_patient_is_the_mean_of_the_views_and_keeps_the_bone(knee):
 def test_a_variant_of_the_ablation_has_one_view(knee, tmp_path):
     """Shards of its own, of the same patients in the same folds, from the same phantom."""
     (tmp_path / "phantom").symlink_to(knee / "cohort")
-    experiment, changes = load(TINY_KNEE), {"region": {"views": ("AP",)}}
-    ablation = Ablation(experiment.phantom, experiment.small, experiment.num_folds, {"AP": changes})
-    ap = ablate.with_region(experiment, changes)
+    experiment, changes = load(TINY_KNEE), {"cohort.region.views": ("AP",)}
+    ablation = Ablation(experiment.phantom, experiment.num_folds, {"AP": changes})
+    ap = ablate.variant(experiment, ablation, changes)
     single, both = (
         ablate.phantom_shards(cut, ablation, tmp_path, changed)
-        for cut, changed in ((ap, changes["region"]), (experiment, {}))
+        for cut, changed in ((ap, {"views": ("AP",)}), (experiment, {}))
     )
     assert {record["unit_id"].rsplit("/")[-1] for record in read_records(single)} == {"AP"}
     assert len(list(read_records(both))) == 2 * len(list(read_records(single)))
