@@ -152,7 +152,7 @@ def written(tag, kind, value, open_ended=False, lie=0):
     length = 0xFFFFFFFF if open_ended else len(value) + lie
     head = struct.pack("<HH", tag >> 16, tag & 0xFFFF) + kind
     if kind in LONG or kind == b"SQ":
-        return head + struct.pack("<HI", 0, length) + value + (END if open_ended else b"")
+        return head + struct.pack("<HI", 0, length % 2**32) + value + (END if open_ended else b"")
     return head + struct.pack("<H", length % 2**16) + value
 
 
