@@ -178,6 +178,31 @@ def test_every_link_between_pages_leads_somewhere():
     assert [(page.name, to) for page, to in local if not (page.parent / to).exists()] == []
 
 
+def test_every_name_of_ours_exists():
+    """`msk_jax.a.b.c` of a page is a module, or something that its module names."""
+    pages = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
+    named = {
+        (name, page.name)
+        for page in pages
+        for name in re.findall(r"\bmsk_jax(?:\.\w+)+", page.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 100
+    assert sorted(pair for pair in named if not _is_ours(pair[0])) == []
+
+
+def _is_ours(name: str) -> bool:
+    first, *rest = name.removesuffix(".NAME").split(".")
+    place = REPOSITORY if rest[0] == "experiments" else REPOSITORY / first
+    while rest and (place / rest[0]).is_dir():
+        place /= rest.pop(0)
+    if rest and place.joinpath(f"{rest[0]}.py").is_file():
+        source = place / f"{rest.pop(0)}.py"
+    else:
+        source = place / "__init__.py"
+    text = source.read_text(encoding="utf-8") if source.is_file() else ""
+    return all(re.search(rf"\b{word}\b", text) for word in rest)
+
+
 def test_no_line_of_the_tables_is_left_over():
     commands = [example.text for page in PAGES for example in examples(page)]
     for pattern in (*LEFT_OUT, *(pattern for pattern, *_ in SMALLER)):
