@@ -5,7 +5,7 @@
     python -m benchmarks.evaluation readers --repeats 2000
 
 On two idle cores: speed about 5 minutes (nearly all of it scikit-learn's loop), coverage and
-readers about 10 minutes each. Results are in BUILD_NOTES.md.
+readers about 10 minutes each. Results are in docs/measured/statistics.md.
 """
 
 import dataclasses

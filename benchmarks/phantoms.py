@@ -3,7 +3,7 @@
     python -m benchmarks.phantoms chest --patients 500
     python -m benchmarks.phantoms ao --patients 75
 
-Minutes each on one idle core. Results are in BUILD_NOTES.md.
+Minutes each on one idle core. Results are in docs/measured/phantoms.md.
 """
 
 import time

@@ -31,7 +31,16 @@ from msk_jax.models.weight_files import write_state_dict
 from tests.conftest import REPOSITORY
 from tests.documentation import Example, examples
 
-PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs" / "guides").glob("*.md"))]
+GUIDES = (
+    "step-by-step", "your-own-cohort", "your-own-study", "what-a-run-leaves", "statistics",
+    "networks-and-weights", "larger-machines",
+)  # fmt: skip
+"""In the order in which `docs/README.md` lists them: what one leaves behind the next may name."""
+
+PAGES = [
+    REPOSITORY / "README.md",
+    *(REPOSITORY / "docs" / "guides" / f"{name}.md" for name in GUIDES),
+]
 
 LEFT_OUT = {
     r"msk-jax demo .*": "ten minutes each; its verbs are run one after the other",
@@ -62,9 +71,11 @@ LEAVES = {
     "phantom": ("{out}/dicom", "{out}/manifest.csv", "{out}/pseudonym.key"),
     "build": ("{data_dir}/*/*/index.tfrecord", "{data_dir}/splits.json", "{data_dir}/cohort.json",
               "{data_dir}/rejected.csv", "{data_dir}/quality.csv"),
-    "train": ("{workdir}/fold_0/history.csv", "{workdir}/fold_4/history.csv"),
-    "evaluate": ("{workdir}/predictions.csv", "{workdir}/validation_predictions.csv",
-                 "{workdir}/metrics.json", "{workdir}/cam", "{workdir}/model"),
+    "train": ("{workdir}/fold_0/history.csv", "{workdir}/fold_4/history.csv",
+              "{workdir}/predictions.csv", "{workdir}/validation_predictions.csv",
+              "{workdir}/features.npz", "{workdir}/outputs.json", "{workdir}/cam",
+              "{workdir}/model/operating_points.json"),
+    "evaluate": ("{workdir}/metrics.json",),
     "evaluate --predictions": ("{out}/figures.json",),
     "report": ("{workdir}/report.html",),
     "predict": ("{out}/predictions.csv", "{out}/rejected.csv"),
@@ -149,6 +160,49 @@ def test_every_command_is_one(example, study_file, monkeypatch, capsys):
     assert [flag for flag in flags if flag not in text] == []
 
 
+def test_every_guide_is_in_its_place():
+    index = (REPOSITORY / "docs" / "README.md").read_text()
+    assert tuple(re.findall(r"\(guides/([\w-]+)\.md\)", index)) == GUIDES
+    assert {path.stem for path in (REPOSITORY / "docs" / "guides").glob("*.md")} == set(GUIDES)
+
+
+def test_every_link_between_pages_leads_somewhere():
+    pages = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
+    links = [
+        (page, target)
+        for page in pages
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)|src=\"([^\"]+)\"", page.read_text())
+    ]
+    local = [(page, a or b) for page, (a, b) in links if not (a or b).startswith("http")]
+    assert len(local) > 50
+    assert [(page.name, to) for page, to in local if not (page.parent / to).exists()] == []
+
+
+def test_every_name_of_ours_exists():
+    """`msk_jax.a.b.c` of a page is a module, or something that its module names."""
+    pages = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
+    named = {
+        (name, page.name)
+        for page in pages
+        for name in re.findall(r"\bmsk_jax(?:\.\w+)+", page.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 100
+    assert sorted(pair for pair in named if not _is_ours(pair[0])) == []
+
+
+def _is_ours(name: str) -> bool:
+    first, *rest = name.removesuffix(".NAME").split(".")
+    place = REPOSITORY if rest[0] == "experiments" else REPOSITORY / first
+    while rest and (place / rest[0]).is_dir():
+        place /= rest.pop(0)
+    if rest and place.joinpath(f"{rest[0]}.py").is_file():
+        source = place / f"{rest.pop(0)}.py"
+    else:
+        source = place / "__init__.py"
+    text = source.read_text(encoding="utf-8") if source.is_file() else ""
+    return all(re.search(rf"\b{word}\b", text) for word in rest)
+
+
 def test_no_line_of_the_tables_is_left_over():
     commands = [example.text for page in PAGES for example in examples(page)]
     for pattern in (*LEFT_OUT, *(pattern for pattern, *_ in SMALLER)):
@@ -177,7 +231,7 @@ def test_commands_and_examples_of_a_page(tmp_path):
 
 
 def _pictures(folder: Path, first: int, count: int) -> list[dict]:
-    """Radiographs of hands as README's own study has them, and the rows of their table."""
+    """Radiographs of hands as the study of the guide has them, and the rows of their table."""
     folder.mkdir()
     rows = []
     for number in range(first, first + count):

@@ -42,8 +42,8 @@ def draft(dicom: str, out: Path, experiment: str) -> None:
     console.say(
         f"{len(rows)} rows of {cohort.modality} are in {out}, one per {cohort.levels[1]} or "
         f"series. The headers say nothing of {', '.join(to_fill)}: fill in what you know "
-        "(README.md says what each means), take out the rest. Columns with x_ are for you alone. "
-        "The file names patients: keep it with their images."
+        "(docs/guides/your-own-cohort.md says what each means), take out the rest. Columns with x_ "
+        "are for you alone. The file names patients: keep it with their images."
     )
 
 

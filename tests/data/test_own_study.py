@@ -1,4 +1,4 @@
-"""A study of one's own, as the README has it: PNG files, a table, thirty lines."""
+"""A study of one's own, as the guide has it: PNG files, a table, thirty lines."""
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,8 @@ from tests.conftest import REPOSITORY
 
 @pytest.fixture
 def hands(tmp_path):
-    """The experiment of the README in a file, and eight patients, one of whose pictures is text."""
-    text = (REPOSITORY / "README.md").read_text()
+    """The experiment of the guide in a file, and eight patients, one of whose pictures is text."""
+    text = (REPOSITORY / "docs" / "guides" / "your-own-study.md").read_text()
     (tmp_path / "hands.py").write_text(text.partition("```python\n")[2].partition("```")[0])
     (tmp_path / "images").mkdir()
     rng = np.random.default_rng(0)

@@ -152,8 +152,9 @@ def test_hounsfield_units_stay(tmp_path):
     assert np.array_equal(series.voxels, values - 1000)
 
 
-def test_the_cohort_of_the_readme():
-    block = (REPOSITORY / "README.md").read_text().split("```python\n")[2].partition("```")[0]
+def test_the_cohort_of_the_guide():
+    guide = REPOSITORY / "docs" / "guides" / "your-own-study.md"
+    block = guide.read_text().split("```python\n")[2].partition("```")[0]
     names = {"Cohort": Cohort, "VolumeRegion": VolumeRegion}
     exec(block, names)
     cohort = names["cohort"]
