@@ -53,7 +53,7 @@ def homeless(monkeypatch):
 
 
 def test_the_key_of_a_user_without_a_home(homeless, tmp_path):
-    with pytest.raises(UserError, match=r"no HOME.*Give --key"):
+    with pytest.raises(UserError, match=r"no HOME.*Give --key.*openssl rand"):
         default_key_path(tmp_path / "manifest.csv")
     (tmp_path / "pseudonym.key").touch()
     assert default_key_path(tmp_path / "manifest.csv") == tmp_path / "pseudonym.key"
