@@ -160,6 +160,18 @@ def test_devices_that_are_missed_while_a_verb_is_at_work(error, capsys, monkeypa
         environment.check_devices()
 
 
+def test_a_package_that_does_not_load_with_a_variable(monkeypatch, tmp_path):
+    done = _as_nobody("parity", "resnet18", JAX_ENABLE_X64="maybe")
+    assert done.returncode == 2 and done.stderr.startswith("msk-jax: A Python package cannot be")
+    assert "'maybe' for environment 'JAX_ENABLE_X64'). If that names" in done.stderr
+    (tmp_path / "mine.py").write_text('raise ValueError("of its author")')
+    with pytest.raises(ValueError, match="of its author"):
+        cli.main(["build", str(tmp_path / "mine.py")])
+    monkeypatch.setenv("MPLBACKEND", "module://of_a_notebook.backend")
+    environment.prepare()
+    assert os.environ["MPLBACKEND"] == "agg"
+
+
 def test_names_that_the_locale_cannot_pass_on(capsys, monkeypatch):
     name = "/data/H\udce4nde"
 
