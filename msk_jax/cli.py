@@ -7,6 +7,7 @@ ends in a sentence too.
 import os
 import select
 import sys
+import traceback
 from collections.abc import Sequence
 
 from msk_jax import environment
@@ -81,23 +82,10 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def _dispatch():
-    """The verbs, loaded.
+    """The verbs, loaded."""
+    from msk_jax.flags.dispatch import dispatch
 
-    Raises:
-        UserError: this machine or its environment variables do not let them load.
-    """
-    try:
-        from msk_jax.flags.dispatch import dispatch
-
-        environment.keep_compilations()
-    except (RuntimeError, ValueError) as error:
-        if environment.system_fault(error):
-            raise
-        reason = (str(error).strip().splitlines() or [""])[0][:200]
-        raise UserError(
-            f"msk-jax cannot start here: {type(error).__name__}: {reason}. If it names an "
-            "environment variable, mend or unset that; else install msk_jax again."
-        ) from error
+    environment.keep_compilations()
     return dispatch
 
 
@@ -115,8 +103,28 @@ def _sentence(error: Exception, words: Sequence[str]) -> str:
         sentence = environment.system_fault(error, words)
     if not sentence and jax and isinstance(error, RuntimeError | AssertionError):
         # JAX looks for its devices when they are first used, anywhere.
-        return environment.device_fault()
+        sentence = environment.device_fault()
+    if not sentence and isinstance(error, RuntimeError | ValueError) and _came_of_loading(error):
+        reason = (str(error).strip().splitlines() or [""])[0][:200]
+        return (
+            f"A Python package cannot be loaded ({type(error).__name__}: {reason}). If that names "
+            "an environment variable or the value of one, as OMP_NUM_THREADS, mend or unset it; "
+            "else install msk_jax again with all that it needs."
+        )
     return sentence
+
+
+def _came_of_loading(error: Exception) -> bool:
+    """Whether a package of others could not be loaded, as JAX at a variable of its own. A file with
+    an experiment, which belongs to no package, is its author's to mend."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    packages = [frame.f_globals.get("__package__") or "" for frame in frames]
+    ours = [i for i, name in enumerate(packages) if name.partition(".")[0] == "msk_jax"]
+    first = max(ours, default=0) + 1
+    return any(
+        name and frame.f_code.co_name == "<module>"
+        for name, frame in zip(packages[first:], frames[first:], strict=True)
+    )
 
 
 def _device_refused(error: Exception) -> str:

@@ -42,6 +42,8 @@ def prepare() -> None:
             f"XLA does not take the environment variable XLA_FLAGS ({refusal}). Take the flag out "
             "of it: flags come and go with the version of JAX."
         )
+    # Figures become files, so that no window is needed, nor what a notebook has set.
+    os.environ["MPLBACKEND"] = "agg"
     logger = logging.getLogger("msk_jax")
     logger.handlers, logger.propagate = [_Notes()], False
     # Where there is no folder for its caches, matplotlib takes a temporary one and says so.

@@ -49,7 +49,8 @@ def read_table(path: Path, if_missing: str, where: str = "") -> "pd.DataFrame":
       - UTF-8, or what its byte order mark says (UTF-16, as Excel's "Unicode text" is);
       - separated by commas, semicolons or tabs, whichever of the three the first row holds outside
         quotes: it may hold one of them only (a line `sep=;`, as Excel has it, may go before);
-      - named in its first row, each name once. Columns without a name are left out;
+      - named in its first row, each name once. The first column may lack a name (programs write
+        the numbers of the rows there) and is left out then, as are empty columns without one;
       - of as many cells in every row as names. Rows of empty cells only are passed over.
 
     Between semicolons or tabs a column of numbers with decimal commas is read as numbers; between
@@ -171,6 +172,7 @@ class _Rows:
         """Raises UserError where a row has another number of cells than the header has names."""
         self.columns = self.columns or [[] for _ in self.names]
         if not self.wrong:
+            self._check_nameless()
             return
         width, widths = len(self.names), {len(row) for row in self.wrong.values()}
         number, cells = next(iter(self.wrong.items()))
@@ -187,6 +189,18 @@ class _Rows:
             f"{self.where} has one cell more in every row than names in the header ({width + 1}, "
             f"not {width}; {shown}), so it is not known which column is which. {self._why_longer()}"
         )
+
+    def _check_nameless(self) -> None:
+        """Raises UserError where cells stand below no name: it may be a name that was lost."""
+        for number, (name, cells) in enumerate(zip(self.names, self.columns, strict=True), start=1):
+            if name or number == 1 or not any(cells):
+                continue
+            k, cell = next((k, cell) for k, cell in enumerate(cells) if cell)
+            raise UserError(
+                f"{self.where} has no name for column {number}, which is not empty (row "
+                f"{self.kept[k] + 2} holds {cell[:40]!r} there). Name it in the first row, or take "
+                "the column away."
+            )
 
     def _why_longer(self) -> str:
         rows = list(self.wrong.values())

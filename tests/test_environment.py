@@ -53,7 +53,7 @@ def homeless(monkeypatch):
 
 
 def test_the_key_of_a_user_without_a_home(homeless, tmp_path):
-    with pytest.raises(UserError, match=r"no HOME.*Give --key"):
+    with pytest.raises(UserError, match=r"no HOME.*Give --key.*openssl rand"):
         default_key_path(tmp_path / "manifest.csv")
     (tmp_path / "pseudonym.key").touch()
     assert default_key_path(tmp_path / "manifest.csv") == tmp_path / "pseudonym.key"
@@ -158,6 +158,18 @@ def test_devices_that_are_missed_while_a_verb_is_at_work(error, capsys, monkeypa
     assert f"({str(error) or 'none is there'})" in _left(capsys, "experiments")
     with pytest.raises(UserError, match="Set JAX_PLATFORMS=cpu"):
         environment.check_devices()
+
+
+def test_a_package_that_does_not_load_with_a_variable(monkeypatch, tmp_path):
+    done = _as_nobody("parity", "resnet18", JAX_ENABLE_X64="maybe")
+    assert done.returncode == 2 and done.stderr.startswith("msk-jax: A Python package cannot be")
+    assert "'maybe' for environment 'JAX_ENABLE_X64'). If that names" in done.stderr
+    (tmp_path / "mine.py").write_text('raise ValueError("of its author")')
+    with pytest.raises(ValueError, match="of its author"):
+        cli.main(["build", str(tmp_path / "mine.py")])
+    monkeypatch.setenv("MPLBACKEND", "module://of_a_notebook.backend")
+    environment.prepare()
+    assert os.environ["MPLBACKEND"] == "agg"
 
 
 def test_names_that_the_locale_cannot_pass_on(capsys, monkeypatch):

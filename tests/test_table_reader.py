@@ -62,6 +62,7 @@ def test_numbers_are_touched_only_where_a_decimal_comma_is_certain():
         ("", "is empty"),
         ("\n\n", "is empty"),
         (",,\n1,2,3\n", "no names of columns"),
+        ("a,,c\n1,,2\n\n1,x,2\n", "no name for column 2, .* .row 4 holds 'x' there."),
         # One cell more in every row: pandas would take the first column for row names.
         ("label,prob\n0,1,0.2\n1,0,0.8\n", r"one cell more in every row .*\(3, not 2; row 2 is"),
         ('"case","prob"\n"1","a",0.5\n"2","b",0.6\n', r"R's write.table .* row.names = FALSE"),

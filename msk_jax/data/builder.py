@@ -50,7 +50,7 @@ from msk_jax.data.records import (
 from msk_jax.data.shards import write_shards
 from msk_jax.data.sources import opened
 from msk_jax.data.stored import VERSION
-from msk_jax.data.table import GradedScan, cohort_table
+from msk_jax.data.table import GradedScan, cohort_table, write_quality
 from msk_jax.data.volume import ReadOptions
 from msk_jax.errors import UserError
 from msk_jax.files import csv_text
@@ -240,7 +240,7 @@ def _write_tables(
 ) -> None:
     """What is known of the cohort beside its shards and folds."""
     _write_rejected(folder / target.REJECTED_NAME, collected.rejected)
-    _write_quality(folder / target.QUALITY_NAME, collected.scans)
+    write_quality(folder / target.QUALITY_NAME, collected.scans)
     content = {
         **cohort_table(cohort, collected.records, collected.scans),
         # Written by the phantom generator: a report must not pass these off as patients.
@@ -385,13 +385,6 @@ def _write_rejected(path: Path, rejected: list[Rejection]) -> None:
         writer.writerow(["row", "patient_id", "unit", "reason"])
         for item in sorted(rejected, key=lambda item: item.row):
             writer.writerow([item.row, item.patient_id, item.unit, csv_text(item.reason)])
-
-
-def _write_quality(path: Path, scans: list[GradedScan]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(scans[0].row()))
-        writer.writeheader()
-        writer.writerows(scan.row() for scan in scans)
 
 
 def _room_needed(cohort: Cohort, manifest: Manifest, beam: Sequence[str] | None) -> int:

@@ -17,6 +17,7 @@ from msk_jax.errors import UserError
 
 KEY_NAME = "pseudonym.key"
 _MIN_KEY_BYTES = 16
+_MAKE_ONE = "A new one, for a new cohort, is made by `openssl rand -hex 32 > FILE`."
 
 
 def pseudonym(patient_id: str, key: bytes) -> str:
@@ -43,7 +44,8 @@ def default_key_path(manifest: Path | None) -> Path:
     if folder is None:
         raise UserError(
             "The key of the pseudonyms is kept in the user's home folder, and this user has none "
-            "(no HOME, no entry in /etc/passwd). Give --key and a file for it, or set HOME."
+            "(no HOME, no entry in /etc/passwd). Give --key and a file that holds one, or set "
+            f"HOME. {_MAKE_ONE}"
         )
     return folder / ".config" / "msk_jax" / KEY_NAME
 
@@ -59,12 +61,12 @@ def load_key(path: Path) -> bytes:
     except OSError as error:
         raise UserError(
             f"The pseudonym key {path} cannot be read ({error.strerror}). Give --key and the "
-            "file with the key that the cohort was built with."
+            f"file with the key that the cohort was built with. {_MAKE_ONE}"
         ) from error
     if len(key) < _MIN_KEY_BYTES:
         raise UserError(
             f"The pseudonym key {path} has {len(key)} bytes; at least {_MIN_KEY_BYTES} are "
-            "needed. Give --key and another file."
+            f"needed. Give --key and another file. {_MAKE_ONE}"
         )
     return key
 

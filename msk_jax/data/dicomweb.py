@@ -32,6 +32,10 @@ _MAX_WAIT_S = 60
 _TIMEOUT_S = 20
 _RETRIABLE = (408, 425, 429, 500, 502, 503, 504)
 _AS_STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+_UNCOUNTED = (
+    "The server does not say how many instances a series has; it is taken at its word that what it "
+    "sent without a warning is all."
+)
 _GIVE_UP_AFTER = 3
 """Series in a row to which no answer came."""
 
@@ -190,7 +194,9 @@ def fetch(
             incomplete += [missing] if missing else []
         if progress:
             progress(done + 1, len(listing.series), "")
-    return Fetched(len(listing.series), tuple(incomplete), listing.fault, listing.notes)
+    uncounted = () if connection.counts_instances else (_UNCOUNTED,)
+    notes = listing.notes + uncounted
+    return Fetched(len(listing.series), tuple(incomplete), listing.fault, notes)
 
 
 def _fetch_series(

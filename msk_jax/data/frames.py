@@ -85,9 +85,11 @@ def check_layout(path: Path, header: Dataset) -> None:
       SeriesError: a mosaic of slices, as Siemens writes them for echo-planar MR, or tiles of a
         larger picture (PS3.3 C.7.6.17.3).
     """
-    if "MOSAIC" in words(header, "ImageType") or _slices_in_mosaic(header) > 1:
+    is_named = "MOSAIC" in words(header, "ImageType")
+    if is_named or _slices_in_mosaic(header) > 1:
+        stated_by = "ImageType" if is_named else "NumberOfImagesInMosaic, private"
         raise SeriesError(
-            f"{path.name} is a mosaic (ImageType): one picture in which many slices lie side by "
+            f"{path.name} is a mosaic ({stated_by}): one picture in which many slices lie side by "
             "side. Export the series as enhanced MR, or convert it to NIfTI."
         )
     organisation = text(header, "DimensionOrganizationType").upper()

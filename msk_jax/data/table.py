@@ -1,8 +1,10 @@
 """The figures of the cohort table: counts, ages and scanner facts that identify no one."""
 
+import csv
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 
 import numpy as np
 
@@ -31,6 +33,14 @@ class GradedScan:
             "quality": GRADES[self.grade.overall],
             "used": "yes" if self.used else "no",
         }
+
+
+def write_quality(path: Path, scans: list[GradedScan]) -> None:
+    """Write what was measured of the scans, at least one, as CSV."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(scans[0].row()))
+        writer.writeheader()
+        writer.writerows(scan.row() for scan in scans)
 
 
 def cohort_table(cohort: Cohort, records: list[dict], scans: list[GradedScan]) -> dict:

@@ -9,9 +9,11 @@ import zipfile
 
 import pytest
 from PIL import Image, PngImagePlugin
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 
 from msk_jax.config import to_json
-from msk_jax.data.audit import audit
+from msk_jax.data.audit import audit, identifiers
 from msk_jax.data.vocabulary import product_vocabulary
 from msk_jax.experiments import osteoporosis, sacroiliitis
 
@@ -217,3 +219,17 @@ def test_a_file_that_cannot_be_read_is_listed(tmp_path, monkeypatch):
     monkeypatch.setattr(type(tmp_path), "open", refuse)
     result = audit(tmp_path, {"Stone^Rose": "PatientName"})
     assert result.unread == (("a", "cannot be read (Permission denied)"),) and not result.hits
+
+
+def test_identifiers_are_those_of_private_attributes_too(tmp_path):
+    data = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.SOPClassUID, data.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1", "1.2.3.4"
+    data.private_block(0x11, "MAKER", create=True).add_new(1, "PN", "Verborgen^Vera")
+    data.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    names, _ = identifiers([tmp_path / "a.dcm"])
+    assert names["Verborgen^Vera"] == "PersonName"
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.txt").write_text("seen by Dr Verborgen")
+    assert [hit.keyword for hit in audit(tmp_path / "out", names).hits] == ["PersonName"]

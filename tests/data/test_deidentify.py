@@ -45,7 +45,7 @@ def test_bad_keys(tmp_path):
     (tmp_path / "short").write_text("abc\n")
     with pytest.raises(UserError, match="has 3 bytes"):
         load_key(tmp_path / "short")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match=r"cannot be read.*`openssl rand -hex 32 >"):
         load_key(tmp_path / "missing")
     with pytest.raises(UserError, match="cannot be made"):
         load_or_create_key(tmp_path / "short" / "below-a-file")

@@ -27,7 +27,7 @@ from pydicom.uid import (
 )
 
 from msk_jax.data.anonymise import basic_profile, deidentify, deidentify_file
-from msk_jax.data.audit import audit, identifiers
+from msk_jax.data.audit import audit
 from msk_jax.data.volume import read_volume
 from msk_jax.errors import SeriesError
 
@@ -392,14 +392,3 @@ def test_audit_says_what_it_could_not_look_into(audited, tmp_path):
     data.PixelData = encapsulate([b"\0\0\1\xba" * 4])
     ((place, reason),) = audited(data).unread
     assert place == "a.dcm" and "cannot be looked into" in reason
-
-
-def test_identifiers_are_those_of_private_attributes_too(tmp_path):
-    data = radiograph(np.zeros((1, 2, 2), "u2"))
-    data.private_block(0x11, "MAKER", create=True).add_new(1, "PN", "Verborgen^Vera")
-    data.save_as(tmp_path / "a.dcm", enforce_file_format=True)
-    names, _ = identifiers([tmp_path / "a.dcm"])
-    assert names["Verborgen^Vera"] == "PersonName"
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "a.txt").write_text("seen by Dr Verborgen")
-    assert [hit.keyword for hit in audit(tmp_path / "out", names).hits] == ["PersonName"]

@@ -216,6 +216,13 @@ def test_an_object_by_itself_is_whole_where_one_is_stated(archive, tmp_path):
     assert run_fetch(archive, tmp_path / "out") == 0
 
 
+@pytest.mark.parametrize("counts", ["", "row", "search"])
+def test_a_server_that_counts_nothing_is_told_of(archive, tmp_path, capsys, counts):
+    archive.counts = counts
+    assert run_fetch(archive, tmp_path / "out") == 0
+    assert ("does not say how many instances" in capsys.readouterr().out) == (not counts)
+
+
 def test_objects_of_another_series_alone(archive, tmp_path, capsys):
     archive.sends, archive.extra = 0, [b"no DICOM", archive.series[uid("A", "a")][0]]
     assert run_fetch(archive, tmp_path / "out") == 2

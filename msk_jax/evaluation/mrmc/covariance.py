@@ -72,7 +72,10 @@ def covariance(
             "--covariance jackknife or unbiased."
         )
     if not np.isfinite(found).all():
-        raise ValueError("A reader has fewer than two cases of a kind, which leaves no covariance.")
+        raise ValueError(
+            "A reader has read fewer than two positive or two negative cases, which leaves no "
+            "covariance. Add cases, or leave the reader out."
+        )
     return found
 
 

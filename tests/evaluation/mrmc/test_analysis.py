@@ -305,6 +305,10 @@ def test_power_by_the_formula_of_hillis_and_others():
         ({"truth": np.zeros(40)}, "cases of both"),
         ({"ratings": np.full((2, 3, 40), np.inf)}, "finite"),
         ({"method": "delong", "ratings": np.full((2, 3, 40), np.nan)}, "too few cases"),
+        (
+            {"truth": np.arange(3) % 2, "ratings": np.arange(18.0).reshape(2, 3, 3)},
+            "fewer than two positive or two negative cases.*Add cases",
+        ),
         ({"measure": "accuracy"}, "calls, 0 or 1"),
         (
             {"method": "unbiased", "measure": "accuracy", "ratings": np.zeros((2, 3, 40))},
