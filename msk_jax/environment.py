@@ -113,6 +113,8 @@ def keep_compilations() -> None:
         kept = None if folder is None else str(folder)
         loaded.config.update("jax_compilation_cache_dir", kept)
     # Entries that are damaged, or that no longer find room, are said once per program.
+    # A program of half a second is worth keeping too: a single film waits for several of them.
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
     for doing in ("reading", "writing"):
         warnings.filterwarnings("ignore", f"Error {doing} persistent compilation cache entry")
 

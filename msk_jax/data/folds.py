@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from msk_jax.data.target import COHORT_NAME, SPLITS_NAME, read_cohort
 from msk_jax.errors import UserError
@@ -42,6 +41,8 @@ def make_folds(labels: Mapping[str, int], num_folds: int, seed: int) -> dict[str
     Raises:
       UserError: too few folds, or fewer patients of a class than folds.
     """
+    from sklearn.model_selection import StratifiedKFold
+
     check_enough(labels, num_folds)
     patients = sorted(labels)
     splitter = StratifiedKFold(num_folds, shuffle=True, random_state=seed)
@@ -75,6 +76,8 @@ def draw_held_out(labels: Mapping[str, int], share: float, seed: int) -> list[st
     """
     if not share:
         return []
+    from sklearn.model_selection import train_test_split
+
     patients = sorted(labels)
     classes = [labels[patient] for patient in patients]
     try:

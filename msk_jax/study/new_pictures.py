@@ -9,24 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from msk_jax.evaluation.predictions import probability_columns
-from msk_jax.explain.overlay import Plane, draw_overlay
-from msk_jax.files import replacing
+from msk_jax.explain.drawing import Drawing, draw
 from msk_jax.study.heat_maps import crop_plane, explain, series_plane
 from msk_jax.study.new_patients import BATCH_PER_DEVICE, Answer, Picture, called, padded_size
 from msk_jax.study.package import SavedModel
-
-
-@dataclasses.dataclass(frozen=True)
-class Drawing:
-    """All that a picture is drawn from; goes to another process."""
-
-    path: Path
-    plane: Plane
-    maps: tuple[Plane, ...]
-    window: tuple[float, float]
-    title: str
-    shown: str
-    """The class whose evidence the maps show."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,13 +31,6 @@ def drawings_of(saved: SavedModel, answers: Sequence[Answer], out: Path) -> list
     shown = [_choose(saved, answer) for answer in answers]
     cams = _explained(saved, shown)
     return [_drawing(saved, one, cams, out) for one in shown]
-
-
-def draw(drawing: Drawing) -> str:
-    """Write the picture; gives the class whose evidence it shows."""
-    with replacing(drawing.path) as temporary:
-        draw_overlay(drawing.plane, drawing.maps, drawing.window, drawing.title).savefig(temporary)
-    return drawing.shown
 
 
 def draw_beside(drawings: Sequence[Drawing], pool: ProcessPoolExecutor | None) -> list[Future]:

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from sklearn.metrics import roc_auc_score
 
 from msk_jax.data.pipeline import StackTable
 from msk_jax.errors import UserError
@@ -94,6 +93,8 @@ class Classification:
         loss = float(-np.log(np.maximum(right, 1e-12)).mean())
         if len(np.unique(labels)) < self.num_classes:
             return {"loss": loss, "auc": NO_AUC}
+        from sklearn.metrics import roc_auc_score
+
         scores = probabilities[:, 1] if self.num_classes == 2 else probabilities
         return {"loss": loss, "auc": float(roc_auc_score(labels, scores, multi_class="ovr"))}
 

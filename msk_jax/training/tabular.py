@@ -7,19 +7,17 @@ those of no fold get the mean of all. So their tables of predictions are judged 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
-from sklearn.compose import make_column_transformer
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from msk_jax.errors import UserError
 from msk_jax.training.logistic_model import LogisticModel
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 _SEX = {"F": 1.0, "M": 0.0}
 _EDGE = 1e-6
@@ -113,6 +111,12 @@ def fit(model: LogisticModel, rows: pd.DataFrame) -> Coefficients:
             f"The {model.name} model needs training patients of both classes. Build with fewer "
             "--num-folds, or add patients."
         )
+    from sklearn.compose import make_column_transformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
     table = make_pipeline(
         SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()
     )
@@ -129,7 +133,7 @@ def fit(model: LogisticModel, rows: pd.DataFrame) -> Coefficients:
     return _coefficients(model, steps.fit(design(model, rows), rows["label"].to_numpy()))
 
 
-def _coefficients(model: LogisticModel, steps: Pipeline) -> Coefficients:
+def _coefficients(model: LogisticModel, steps: "Pipeline") -> Coefficients:
     columns, regression = steps
     medians = means = scales = words = ()
     if model.columns:

@@ -3,10 +3,12 @@
 import contextlib
 import csv
 import dataclasses
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -21,8 +23,7 @@ from msk_jax.data.sources import opened
 from msk_jax.errors import UserError
 from msk_jax.files import csv_text, replacing
 from msk_jax.processes import processes
-from msk_jax.study.beside import askable, patients_of, with_beside
-from msk_jax.study.dicom_results import DicomResults
+from msk_jax.study.asking_beside import askable, patients_of, with_beside
 from msk_jax.study.new_patients import (
     Answer,
     Case,
@@ -36,8 +37,13 @@ from msk_jax.study.new_patients import (
 from msk_jax.study.new_pictures import draw_beside, drawings_of
 from msk_jax.study.package import SavedModel, load_model, model_folder
 
+if TYPE_CHECKING:
+    from msk_jax.study.dicom_results import DicomResults
+
 _DRAWN_HERE = 8
 """Pictures that are drawn sooner than processes for them are started."""
+_DRAWING = min(4, os.cpu_count() or 1)
+"""Processes that draw."""
 
 
 def run(
@@ -75,6 +81,8 @@ def run(
         found = scan(source.folder, files=source.files, unpacked=source.unpacked)
         results = None
         if dicom_results or server:
+            from msk_jax.study.dicom_results import DicomResults
+
             results = DicomResults.of(out, saved.experiment.name, model_folder(workdir), server)
         secret = load_key(key) if key else load_or_create_key(default_key_path(manifest))
         patients = None if places is None else patients_of(places, cohort, secret)
@@ -99,7 +107,7 @@ class _Run:
     saved: SavedModel
     out: Path
     secret: bytes
-    results: DicomResults | None
+    results: "DicomResults | None"
     pictures: bool
     rejected: list[tuple[str, str, str]] = dataclasses.field(default_factory=list)
     unwritten: list[tuple[str, str, str]] = dataclasses.field(default_factory=list)
@@ -145,7 +153,7 @@ def _drawing_processes(
     count: int,
 ) -> contextlib.AbstractContextManager[ProcessPoolExecutor | None]:
     """Processes for so many pictures; none where they would take longer to start."""
-    return processes(2) if count > _DRAWN_HERE else contextlib.nullcontext()
+    return processes(_DRAWING) if count > _DRAWN_HERE else contextlib.nullcontext()
 
 
 def _tell(
