@@ -57,13 +57,7 @@ def evaluate_model(
     settings.check()
     second = None if other is None else match_cases(cases, other, "The second file")
     cases, second = in_fixed_order(cases, second)
-    parts = None
-    if validation is not None:
-        parts = parts_of(cases, in_fixed_order(validation)[0])
-        limits, point = operating_points(parts, settings.criterion, settings.target)
-    else:
-        limits = np.full(len(cases), settings.threshold)
-        point = {"value": settings.threshold, "chosen_on": "given"}
+    parts, limits, point = _operating_point(cases, validation, settings)
     labels, probs, patients = _arrays(cases)
     called = pd.Series(probs >= limits, cases.index)
     result: dict[str, Any] = {
@@ -89,6 +83,18 @@ def evaluate_model(
     if settings.gate != "none":
         result["gate"] = _gate(result["figures"], cases, settings)
     return result
+
+
+def _operating_point(
+    cases: pd.DataFrame, validation: pd.DataFrame | None, settings: ModelSettings
+) -> tuple[list[Part] | None, np.ndarray, dict[str, Any]]:
+    """The parts that it was chosen in (None where it was given), the limit of each case [cases],
+    and what is told of it."""
+    if validation is None:
+        given = {"value": settings.threshold, "chosen_on": "given"}
+        return None, np.full(len(cases), settings.threshold), given
+    parts = parts_of(cases, in_fixed_order(validation)[0])
+    return parts, *operating_points(parts, settings.criterion, settings.target)
 
 
 def _arrays(cases: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:

@@ -11,7 +11,7 @@ from sklearn.metrics import cohen_kappa_score
 from msk_jax.data.deidentify import load_key, pseudonym
 from msk_jax.data.folds import load_folds, load_test_sets
 from msk_jax.experiment import Ablation, load
-from msk_jax.verbs import ablate, predict
+from msk_jax.verbs import ablate
 from tests.conftest import TINY_SPINE
 from tests.verbs.conftest import verb
 
@@ -76,7 +76,7 @@ def test_predict_with_places_as_the_held_out_were(spine_run, spine_cohort, tmp_p
     other = other.assign(centre_z_mm=other["centre_z_mm"] + 500)
     pd.concat([other, manifest[told]]).to_csv(tmp_path / "places.csv", index=False)
     written = _Written()
-    monkeypatch.setattr(predict, "DicomResults", written)
+    monkeypatch.setattr("msk_jax.study.dicom_results.DicomResults", written)
     verb("predict", "--workdir", spine_run, "--dicom", spine_cohort / "dicom", "--out",
          tmp_path / "new", "--manifest", tmp_path / "places.csv", "--key", key,
          "--dicom-results")  # fmt: skip
@@ -118,7 +118,7 @@ def test_ablation_gives_the_macro_auc(spine_run, spine_shards, tmp_path):
     """Of the run that is there."""
     shutil.copytree(spine_run, tmp_path / "whole" / "seed_0")
     spine = load(TINY_SPINE)
-    ablation = Ablation(spine.phantom, spine.stage, spine.num_folds, {"whole": {}})
+    ablation = Ablation(spine.phantom, spine.num_folds, {"whole": {}})
     areas = ablate.run(spine, ablation, tmp_path, spine_shards, seeds=1).iloc[0]
     levels = json.loads((spine_run / "metrics.json").read_text())["levels"]
     for level, figures in levels.items():
