@@ -163,7 +163,9 @@ class Side:
 def _verb(words: Sequence[str | Path], env: dict[str, str]) -> None:
     """Run a verb that must succeed."""
     command = [sys.executable, "-m", "msk_jax", *map(str, words)]
-    subprocess.run(command, check=True, env=env, stdout=subprocess.DEVNULL)
+    # Elsewhere than in a checkout, whose own package would go before that of the environment.
+    with tempfile.TemporaryDirectory() as nowhere:
+        subprocess.run(command, check=True, env=env, stdout=subprocess.DEVNULL, cwd=nowhere)
 
 
 if __name__ == "__main__":
