@@ -20,6 +20,7 @@ from msk_jax.study.listener import SILENT, Listener
 from msk_jax.study.outputs import (
     Tables,
     check_written,
+    note_pooling,
     pooled_anew,
     read_features,
     read_tables,
@@ -53,6 +54,7 @@ def evaluate(
     if (made["unit_pool"], made["patient_pool"]) != (settings.unit_pool, settings.patient_pool):
         tables = pooled_anew(tables, experiment)
         write_tables(tables, workdir)
+        note_pooling(workdir, made, settings)
     metrics = judge(tables, experiment)
     binary = len(experiment.cohort.classes) == 2
     if binary and (tables.test_sets or experiment.beside):

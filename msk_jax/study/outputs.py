@@ -22,6 +22,7 @@ from msk_jax.evaluation.predictions import (
     read_predictions,
     write_predictions,
 )
+from msk_jax.evaluation.settings import EvaluationSettings
 from msk_jax.experiment import Experiment
 from msk_jax.files import read_json, replacing, write_json
 from msk_jax.study.feature_map import Features, patient_features
@@ -259,6 +260,12 @@ def check_written(workdir: Path) -> Mapping[str, Any]:
             "goes on from the last checkpoint."
         )
     return read_json(path, _OUTPUTS, f"Delete it. {_AGAIN}")
+
+
+def note_pooling(workdir: Path, made: Mapping[str, Any], evaluation: EvaluationSettings) -> None:
+    """Say that the tables, made as `made` says, are pooled as `evaluation` says by now."""
+    pools = {"unit_pool": evaluation.unit_pool, "patient_pool": evaluation.patient_pool}
+    write_json(workdir / OUTPUTS_NAME, {**made, **pools})
 
 
 def _made_from(training: Training, workdir: Path, masks: bool) -> dict[str, Any]:

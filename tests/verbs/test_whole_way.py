@@ -323,6 +323,18 @@ def test_numbers_that_cannot_be(shards, tmp_path, capsys, flags, words):
     assert not (tmp_path / "run" / "settings.json").exists()
 
 
+def test_another_pooling_is_undone_by_the_next_evaluation(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "run")
+
+    def levels(*flags):
+        verb("evaluate", TINY, "--workdir", copy, *flags)
+        return json.loads((copy / "metrics.json").read_text())["levels"]
+
+    by_highest = levels()
+    assert levels("--patient-pool", "mean")["patient"] != by_highest["patient"]
+    assert levels() == by_highest
+
+
 def test_evaluation_numbers_that_cannot_be(run, capsys):
     verb("evaluate", TINY, "--workdir", run, "--confidence", 95, status=2)
     assert "--confidence is 95; it may be from 0.5" in capsys.readouterr().err
