@@ -16,9 +16,9 @@ TORCHVISION ?= torchvision==0.28.0
 REFERENCES ?= $(TORCHVISION) 'timm>=1.0.20,<2' 'monai>=1.6,<1.7'
 
 # A file or two of every part, which meet every package once.
-SHORT := tests/test_*.py tests/data/test_dicom.py tests/data/test_builder.py tests/data/test_batches.py \
-	tests/training/test_checkpoints.py tests/models/test_weight_files.py tests/evaluation/test_roc.py \
-	tests/evaluation/test_plots.py tests/reports tests/verbs/test_whole_way.py
+SHORT := tests/test_*.py tests/data/sources/test_scan.py tests/data/build/test_builder.py tests/data/feed/test_batches.py \
+	tests/training/test_checkpoints.py tests/models/weights/test_weight_files.py tests/evaluation/classes/test_roc.py \
+	tests/evaluation/plots/test_plots.py tests/reports tests/verbs/test_whole_way.py
 
 .PHONY: demo test test-short test-docs clean
 

@@ -34,16 +34,17 @@ import pandas as pd
 import pydicom
 import tyro
 
-from msk_jax.data.augment import Preprocess
-from msk_jax.data.builder import build_cohort
-from msk_jax.data.cohort import Cohort
-from msk_jax.data.deidentify import load_key, pseudonym
-from msk_jax.data.dicom import read_series, scan
-from msk_jax.data.pipeline import ShardedCohort
-from msk_jax.data.shards import write_shards
-from msk_jax.data.stored import read_records
-from msk_jax.data.target import read_cohort
-from msk_jax.data.volume import read_volume
+from msk_jax.data.build.builder import build_cohort
+from msk_jax.data.build.writing import write_shards
+from msk_jax.data.cohort.cohort import Cohort
+from msk_jax.data.feed.augment import Preprocess
+from msk_jax.data.feed.sharded_cohort import ShardedCohort
+from msk_jax.data.images.series import read_series
+from msk_jax.data.images.volume import read_volume
+from msk_jax.data.privacy.pseudonyms import load_key, pseudonym
+from msk_jax.data.shards.build_folder import read_cohort
+from msk_jax.data.shards.stored import read_records
+from msk_jax.data.sources.scan import scan
 from msk_jax.experiment import load
 from msk_jax.models import ZooNetConfig
 from msk_jax.phantoms import write_cohort

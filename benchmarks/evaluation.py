@@ -19,15 +19,15 @@ import tyro
 from scipy.special import expit, ndtr
 from scipy.stats import norm
 
-from msk_jax.evaluation.auc_bootstrap import bootstrap_areas
-from msk_jax.evaluation.binary import binary_figures
-from msk_jax.evaluation.calibration import calibration_figures
+from msk_jax.evaluation.classes.auc_bootstrap import bootstrap_areas
+from msk_jax.evaluation.classes.binary import binary_figures
+from msk_jax.evaluation.classes.calibration import calibration_figures
+from msk_jax.evaluation.classes.roc import clustered_auc, delong, weighted_areas
+from msk_jax.evaluation.classes.roc_comparison import roc_areas
+from msk_jax.evaluation.core.resampling import cluster_bootstrap
+from msk_jax.evaluation.masks.surface import surface_distances
 from msk_jax.evaluation.mrmc.analysis import obuchowski_rockette
 from msk_jax.evaluation.mrmc.simulation import RoeMetz
-from msk_jax.evaluation.resampling import cluster_bootstrap
-from msk_jax.evaluation.roc import clustered_auc, delong, weighted_areas
-from msk_jax.evaluation.roc_comparison import roc_areas
-from msk_jax.evaluation.surface import surface_distances
 
 
 @dataclasses.dataclass(frozen=True)

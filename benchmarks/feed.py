@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from msk_jax.data.pipeline import ShardedCohort
+from msk_jax.data.feed.sharded_cohort import ShardedCohort
 
 _MB = 1e6
 
@@ -90,7 +90,7 @@ class Turn:
 
 def write_cohort(benchmark: Benchmark, folder: Path) -> None:
     """Shards of random voxels."""
-    from msk_jax.data.shards import features, write_shards
+    from msk_jax.data.build.writing import features, write_shards
     from msk_jax.experiment import load
 
     cohort = load("sacroiliitis").cohort
@@ -162,7 +162,7 @@ def _training(cohort: ShardedCohort, turn: Turn, per_epoch: int):
     """`work(batch)`: a training step on all devices."""
     import jax
 
-    from msk_jax.data.augment import Preprocess
+    from msk_jax.data.feed.augment import Preprocess
     from msk_jax.models import ZooNetConfig
     from msk_jax.tasks.classification import Classification
     from msk_jax.training import parallel

@@ -25,9 +25,9 @@ from PIL import Image
 from benchmarks.startup import in_words
 
 _EXPERIMENT = '''
-from msk_jax.data.augment import Preprocess
-from msk_jax.data.cohort import Cohort
-from msk_jax.data.whole import RadiographRegion
+from msk_jax.data.feed.augment import Preprocess
+from msk_jax.data.cohort.cohort import Cohort
+from msk_jax.data.regions.radiograph import RadiographRegion
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.models import ZooNetConfig
 from msk_jax.training.recipe import Recipe

@@ -34,7 +34,7 @@ from monai import transforms
 from monai.data import DataLoader, Dataset
 
 from msk_jax import experiment
-from msk_jax.data.augment import Augmentation
+from msk_jax.data.feed.augment import Augmentation
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.models import MS25DNetConfig
 from msk_jax.parity.references import locate
@@ -191,7 +191,7 @@ def network(stage: Stage) -> torch.nn.Module:
 
 
 class MS25DNet(torch.nn.Module):
-    """`msk_jax.models.ms25dnet` with a ResNet-34 at output stride 8."""
+    """`msk_jax.models.systems.ms25dnet` with a ResNet-34 at output stride 8."""
 
     def __init__(self, config: MS25DNetConfig):
         super().__init__()

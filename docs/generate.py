@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import UnionType
 
-from msk_jax.data.augment import Augmentation, Preprocess
-from msk_jax.data.cohort import AnyRegion, ClinicalVariable, Cohort, MeasuredLabel
-from msk_jax.data.grading import QualityLimits
+from msk_jax.data.cohort.cohort import AnyRegion, ClinicalVariable, Cohort, MeasuredLabel
+from msk_jax.data.feed.augment import Augmentation, Preprocess
+from msk_jax.data.quality.grading import QualityLimits
 from msk_jax.evaluation.mrmc.settings import MrmcSettings, ReaderGroup, ReaderModel
 from msk_jax.evaluation.settings import EvaluationSettings, ModelSettings
 from msk_jax.experiment import Experiment, Published, Signs, Stage

@@ -9,9 +9,9 @@ and says so in `choices`.
     msk-jax demo knee_tumour          # phantom patients to report
 """
 
-from msk_jax.data.augment import Augmentation, Preprocess
-from msk_jax.data.cohort import ClinicalVariable, Cohort
-from msk_jax.data.whole import RadiographRegion
+from msk_jax.data.cohort.cohort import ClinicalVariable, Cohort
+from msk_jax.data.feed.augment import Augmentation, Preprocess
+from msk_jax.data.regions.radiograph import RadiographRegion
 from msk_jax.evaluation.mrmc.settings import ReaderModel
 from msk_jax.evaluation.settings import EvaluationSettings
 from msk_jax.experiment import Experiment, Published, Signs, Stage

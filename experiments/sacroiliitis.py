@@ -8,9 +8,9 @@ that takes them, ASPP in the encoder, a residual feature pyramid, sensitivity 91
     msk-jax demo sacroiliitis          # phantom patients to report, some minutes on two cores
 """
 
-from msk_jax.data.augment import Augmentation, Preprocess
-from msk_jax.data.cohort import Cohort
-from msk_jax.data.regions import SacroiliacRegion
+from msk_jax.data.cohort.cohort import Cohort
+from msk_jax.data.feed.augment import Augmentation, Preprocess
+from msk_jax.data.regions.sacroiliac import SacroiliacRegion
 from msk_jax.evaluation.settings import EvaluationSettings
 from msk_jax.experiment import Experiment, Published, Signs, Stage
 from msk_jax.models import MS25DNetConfig

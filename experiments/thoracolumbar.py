@@ -10,9 +10,9 @@ the AO Spine types of these letters, so labels are words.
     msk-jax demo thoracolumbar          # phantom patients to report, some minutes on two cores
 """
 
-from msk_jax.data.augment import Augmentation, Preprocess
-from msk_jax.data.cohort import Cohort
-from msk_jax.data.vertebra import VertebraRegion
+from msk_jax.data.cohort.cohort import Cohort
+from msk_jax.data.feed.augment import Augmentation, Preprocess
+from msk_jax.data.regions.vertebra import VertebraRegion
 from msk_jax.evaluation.settings import EvaluationSettings
 from msk_jax.experiment import Experiment, Published, Signs, Stage
 from msk_jax.models import TransferNetConfig

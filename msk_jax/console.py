@@ -18,7 +18,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from msk_jax.data.names import is_litter
+from msk_jax.data.sources.names import is_litter
 from msk_jax.errors import UserError
 from msk_jax.files import in_bucket
 from msk_jax.study.listener import Listener

@@ -15,7 +15,7 @@ def changed(settings: Any, changes: Mapping[str, Any]) -> Any:
 
     A part of a path is the name of a field, or the number of one of several things.
 
-    >>> from msk_jax.data.augment import Augmentation
+    >>> from msk_jax.data.feed.augment import Augmentation
     >>> from msk_jax.training.recipe import Recipe
     >>> shorter = changed(Recipe(), {"epochs": 22, "augmentation.flip": 0.5})
     >>> shorter.epochs, shorter.augmentation.flip

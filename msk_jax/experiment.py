@@ -9,8 +9,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msk_jax.data.augment import Preprocess
-from msk_jax.data.cohort import Cohort
+from msk_jax.data.cohort.cohort import Cohort
+from msk_jax.data.feed.augment import Preprocess
 from msk_jax.dotted import changed
 from msk_jax.errors import UserError
 from msk_jax.evaluation.mrmc.settings import ReaderModel

@@ -130,7 +130,7 @@ def phantom_cohort(made_once, tiny) -> Path:
 @pytest.fixture(scope="session")
 def shards(made_once, tiny, phantom_cohort) -> Path:
     """Folder of their shards."""
-    from msk_jax.data.builder import build_cohort
+    from msk_jax.data.build.builder import build_cohort
 
     dicom, manifest = phantom_cohort / "dicom", phantom_cohort / "manifest.csv"
     return made_once(
@@ -151,7 +151,7 @@ def spine_cohort(made_once) -> Path:
 @pytest.fixture(scope="session")
 def spine_shards(made_once, spine_cohort) -> Path:
     """Folder of their shards."""
-    from msk_jax.data.builder import build_cohort
+    from msk_jax.data.build.builder import build_cohort
     from msk_jax.experiment import load
 
     tiny = load(TINY_SPINE)

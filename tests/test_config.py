@@ -24,7 +24,7 @@ def test_whole_experiment_round_trip(tiny):
         "subprocess.Popen",
         "msk_jax.cli.main",
         "msk_jax.nowhere.X",
-        "msk_jax.models.ms25dnet.MS25DNet",
+        "msk_jax.models.systems.ms25dnet.MS25DNet",
         "dataclasses.Field",
         7,
         ["msk_jax"],

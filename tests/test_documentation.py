@@ -26,8 +26,8 @@ from msk_jax.flags import plain, study
 from msk_jax.flags.dispatch import parse
 from msk_jax.models import create
 from msk_jax.models.network import variable_shapes
-from msk_jax.models.torch_weights import dump_torch
-from msk_jax.models.weight_files import write_state_dict
+from msk_jax.models.weights.torch_weights import dump_torch
+from msk_jax.models.weights.weight_files import write_state_dict
 from tests.conftest import REPOSITORY
 from tests.documentation import Example, examples
 
@@ -50,7 +50,7 @@ LEFT_OUT = {
     r"export MALLOC_CONF=.*": "jemalloc is no package of Python",
     r"LD_PRELOAD=libjemalloc.*": "jemalloc is no package of Python",
     r"msk-jax ablate .*": "an hour; tests/verbs/test_ablate.py",
-    r"msk-jax fetch 'https://pacs\.example.*": "needs a server; tests/data/test_dicomweb.py",
+    r"msk-jax fetch 'https://pacs\.example.*": "a server; tests/data/sources/test_dicomweb.py",
     r"msk-jax evaluate knee_tumour .*": "wants another run; tests/verbs/test_knee_way.py",
     r"gcloud .*": "needs a TPU",
     r"srun .*": "needs a cluster",

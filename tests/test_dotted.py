@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from msk_jax.config import from_json, to_json
-from msk_jax.data.augment import Augmentation
+from msk_jax.data.feed.augment import Augmentation
 from msk_jax.dotted import changed, paths
 from msk_jax.errors import UserError
 from msk_jax.experiment import Ablation, Experiment, load

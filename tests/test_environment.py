@@ -13,7 +13,7 @@ import jax
 import pytest
 
 from msk_jax import cli, environment
-from msk_jax.data.deidentify import default_key_path
+from msk_jax.data.privacy.pseudonyms import default_key_path
 from msk_jax.errors import UserError
 from msk_jax.training.parallel import check_alone
 
@@ -203,7 +203,7 @@ def test_a_terminal_without_umlauts_and_one_that_is_closed(monkeypatch):
 def test_what_the_library_notes_is_said_once_a_command(capsys, monkeypatch):
     def note(_) -> None:
         for _ in range(2):
-            logging.getLogger("msk_jax.models.torch_weights").warning("Names begin with %s.", "x")
+            logging.getLogger("msk_jax.models.weights").warning("Names begin with %s.", "x")
 
     monkeypatch.setattr(cli, "_dispatch", lambda: note)
     for _ in range(2):

@@ -32,7 +32,7 @@ def _imported(code: str, **environment: str) -> set[str]:
 
 
 def test_heavy_packages_are_recognised():
-    assert "pandas" in _imported("import msk_jax.evaluation.study")
+    assert "pandas" in _imported("import msk_jax.evaluation.studies.study")
 
 
 @pytest.mark.parametrize("words", [["--help"], ["experiments"], ["models"]], ids=" ".join)

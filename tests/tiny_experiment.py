@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from msk_jax.data.augment import Augmentation
-from msk_jax.data.regions import SacroiliacRegion
+from msk_jax.data.feed.augment import Augmentation
+from msk_jax.data.regions.sacroiliac import SacroiliacRegion
 from msk_jax.experiment import Stage
 from msk_jax.experiments.sacroiliitis import experiment as whole
 from msk_jax.models import MS25DNetConfig

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from msk_jax.data.augment import Augmentation
+from msk_jax.data.feed.augment import Augmentation
 from msk_jax.experiment import Stage
 from msk_jax.experiments.knee_tumour import experiment as whole
 from msk_jax.models import ZooNetConfig

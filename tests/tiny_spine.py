@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from msk_jax.data.augment import Augmentation
-from msk_jax.data.vertebra import VertebraRegion
+from msk_jax.data.feed.augment import Augmentation
+from msk_jax.data.regions.vertebra import VertebraRegion
 from msk_jax.experiment import Stage
 from msk_jax.experiments.thoracolumbar import experiment as whole
 from msk_jax.models import TransferNetConfig

@@ -7,9 +7,9 @@ import numpy as np
 from scipy.stats import binomtest, chi2, f
 from sklearn.metrics import cohen_kappa_score
 
-from msk_jax.evaluation.checks import check_choice, check_yes_no, upper_tail
-from msk_jax.evaluation.figure import Figure, bootstrap_figure, missing, wald
-from msk_jax.evaluation.resampling import cluster_bootstrap
+from msk_jax.evaluation.core.checks import check_choice, check_yes_no, upper_tail
+from msk_jax.evaluation.core.figure import Figure, bootstrap_figure, missing, wald
+from msk_jax.evaluation.core.resampling import cluster_bootstrap
 
 _BANDS = ((0.2, "slight"), (0.4, "fair"), (0.6, "moderate"), (0.8, "substantial"))
 

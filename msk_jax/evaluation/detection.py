@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from msk_jax.evaluation.checks import check_yes_no
-from msk_jax.evaluation.figure import Figure, bootstrap_figure, missing
-from msk_jax.evaluation.resampling import cluster_bootstrap
-from msk_jax.evaluation.roc import check_scores
+from msk_jax.evaluation.classes.roc import check_scores
+from msk_jax.evaluation.core.checks import check_yes_no
+from msk_jax.evaluation.core.figure import Figure, bootstrap_figure, missing
+from msk_jax.evaluation.core.resampling import cluster_bootstrap
 
 FROC_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """False positives per image at which sensitivities are averaged."""

@@ -6,8 +6,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.stats import pearsonr, t, wilcoxon
 
-from msk_jax.evaluation.checks import upper_tail
-from msk_jax.evaluation.figure import Figure, missing
+from msk_jax.evaluation.core.checks import upper_tail
+from msk_jax.evaluation.core.figure import Figure, missing
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from msk_jax.errors import UserError
-from msk_jax.evaluation.checks import upper_tail
-from msk_jax.evaluation.figure import Figure, TestResult, bootstrap_figure, missing
-from msk_jax.evaluation.resampling import cluster_bootstrap
+from msk_jax.evaluation.core.checks import upper_tail
+from msk_jax.evaluation.core.figure import Figure, TestResult, bootstrap_figure, missing
+from msk_jax.evaluation.core.resampling import cluster_bootstrap
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,7 @@ class Pseudonym:
     """File with the key; by default your own in ~/.config/msk_jax."""
 
     def run(self) -> None:
-        from msk_jax.data.deidentify import default_key_path, load_key, pseudonym
+        from msk_jax.data.privacy.pseudonyms import default_key_path, load_key, pseudonym
 
         key = load_key(self.key or default_key_path(None))
         for patient_id in self.ids:

@@ -7,7 +7,7 @@ from typing import Literal
 import tyro
 
 from msk_jax import experiment as catalogue
-from msk_jax.data.augment import Preprocess
+from msk_jax.data.feed.augment import Preprocess
 from msk_jax.environment import check_devices
 from msk_jax.evaluation.settings import EvaluationSettings
 from msk_jax.experiment import Experiment, Stage

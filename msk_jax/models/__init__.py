@@ -7,39 +7,39 @@ A network's class is imported when it is asked for: names and settings need neit
 import importlib
 from typing import Any
 
-from msk_jax.models.configs import (
+from msk_jax.models.registry import MODELS, create, names
+from msk_jax.models.systems.configs import (
     GridNetConfig,
     MS25DNetConfig,
     TransferNetConfig,
     ZooNetConfig,
 )
-from msk_jax.models.registry import MODELS, create, names
 
 NetworkConfig = MS25DNetConfig | TransferNetConfig | GridNetConfig | ZooNetConfig
 """Networks that a stage can train: each has `num_slices`, `num_classes`, `explained_endpoints`,
 `build` and `load`, which takes weights of others for pictures of a size."""
 
 _CLASSES = {
-    "attention_unet": ("AttentionUNet", "AttentionUNet3D"),
-    "autoencoder": ("AttentionAutoencoder", "Autoencoder", "Autoencoder3D"),
-    "deeplab": ("DeepLabV3",),
-    "densenet": ("DenseNet", "DenseNet3d"),
+    "zoo.attention_unet": ("AttentionUNet", "AttentionUNet3D"),
+    "zoo.autoencoder": ("AttentionAutoencoder", "Autoencoder", "Autoencoder3D"),
+    "zoo.deeplab": ("DeepLabV3",),
+    "zoo.densenet": ("DenseNet", "DenseNet3d"),
     "detection": ("FasterRCNN",),
-    "dynunet": ("DynUNet", "DynUNet3D"),
-    "efficientnet": ("EfficientNet",),
-    "grid_net": ("GridNet",),
-    "inception_resnet_v2": ("InceptionResNetV2",),
-    "inception_v3": ("InceptionV3",),
-    "ms25dnet": ("MS25DNet",),
-    "pix2pix": ("PatchDiscriminator", "Pix2PixGenerator"),
-    "resnet": ("ResNet", "ResNetEncoder"),
-    "resnet3d": ("ResNet3D",),
-    "swin": ("Swin",),
-    "transfer": ("TransferNet",),
-    "unet": ("UNet", "UNet3D"),
-    "unetr": ("UNETR",),
-    "vgg": ("VGG",),
-    "vit": ("ViT",),
+    "zoo.dynunet": ("DynUNet", "DynUNet3D"),
+    "zoo.efficientnet": ("EfficientNet",),
+    "systems.grid_net": ("GridNet",),
+    "zoo.inception_resnet_v2": ("InceptionResNetV2",),
+    "zoo.inception_v3": ("InceptionV3",),
+    "systems.ms25dnet": ("MS25DNet",),
+    "zoo.pix2pix": ("PatchDiscriminator", "Pix2PixGenerator"),
+    "zoo.resnet": ("ResNet", "ResNetEncoder"),
+    "zoo.resnet3d": ("ResNet3D",),
+    "zoo.swin": ("Swin",),
+    "systems.transfer": ("TransferNet",),
+    "zoo.unet": ("UNet", "UNet3D"),
+    "zoo.unetr": ("UNETR",),
+    "zoo.vgg": ("VGG",),
+    "zoo.vit": ("ViT",),
 }
 _MODULES = {name: module for module, classes in _CLASSES.items() for name in classes}
 

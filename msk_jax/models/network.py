@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from msk_jax.errors import UserError
-from msk_jax.models.layers import Layers, endpoint, per_axis
+from msk_jax.models.blocks.layers import Layers, endpoint, per_axis
 
 
 class Network(nn.Module):

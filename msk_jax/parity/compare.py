@@ -11,7 +11,7 @@ import optax
 from flax.traverse_util import flatten_dict
 
 from msk_jax.models.network import Architecture, variable_shapes
-from msk_jax.models.torch_weights import Naming, load_torch, rename, to_flax, torch_name
+from msk_jax.models.weights.torch_weights import Naming, load_torch, rename, to_flax, torch_name
 from msk_jax.parity.detection import DetectorPair
 from msk_jax.parity.pair import Pair, relative_error
 from msk_jax.parity.references import build_reference, randomise, state_of, without_chance

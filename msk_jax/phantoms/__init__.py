@@ -7,8 +7,8 @@ from typing import Any
 
 from msk_jax.phantoms.chest import ChestPhantom
 from msk_jax.phantoms.knee import KneePhantom
-from msk_jax.phantoms.sacroiliac_settings import SacroiliacPhantom
-from msk_jax.phantoms.thoracolumbar_settings import AOSpinePhantom, ThoracolumbarPhantom
+from msk_jax.phantoms.sacroiliac.settings import SacroiliacPhantom
+from msk_jax.phantoms.spine.settings import AOSpinePhantom, ThoracolumbarPhantom
 
 AnyPhantom = SacroiliacPhantom | ThoracolumbarPhantom | AOSpinePhantom | ChestPhantom | KneePhantom
 """Each is a `phantom.Phantom`."""

@@ -11,7 +11,6 @@ import numpy as np
 from scipy.ndimage import binary_dilation, uniform_filter
 
 from msk_jax.phantoms.anatomy import stream
-from msk_jax.phantoms.checks import over_patients, weak_baseline_auc
 from msk_jax.phantoms.chest import ChestPhantom
 from msk_jax.phantoms.chest import cohort as chest
 from msk_jax.phantoms.chest.bones import SIGNS
@@ -19,6 +18,7 @@ from msk_jax.phantoms.knee import KneePhantom
 from msk_jax.phantoms.knee import cohort as knee
 from msk_jax.phantoms.knee.signs import REACTIONS, Tumour
 from msk_jax.phantoms.projection import LEVELS
+from msk_jax.phantoms.sacroiliac.checks import over_patients, weak_baseline_auc
 
 BINS = np.linspace(0, LEVELS, 33)
 MARGIN_MM = 5.0  # hidden around a sign, for the detector's blur

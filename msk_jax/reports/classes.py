@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from msk_jax.evaluation import model_plots, plots
-from msk_jax.evaluation.predictions import probability_columns
+from msk_jax.evaluation.plots import models as model_plots
+from msk_jax.evaluation.plots import plots
+from msk_jax.evaluation.tables.predictions import probability_columns
 from msk_jax.reports.formats import about, interval, percent, plural
 from msk_jax.reports.images import svg
 from msk_jax.reports.reading import ReportInputs

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from msk_jax.evaluation.plots import interval_of
+from msk_jax.evaluation.plots.plots import interval_of
 
 UNKNOWN = "—"
 """What stands where nothing is known."""

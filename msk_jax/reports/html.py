@@ -7,8 +7,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from msk_jax.errors import UserError
-from msk_jax.evaluation import plots
-from msk_jax.evaluation.feature_plot import feature_map_figure
+from msk_jax.evaluation.plots import plots
+from msk_jax.evaluation.plots.features import feature_map_figure
 from msk_jax.files import place, replacing
 from msk_jax.reports.classes import classes_context
 from msk_jax.reports.cohort import class_names, classes_table, cohort_rows

@@ -5,13 +5,13 @@ import io
 
 from matplotlib.figure import Figure
 
-from msk_jax.evaluation import plots
+from msk_jax.evaluation.plots import plots
 
 
 def svg(figure: Figure) -> str:
     """A figure as an SVG data address; glyphs are outlines, so that it needs no font."""
     buffer = io.BytesIO()
-    with plots.house_style():
+    with plots.plots_style():
         figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
     return data_uri(buffer.getvalue(), "image/svg+xml")
 

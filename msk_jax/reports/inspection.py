@@ -9,8 +9,8 @@ import pandas as pd
 from jinja2 import Environment
 from matplotlib.figure import Figure
 
-from msk_jax.data.grading import GRADES
-from msk_jax.evaluation.ranges import bin_edges, finite
+from msk_jax.data.quality.grading import GRADES
+from msk_jax.evaluation.core.ranges import bin_edges, finite
 
 MAX_PICTURES = 240
 _COLUMNS = 8

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from msk_jax.data.folds import POOLED_SITES
-from msk_jax.evaluation.decision_plots import decision_curves_figure
-from msk_jax.evaluation.side_by_side import OUT_OF_FOLD
+from msk_jax.data.shards.folds import POOLED_SITES
+from msk_jax.evaluation.plots.decisions import decision_curves_figure
+from msk_jax.evaluation.studies.side_by_side import OUT_OF_FOLD
 from msk_jax.reports.images import svg
 
 NAMES = {"image": "network on the image"}

@@ -5,7 +5,7 @@ from typing import Any
 
 from msk_jax.evaluation.mrmc.aided import ALL
 from msk_jax.evaluation.mrmc.readers import AIDED, UNAIDED
-from msk_jax.evaluation.reader_plots import reader_curves_figure, reader_figure
+from msk_jax.evaluation.plots.readers import reader_curves_figure, reader_figure
 from msk_jax.reports.images import svg
 
 

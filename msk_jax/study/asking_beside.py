@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from msk_jax.data.cohort import Cohort, Manifest
-from msk_jax.data.deidentify import pseudonym
+from msk_jax.data.cohort.cohort import Cohort, Manifest
+from msk_jax.data.privacy.pseudonyms import pseudonym
 from msk_jax.study.listener import Listener
 from msk_jax.study.package import SavedModel
 from msk_jax.training.tabular import Coefficients, mean_of

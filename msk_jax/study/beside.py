@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from msk_jax.data.folds import roles
+from msk_jax.data.shards.folds import roles
 from msk_jax.experiment import Experiment
 from msk_jax.study.outputs import Tables
 from msk_jax.training.tabular import Coefficients, fit_folds

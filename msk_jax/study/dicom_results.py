@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from msk_jax.data.dicomweb import Server, store
-from msk_jax.data.headers import quiet, read_header
+from msk_jax.data.dicom.headers import quiet, read_header
+from msk_jax.data.sources.dicomweb import Server, store
 from msk_jax.reports.dicom import (
     SIDES,
     Finding,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import jax
 
-from msk_jax.evaluation.study import operating_points
+from msk_jax.evaluation.studies.study import operating_points
 from msk_jax.study import outputs
 from msk_jax.study.beside import beside_prefix, fit_beside
 from msk_jax.study.heat_maps import choose, choose_of_classes, write_heat_maps

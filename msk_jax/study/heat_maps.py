@@ -9,10 +9,10 @@ import jax
 import numpy as np
 import pandas as pd
 
-from msk_jax.data.dicom import Series
-from msk_jax.data.pipeline import ShardedCohort
-from msk_jax.data.resample import upright
-from msk_jax.evaluation.predictions import probability_columns
+from msk_jax.data.feed.sharded_cohort import ShardedCohort
+from msk_jax.data.images.series import Series
+from msk_jax.data.regions.resample import upright
+from msk_jax.evaluation.tables.predictions import probability_columns
 from msk_jax.experiment import Stage
 from msk_jax.explain.gradcam import gradcam
 from msk_jax.explain.overlay import Plane, draw_overlay

@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from msk_jax.data.folds import EXTERNAL, POOLED_SITES
+from msk_jax.data.shards.folds import EXTERNAL, POOLED_SITES
 from msk_jax.errors import UserError
-from msk_jax.evaluation.class_study import evaluate_classes
-from msk_jax.evaluation.side_by_side import IMAGE, OUT_OF_FOLD, side_by_side
-from msk_jax.evaluation.study import evaluate_study
+from msk_jax.evaluation.studies.class_study import evaluate_classes
+from msk_jax.evaluation.studies.side_by_side import IMAGE, OUT_OF_FOLD, side_by_side
+from msk_jax.evaluation.studies.study import evaluate_study
 from msk_jax.experiment import Experiment
 from msk_jax.files import write_json
 from msk_jax.study.beside import beside_prefix

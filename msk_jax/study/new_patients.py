@@ -14,14 +14,15 @@ import jax
 import numpy as np
 import pandas as pd
 
-from msk_jax.data.cohort import Cohort, Manifest, ManifestRow
-from msk_jax.data.crops import Crop, read_images
-from msk_jax.data.deidentify import pseudonym
-from msk_jax.data.dicom import Scan, Series
-from msk_jax.data.names import legible
-from msk_jax.data.records import assign_series, clean_reason, hints
-from msk_jax.data.volume import ReadOptions
-from msk_jax.evaluation.predictions import pool, probability_cells, probability_columns
+from msk_jax.data.build.records import assign_series, clean_reason, hints
+from msk_jax.data.cohort.cohort import Cohort, Manifest, ManifestRow
+from msk_jax.data.images.series import Series
+from msk_jax.data.images.volume import ReadOptions
+from msk_jax.data.privacy.pseudonyms import pseudonym
+from msk_jax.data.regions.region import Crop, read_images
+from msk_jax.data.sources.names import legible
+from msk_jax.data.sources.scan import Scan
+from msk_jax.evaluation.tables.predictions import pool, probability_cells, probability_columns
 from msk_jax.study.listener import SILENT, Listener
 from msk_jax.study.package import SavedModel
 from msk_jax.training.parallel import parallel_predict, predict_all
@@ -44,7 +45,7 @@ class Job:
     rows: tuple[ManifestRow, ...] | None = None
     """Where its units are; None where they are looked for."""
     options: ReadOptions | None = None
-    """See `crops.asked_options`."""
+    """See `region.asked_options`."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from msk_jax.evaluation.predictions import probability_columns
+from msk_jax.evaluation.tables.predictions import probability_columns
 from msk_jax.explain.drawing import Drawing, draw
 from msk_jax.study.heat_maps import crop_plane, explain, series_plane
 from msk_jax.study.new_patients import BATCH_PER_DEVICE, Answer, Picture, called, padded_size

@@ -15,14 +15,14 @@ import numpy as np
 import pandas as pd
 
 from msk_jax.errors import UserError
-from msk_jax.evaluation.predictions import (
+from msk_jax.evaluation.settings import EvaluationSettings
+from msk_jax.evaluation.tables.predictions import (
     ENSEMBLE,
     pool,
     probability_cells,
     read_predictions,
     write_predictions,
 )
-from msk_jax.evaluation.settings import EvaluationSettings
 from msk_jax.experiment import Experiment
 from msk_jax.files import read_json, replacing, write_json
 from msk_jax.study.feature_map import Features, patient_features

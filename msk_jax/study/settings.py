@@ -5,7 +5,7 @@ from pathlib import Path
 
 from msk_jax import provenance
 from msk_jax.config import from_json, to_json
-from msk_jax.data.target import COHORT_NAME, read_cohort
+from msk_jax.data.shards.build_folder import COHORT_NAME, read_cohort
 from msk_jax.errors import UserError
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.files import read_json, replacing, write_json

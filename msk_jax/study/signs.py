@@ -9,13 +9,13 @@ import jax
 import numpy as np
 import pandas as pd
 
-from msk_jax.data.masks import find_masks, mask_on_crop
-from msk_jax.data.nifti_place import NiftiForm
-from msk_jax.data.pipeline import ShardedCohort
+from msk_jax.data.feed.sharded_cohort import ShardedCohort
+from msk_jax.data.images.nifti_place import NiftiForm
+from msk_jax.data.regions.masks import find_masks, mask_on_crop
 from msk_jax.errors import UserError
-from msk_jax.evaluation.figure import mean_figure
-from msk_jax.evaluation.predictions import probability_columns
-from msk_jax.evaluation.proportions import proportion
+from msk_jax.evaluation.core.figure import mean_figure
+from msk_jax.evaluation.core.proportions import proportion
+from msk_jax.evaluation.tables.predictions import probability_columns
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.explain.inside import Inside, inside
 from msk_jax.files import read_json, write_json

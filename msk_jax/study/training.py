@@ -7,8 +7,8 @@ from pathlib import Path
 import jax
 
 from msk_jax.config import to_json
-from msk_jax.data.folds import check_sites, load_folds, load_test_sets, roles
-from msk_jax.data.pipeline import ShardedCohort, shuffled_labels
+from msk_jax.data.feed.sharded_cohort import ShardedCohort, shuffled_labels
+from msk_jax.data.shards.folds import check_sites, load_folds, load_test_sets, roles
 from msk_jax.errors import Stopped, UserError
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.files import in_bucket, read_json

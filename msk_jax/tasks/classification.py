@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from msk_jax.data.pipeline import StackTable
+from msk_jax.data.feed.sharded_cohort import StackTable
 from msk_jax.errors import UserError
 from msk_jax.tasks.losses import LOSSES
 from msk_jax.tasks.mixup import mix_pairs

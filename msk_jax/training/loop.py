@@ -15,12 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from msk_jax.data.augment import Preprocess
-from msk_jax.data.pipeline import ShardedCohort
+from msk_jax.data.feed.augment import Preprocess
+from msk_jax.data.feed.sharded_cohort import ShardedCohort
 from msk_jax.errors import Stopped, UserError
 from msk_jax.files import write_json
-from msk_jax.models.encoder_weights import load_encoder
-from msk_jax.models.weight_files import read_state_dict
+from msk_jax.models.weights.encoder_weights import load_encoder
+from msk_jax.models.weights.weight_files import read_state_dict
 from msk_jax.training import parallel
 from msk_jax.training.checkpoints import Checkpoints
 from msk_jax.training.course import COURSE, Course

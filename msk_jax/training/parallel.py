@@ -17,7 +17,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from msk_jax.data.augment import Preprocess
+from msk_jax.data.feed.augment import Preprocess
 from msk_jax.errors import UserError
 from msk_jax.training.checkpoints import meet_all_hosts
 from msk_jax.training.recipe import Recipe

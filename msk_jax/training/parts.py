@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import flax.linen as nn
 import jax
 
-from msk_jax.data.augment import Preprocess
+from msk_jax.data.feed.augment import Preprocess
 from msk_jax.training import parallel
 from msk_jax.training.optimiser import learning_rate_schedule, make_optimiser
 from msk_jax.training.recipe import Phase, Recipe

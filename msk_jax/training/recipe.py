@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from msk_jax.config import check_limits
-from msk_jax.data.augment import Augmentation
+from msk_jax.data.feed.augment import Augmentation
 from msk_jax.errors import UserError
 
 

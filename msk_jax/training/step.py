@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from msk_jax.data.augment import Preprocess
-from msk_jax.models.layers import ENDPOINT, example_keys
+from msk_jax.data.feed.augment import Preprocess
+from msk_jax.models.blocks.layers import ENDPOINT, example_keys
 from msk_jax.training.recipe import Recipe
 from msk_jax.training.task import TrainedTask
 

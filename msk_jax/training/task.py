@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Protocol
 import jax
 import numpy as np
 
-from msk_jax.data.pipeline import StackTable
+from msk_jax.data.feed.sharded_cohort import StackTable
 
 Arrays = Mapping[str, jax.Array]
 

@@ -8,14 +8,14 @@ import pandas as pd
 from rich.table import Table
 
 from msk_jax import console, provenance
-from msk_jax.data.builder import build_cohort
+from msk_jax.data.build.builder import build_cohort
 from msk_jax.dotted import changed
 from msk_jax.errors import UserError
-from msk_jax.evaluation.plots import ablation_figure
-from msk_jax.evaluation.predictions import LEVELS
+from msk_jax.evaluation.plots.plots import ablation_figure
+from msk_jax.evaluation.tables.predictions import LEVELS
 from msk_jax.experiment import Ablation, Experiment, Stage
 from msk_jax.files import read_json, write_json
-from msk_jax.models.weight_files import read_state_dict
+from msk_jax.models.weights.weight_files import read_state_dict
 from msk_jax.study.finishing import finish
 from msk_jax.study.judging import judge
 from msk_jax.study.outputs import read_tables

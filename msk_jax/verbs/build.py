@@ -9,10 +9,10 @@ from msk_jax.console import (
     say,
     say_next,
 )
-from msk_jax.data.builder import BuildSummary, build_cohort
-from msk_jax.data.crops import asked_options
-from msk_jax.data.folds import SplitKind
-from msk_jax.data.nifti_place import NiftiForm
+from msk_jax.data.build.builder import BuildSummary, build_cohort
+from msk_jax.data.images.nifti_place import NiftiForm
+from msk_jax.data.regions.region import asked_options
+from msk_jax.data.shards.folds import SplitKind
 from msk_jax.errors import UserError
 from msk_jax.experiment import Experiment
 from msk_jax.provenance import note_command, read_commands

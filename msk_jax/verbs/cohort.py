@@ -9,17 +9,17 @@ import pandas as pd
 from msk_jax import console
 from msk_jax import experiment as catalogue
 from msk_jax.config import from_json
-from msk_jax.data.anonymise import basic_profile, deidentify_file
-from msk_jax.data.audit import Audit, audit, identifiers
-from msk_jax.data.cohort import Cohort
-from msk_jax.data.deidentify import default_key_path, load_key, load_or_create_key
-from msk_jax.data.dicom import Scan, scan
-from msk_jax.data.draft import draft_columns, draft_rows, write_draft
-from msk_jax.data.radiograph_crops import TOP
-from msk_jax.data.records import clean_reason
-from msk_jax.data.sources import opened
-from msk_jax.data.stored import read_records
-from msk_jax.data.target import COHORT_NAME, QUALITY_NAME, REJECTED_NAME, read_cohort
+from msk_jax.data.build.records import clean_reason
+from msk_jax.data.cohort.cohort import Cohort
+from msk_jax.data.cohort.draft import draft_columns, draft_rows, write_draft
+from msk_jax.data.privacy.audit import Audit, audit, identifiers
+from msk_jax.data.privacy.deidentify import basic_profile, deidentify_file
+from msk_jax.data.privacy.pseudonyms import default_key_path, load_key, load_or_create_key
+from msk_jax.data.regions.radiograph_crops import TOP
+from msk_jax.data.shards.build_folder import COHORT_NAME, QUALITY_NAME, REJECTED_NAME, read_cohort
+from msk_jax.data.shards.stored import read_records
+from msk_jax.data.sources.scan import Scan, scan
+from msk_jax.data.sources.source import opened
 from msk_jax.errors import SeriesError, UserError
 from msk_jax.files import csv_text, replacing
 from msk_jax.reports.inspection import draw_page

@@ -14,7 +14,7 @@ from msk_jax import console
 from msk_jax.errors import UserError
 from msk_jax.models.network import Architecture, Network, variable_shapes
 from msk_jax.models.registry import architecture, create
-from msk_jax.models.torch_weights import (
+from msk_jax.models.weights.torch_weights import (
     COUNTER,
     InflationRule,
     Naming,
@@ -25,7 +25,7 @@ from msk_jax.models.torch_weights import (
     recognise,
     unwrapped,
 )
-from msk_jax.models.weight_files import read_state_dict, write_state_dict
+from msk_jax.models.weights.weight_files import read_state_dict, write_state_dict
 from msk_jax.training.checkpoints import Checkpoints
 
 EXTRAS_NAME = "extras.safetensors"  # counters and index tables, which are no weights

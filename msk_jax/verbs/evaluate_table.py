@@ -7,11 +7,14 @@ from typing import Any
 
 from msk_jax import console
 from msk_jax.errors import UserError
-from msk_jax.evaluation import decision_plots, group_plots, model_plots, plots
-from msk_jax.evaluation.case_table import class_names, read_cases, read_class_cases
-from msk_jax.evaluation.class_study import OF_CLASS, OVERALL, evaluate_class_model
-from msk_jax.evaluation.model_study import evaluate_model
+from msk_jax.evaluation.plots import decisions as decision_plots
+from msk_jax.evaluation.plots import groups as group_plots
+from msk_jax.evaluation.plots import models as model_plots
+from msk_jax.evaluation.plots import plots
 from msk_jax.evaluation.settings import ModelSettings
+from msk_jax.evaluation.studies.class_study import OF_CLASS, OVERALL, evaluate_class_model
+from msk_jax.evaluation.studies.model_study import evaluate_model
+from msk_jax.evaluation.tables.case_table import class_names, read_cases, read_class_cases
 from msk_jax.files import write_json
 from msk_jax.reports.formats import p_value
 

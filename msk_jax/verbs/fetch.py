@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from msk_jax import console
-from msk_jax.data.dicomweb import Fetched, Server, fetch
-from msk_jax.data.fetched import listed_incomplete, write_incomplete
-from msk_jax.data.target import REJECTED_NAME
+from msk_jax.data.shards.build_folder import REJECTED_NAME
+from msk_jax.data.sources.dicomweb import Fetched, Server, fetch
+from msk_jax.data.sources.fetched import listed_incomplete, write_incomplete
 from msk_jax.errors import UserError
 
 

@@ -7,7 +7,7 @@ from msk_jax import console
 from msk_jax.evaluation.mrmc.ratings import read_ratings
 from msk_jax.evaluation.mrmc.settings import MrmcSettings
 from msk_jax.evaluation.mrmc.study import analyse
-from msk_jax.evaluation.reader_plots import (
+from msk_jax.evaluation.plots.readers import (
     difference_figure,
     power_figure,
     reader_curves_figure,

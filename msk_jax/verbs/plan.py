@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax
 
 from msk_jax import console, provenance
-from msk_jax.data.voxel_cache import VoxelCache
+from msk_jax.data.feed.voxel_cache import VoxelCache
 from msk_jax.errors import UserError
 from msk_jax.memory import size_in_words
 from msk_jax.training.cost import abstract_state, compile_step, step_cost, tree_bytes

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from msk_jax import console
-from msk_jax.data.cohort import read_manifest
-from msk_jax.data.crops import asked_options
-from msk_jax.data.deidentify import default_key_path, load_key, load_or_create_key
-from msk_jax.data.dicom import scan
-from msk_jax.data.nifti_place import NiftiForm
-from msk_jax.data.records import clean_reason
-from msk_jax.data.sources import opened
+from msk_jax.data.build.records import clean_reason
+from msk_jax.data.cohort.cohort import read_manifest
+from msk_jax.data.images.nifti_place import NiftiForm
+from msk_jax.data.privacy.pseudonyms import default_key_path, load_key, load_or_create_key
+from msk_jax.data.regions.region import asked_options
+from msk_jax.data.sources.scan import scan
+from msk_jax.data.sources.source import opened
 from msk_jax.errors import UserError
 from msk_jax.files import csv_text, replacing
 from msk_jax.processes import processes

@@ -5,8 +5,8 @@ from pathlib import Path
 import jax
 
 from msk_jax import console
-from msk_jax.data.deidentify import KEY_NAME
-from msk_jax.data.nifti_place import NiftiForm
+from msk_jax.data.images.nifti_place import NiftiForm
+from msk_jax.data.privacy.pseudonyms import KEY_NAME
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.study.finishing import finish
 from msk_jax.study.signs import Masks

@@ -21,12 +21,11 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from msk_jax.data.decode import read_stored
-from msk_jax.data.headers import integer, number, numbers, quiet, read_header, text, words
-from msk_jax.data.pixels import read_hounsfield
+from msk_jax.data.dicom.headers import integer, number, numbers, quiet, read_header, text, words
+from msk_jax.data.pixels.decode import read_stored
+from msk_jax.data.pixels.values import read_hounsfield
 from msk_jax.errors import SeriesError
-
-from .ct_files import edit, write_ct
+from tests.data.ct_files import edit, write_ct
 
 SIZE = 48
 """Rows and columns: enough that pixels stay in the file until they are asked for."""
@@ -158,10 +157,10 @@ def same(ours, theirs):
 def the_long_way(file):
     """The outcome where nothing is read the short way."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("msk_jax.data.decode._read_plain", lambda *rest: None)
-        patch.setattr("msk_jax.data.pixels._whole_intercept", lambda *rest: None)
-        patch.setattr("msk_jax.data.headers._raw", lambda *rest: None)
-        patch.setattr("msk_jax.data.headers.read_plain", lambda *rest, **options: None)
+        patch.setattr("msk_jax.data.pixels.decode._read_plain", lambda *rest: None)
+        patch.setattr("msk_jax.data.pixels.values._whole_intercept", lambda *rest: None)
+        patch.setattr("msk_jax.data.dicom.headers._raw", lambda *rest: None)
+        patch.setattr("msk_jax.data.dicom.headers.read_plain", lambda *rest, **options: None)
         return outcome(file)
 
 
@@ -263,5 +262,5 @@ def values_of(keyword, kind, value, is_stated, is_little):
 def test_short_ways_to_a_value(which, value, is_stated, is_little):
     ours = values_of(*which, value, is_stated, is_little)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("msk_jax.data.headers._raw", lambda *rest: None)
+        patch.setattr("msk_jax.data.dicom.headers._raw", lambda *rest: None)
         assert ours == values_of(*which, value, is_stated, is_little)

@@ -11,16 +11,15 @@ import pydicom
 import pytest
 
 from msk_jax.cli import main
-from msk_jax.data.cohort import Cohort, Manifest, ManifestRow
-from msk_jax.data.dicom import scan
-from msk_jax.data.dicomweb import Server, fetch
-from msk_jax.data.multipart import read_instance
-from msk_jax.data.query import list_series
-from msk_jax.data.records import assign_series
-from msk_jax.data.sources import opened
+from msk_jax.data.build.records import assign_series
+from msk_jax.data.cohort.cohort import Cohort, Manifest, ManifestRow
+from msk_jax.data.sources.dicomweb import Server, fetch
+from msk_jax.data.sources.multipart import read_instance
+from msk_jax.data.sources.query import list_series
+from msk_jax.data.sources.scan import scan
+from msk_jax.data.sources.source import opened
 from msk_jax.errors import UserError
-
-from .ct_files import ramp, uid, write_ct
+from tests.data.ct_files import ramp, uid, write_ct
 
 NUM_SLICES = 6
 
@@ -121,7 +120,7 @@ class Handler(BaseHTTPRequestHandler):
 def archive(monkeypatch, tmp_path):
     """A server with two series of `NUM_SLICES` images."""
     pytest.importorskip("dicomweb_client", reason="dicomweb-client is not installed")
-    monkeypatch.setattr("msk_jax.data.dicomweb._BACKOFF_S", 0)
+    monkeypatch.setattr("msk_jax.data.sources.dicomweb._BACKOFF_S", 0)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     server.archive = Archive(f"http://127.0.0.1:{server.server_port}/web")

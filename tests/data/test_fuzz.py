@@ -9,13 +9,13 @@ import pydicom.data
 import pytest
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
-from msk_jax.data.dicom import read_series, scan
-from msk_jax.data.headers import MAX_GROWTH, MIN_ROOM_BYTES
-from msk_jax.data.radiograph import read_radiograph
-from msk_jax.data.volume import ReadOptions, read_volume
+from msk_jax.data.dicom.headers import MAX_GROWTH, MIN_ROOM_BYTES
+from msk_jax.data.images.radiograph import read_radiograph
+from msk_jax.data.images.series import read_series
+from msk_jax.data.images.volume import ReadOptions, read_volume
+from msk_jax.data.sources.scan import scan
 from msk_jax.errors import UserError
-
-from .ct_files import ramp, write_ct
+from tests.data.ct_files import ramp, write_ct
 
 hypothesis = pytest.importorskip("hypothesis", reason="hypothesis is not installed")
 st = hypothesis.strategies

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from msk_jax.data.folds import (
+from msk_jax.data.shards.build_folder import SPLITS_NAME
+from msk_jax.data.shards.folds import (
     check_held_out,
     check_sites,
     cohort_digest,
@@ -15,7 +16,6 @@ from msk_jax.data.folds import (
     make_folds,
     write_folds,
 )
-from msk_jax.data.target import SPLITS_NAME
 from msk_jax.errors import UserError
 
 LABELS = {f"P-{i:02d}": i % 3 for i in range(60)}

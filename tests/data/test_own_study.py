@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from msk_jax.data.builder import build_cohort
-from msk_jax.data.stored import read_records
-from msk_jax.data.target import read_cohort
+from msk_jax.data.build.builder import build_cohort
+from msk_jax.data.shards.build_folder import read_cohort
+from msk_jax.data.shards.stored import read_records
 from msk_jax.errors import UserError
 from msk_jax.experiment import load
 from msk_jax.verbs import cohort as cohort_verb

@@ -11,22 +11,21 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
-from msk_jax.data.anonymise import basic_profile, deidentify, deidentify_file, keyed_uid
-from msk_jax.data.audit import audit, identifiers
-from msk_jax.data.cohort import Cohort, read_manifest
-from msk_jax.data.deidentify import pseudonym
-from msk_jax.data.dicom import scan
-from msk_jax.data.draft import draft_rows, write_draft
-from msk_jax.data.vertebra import VertebraRegion
-from msk_jax.data.volume import read_volume
-from msk_jax.data.whole_volume import VolumeRegion
+from msk_jax.data.cohort.cohort import Cohort, read_manifest
+from msk_jax.data.cohort.draft import draft_rows, write_draft
+from msk_jax.data.images.volume import read_volume
+from msk_jax.data.privacy.audit import audit, identifiers
+from msk_jax.data.privacy.deidentify import basic_profile, deidentify, deidentify_file, keyed_uid
+from msk_jax.data.privacy.pseudonyms import pseudonym
+from msk_jax.data.regions.vertebra import VertebraRegion
+from msk_jax.data.regions.volume import VolumeRegion
+from msk_jax.data.sources.scan import scan
 from msk_jax.errors import SeriesError, UserError
 from msk_jax.experiments import osteoporosis
 from msk_jax.provenance import this_command
 from msk_jax.training.checkpoints import Checkpoints
 from msk_jax.verbs import cohort as verb
-
-from .ct_files import ramp, rewrite, write_ct
+from tests.data.ct_files import ramp, rewrite, write_ct
 
 KEY = b"0123456789abcdef"
 

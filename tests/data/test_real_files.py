@@ -10,9 +10,10 @@ import pydicom.data
 import pytest
 import SimpleITK as sitk
 
-from msk_jax.data.dicom import read_series, scan
-from msk_jax.data.regions import SacroiliacRegion
-from msk_jax.data.volume import read_volume
+from msk_jax.data.images.series import read_series
+from msk_jax.data.images.volume import read_volume
+from msk_jax.data.regions.sacroiliac import SacroiliacRegion
+from msk_jax.data.sources.scan import scan
 from msk_jax.errors import SeriesError, UserError
 
 SHARED = Path(

@@ -19,14 +19,14 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from msk_jax.data.codestream import frame_size
-from msk_jax.data.dicom import parse_age, scan
-from msk_jax.data.headers import integer, number, numbers, quiet, read_header, text
-from msk_jax.data.pixels import read_frames, read_hounsfield, read_stored
-from msk_jax.data.volume import ReadOptions, read_volume
+from msk_jax.data.dicom.headers import integer, number, numbers, quiet, read_header, text
+from msk_jax.data.images.series import parse_age
+from msk_jax.data.images.volume import ReadOptions, read_volume
+from msk_jax.data.pixels.codestream import frame_size
+from msk_jax.data.pixels.values import read_frames, read_hounsfield, read_stored
+from msk_jax.data.sources.scan import scan
 from msk_jax.errors import SeriesError, UserError
-
-from .ct_files import ramp, rewrite, uid, write_ct
+from tests.data.ct_files import ramp, rewrite, uid, write_ct
 
 PYDICOM = Path(pydicom.data.__file__).parent
 
@@ -336,9 +336,9 @@ def test_plain_pixels_are_what_pydicom_gives(monkeypatch):
         return [text(header, k) for k in keywords], triples, singles, whole
 
     with monkeypatch.context() as patch:
-        patch.setattr("msk_jax.data.decode._read_plain", lambda *rest: None)
-        patch.setattr("msk_jax.data.headers._raw", lambda *rest: None)
-        patch.setattr("msk_jax.data.headers.read_plain", lambda *rest, **options: None)
+        patch.setattr("msk_jax.data.pixels.decode._read_plain", lambda *rest: None)
+        patch.setattr("msk_jax.data.dicom.headers._raw", lambda *rest: None)
+        patch.setattr("msk_jax.data.dicom.headers.read_plain", lambda *rest, **options: None)
         expected = [(read_stored(f, read_header(f))[0], told(f)) for f in read]
     for file, (stored, words) in zip(read, expected, strict=True):
         assert np.array_equal(read_stored(file, read_header(file))[0], stored)
@@ -357,5 +357,5 @@ def test_whole_numbers_become_hounsfield_units(tmp_path, signed, intercept, monk
     expected = np.clip(stored + intercept, -1024, 32767)
     expected[0, 7, 7] = -1024
     assert np.array_equal(read_hounsfield(file, read_header(file)), expected)
-    monkeypatch.setattr("msk_jax.data.pixels._whole_intercept", lambda *rest: None)
+    monkeypatch.setattr("msk_jax.data.pixels.values._whole_intercept", lambda *rest: None)
     assert np.array_equal(read_hounsfield(file, read_header(file)), expected)

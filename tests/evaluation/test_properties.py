@@ -9,29 +9,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from msk_jax.evaluation.agreement import cohen_kappa, fleiss_kappa, icc, mcnemar
-from msk_jax.evaluation.auc_bootstrap import bootstrap_areas
-from msk_jax.evaluation.binary import (
+from msk_jax.evaluation.classes.auc_bootstrap import bootstrap_areas
+from msk_jax.evaluation.classes.binary import (
     binary_figures,
     confusion,
     threshold_at_sensitivity,
     threshold_at_specificity,
     youden_threshold,
 )
-from msk_jax.evaluation.calibration import brier_parts, calibration_figures
-from msk_jax.evaluation.decision_curve import decision_curve
+from msk_jax.evaluation.classes.calibration import brier_parts, calibration_figures
+from msk_jax.evaluation.classes.decision_curve import decision_curve
+from msk_jax.evaluation.classes.partial_auc import partial_auc
+from msk_jax.evaluation.classes.recalibration import recalibrate
+from msk_jax.evaluation.classes.reclassification import reclassification
+from msk_jax.evaluation.classes.roc import clustered_auc, delong, weighted_areas
+from msk_jax.evaluation.classes.roc_comparison import permutation_test, roc_areas
+from msk_jax.evaluation.core.figure import Figure, mean_figure, to_plain
+from msk_jax.evaluation.core.proportions import proportion
 from msk_jax.evaluation.detection import lroc_area
-from msk_jax.evaluation.fairness import fairness_figures
-from msk_jax.evaluation.figure import Figure, mean_figure, to_plain
+from msk_jax.evaluation.masks.surface import overlap, surface_distances
 from msk_jax.evaluation.measurement import bland_altman
 from msk_jax.evaluation.mrmc.analysis import obuchowski_rockette
-from msk_jax.evaluation.partial_auc import partial_auc
-from msk_jax.evaluation.proportions import proportion
-from msk_jax.evaluation.recalibration import recalibrate
-from msk_jax.evaluation.reclassification import reclassification
-from msk_jax.evaluation.roc import clustered_auc, delong, weighted_areas
-from msk_jax.evaluation.roc_comparison import permutation_test, roc_areas
-from msk_jax.evaluation.subgroups import gap
-from msk_jax.evaluation.surface import overlap, surface_distances
+from msk_jax.evaluation.studies.fairness import fairness_figures
+from msk_jax.evaluation.studies.subgroups import gap
 
 quick = settings(max_examples=25, deadline=None, derandomize=True)
 few = settings(max_examples=12, deadline=None, derandomize=True)

@@ -8,28 +8,32 @@ import pytest
 
 from msk_jax.errors import UserError
 from msk_jax.evaluation.agreement import cohen_kappa, icc, mcnemar
-from msk_jax.evaluation.auc_bootstrap import bootstrap_areas
-from msk_jax.evaluation.binary import threshold_at_specificity, youden_threshold
-from msk_jax.evaluation.calibration import calibration_bins, calibration_curve, calibration_figures
-from msk_jax.evaluation.decision_curve import decision_curve
+from msk_jax.evaluation.classes.auc_bootstrap import bootstrap_areas
+from msk_jax.evaluation.classes.binary import threshold_at_specificity, youden_threshold
+from msk_jax.evaluation.classes.calibration import (
+    calibration_bins,
+    calibration_curve,
+    calibration_figures,
+)
+from msk_jax.evaluation.classes.decision_curve import decision_curve
+from msk_jax.evaluation.classes.multiclass import multiclass_figures
+from msk_jax.evaluation.classes.partial_auc import partial_auc
+from msk_jax.evaluation.classes.recalibration import Recalibration, recalibrate
+from msk_jax.evaluation.classes.roc import clustered_auc, delong, roc_band
+from msk_jax.evaluation.classes.roc_comparison import roc_areas
+from msk_jax.evaluation.core.figure import bootstrap_figure, mean_figure, to_plain
+from msk_jax.evaluation.core.proportions import clustered_proportion, proportion
+from msk_jax.evaluation.core.resampling import cluster_bootstrap
 from msk_jax.evaluation.detection import froc, match_boxes, match_points
-from msk_jax.evaluation.figure import bootstrap_figure, mean_figure, to_plain
-from msk_jax.evaluation.gate import Limits, judge, judge_segmentation
+from msk_jax.evaluation.masks.surface import surface_distances
 from msk_jax.evaluation.measurement import adjusted_r2, bland_altman, psnr
 from msk_jax.evaluation.mrmc.analysis import Components, obuchowski_rockette
 from msk_jax.evaluation.mrmc.ratings import Ratings, ratings_from_table
 from msk_jax.evaluation.mrmc.settings import MrmcSettings
 from msk_jax.evaluation.mrmc.sizing import power
 from msk_jax.evaluation.mrmc.study import analyse
-from msk_jax.evaluation.multiclass import multiclass_figures
-from msk_jax.evaluation.partial_auc import partial_auc
-from msk_jax.evaluation.proportions import clustered_proportion, proportion
-from msk_jax.evaluation.recalibration import Recalibration, recalibrate
-from msk_jax.evaluation.resampling import cluster_bootstrap
-from msk_jax.evaluation.roc import clustered_auc, delong, roc_band
-from msk_jax.evaluation.roc_comparison import roc_areas
-from msk_jax.evaluation.subgroups import groups_of
-from msk_jax.evaluation.surface import surface_distances
+from msk_jax.evaluation.studies.gate import Limits, judge, judge_segmentation
+from msk_jax.evaluation.studies.subgroups import groups_of
 from msk_jax.evaluation.survival import KaplanMeier
 
 Y = np.tile([0, 1], 10)

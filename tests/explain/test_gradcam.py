@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from msk_jax.data.crops import AXIAL, MIRRORED, SAGITTAL, Crop
+from msk_jax.data.regions.region import AXIAL, MIRRORED, SAGITTAL, Crop
 from msk_jax.errors import UserError
 from msk_jax.explain.gradcam import gradcam
 from msk_jax.explain.overlay import Plane, draw_overlay

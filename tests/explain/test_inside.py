@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from msk_jax.evaluation.figure import mean_figure
+from msk_jax.evaluation.core.figure import mean_figure
 from msk_jax.explain.inside import inside
 from msk_jax.study import signs
 

@@ -16,8 +16,8 @@ from msk_jax.errors import UserError
 from msk_jax.models import MODELS, ZooNetConfig, create, names
 from msk_jax.models.listing import LISTED
 from msk_jax.models.registry import family
-from msk_jax.models.torch_weights import COUNTER, dump_torch, rename
-from msk_jax.models.vit import TORCHVISION, resample_position_embedding
+from msk_jax.models.weights.torch_weights import COUNTER, dump_torch, rename
+from msk_jax.models.zoo.vit import TORCHVISION, resample_position_embedding
 from msk_jax.verbs import convert as verb
 from msk_jax.verbs.convert import convert, state_dict
 from tests.models.test_registry import nothing_is_drawn  # noqa: F401

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from msk_jax.data.augment import Preprocess
+from msk_jax.data.feed.augment import Preprocess
 from msk_jax.errors import UserError
 from msk_jax.models import MODELS, ZooNetConfig
-from msk_jax.models.torch_weights import dump_torch
+from msk_jax.models.weights.torch_weights import dump_torch
 from msk_jax.tasks.classification import Classification
 from msk_jax.training.recipe import Recipe
 from msk_jax.training.step import StepSettings, untrained_variables

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from msk_jax.models.network import variable_shapes
-from msk_jax.models.torch_weights import dump_torch, load_torch
+from msk_jax.models.weights.torch_weights import dump_torch, load_torch
 from msk_jax.parity.compare import relative_error, worst
 from msk_jax.parity.references import channels_last, randomise, state_of
 

@@ -8,9 +8,9 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from msk_jax.errors import UserError
-from msk_jax.models.attention import MultiHeadAttention, TransformerLayer
-from msk_jax.models.layers import Dropout, Layers
-from msk_jax.models.torch_weights import dump_torch, load_torch, to_flax, torch_name
+from msk_jax.models.blocks.attention import MultiHeadAttention, TransformerLayer
+from msk_jax.models.blocks.layers import Dropout, Layers
+from msk_jax.models.weights.torch_weights import dump_torch, load_torch, to_flax, torch_name
 
 torch = pytest.importorskip("torch", reason="PyTorch is the reference and is not installed")
 compare = pytest.importorskip("msk_jax.parity.compare")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from msk_jax.errors import UserError
-from msk_jax.models.autoencoder import AttentionAutoencoder
 from msk_jax.models.registry import create
+from msk_jax.models.zoo.autoencoder import AttentionAutoencoder
 from tests.parity.blocks import block_errors, check
 
 torch = pytest.importorskip("torch", reason="PyTorch is the reference and is not installed")

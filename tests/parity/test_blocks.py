@@ -6,14 +6,19 @@ import numpy as np
 import pytest
 
 from msk_jax.errors import UserError
-from msk_jax.models.blocks import CBAM
-from msk_jax.models.fusion import SequenceFusion
-from msk_jax.models.grid_transformer import GridTransformer
-from msk_jax.models.layers import Layers
+from msk_jax.models.blocks.channel_attention import CBAM
+from msk_jax.models.blocks.fusion import SequenceFusion
+from msk_jax.models.blocks.grid_transformer import GridTransformer
+from msk_jax.models.blocks.layers import Layers
+from msk_jax.models.blocks.transnorm import (
+    TransNorm,
+    TransNormLayers,
+    for_two_domains,
+    transferability,
+)
 from msk_jax.models.network import variable_shapes
-from msk_jax.models.resnet import ResNet
-from msk_jax.models.torch_weights import load_torch
-from msk_jax.models.transnorm import TransNorm, TransNormLayers, for_two_domains, transferability
+from msk_jax.models.weights.torch_weights import load_torch
+from msk_jax.models.zoo.resnet import ResNet
 from msk_jax.parity.compare import relative_error
 from tests.parity.blocks import block_errors, check
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from msk_jax.models.layers import Dropout
+from msk_jax.models.blocks.layers import Dropout
 from msk_jax.models.registry import architecture
 
 torch = pytest.importorskip("torch", reason="PyTorch is the reference and is not installed")

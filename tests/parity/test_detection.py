@@ -14,7 +14,7 @@ from msk_jax.models.detection.matching import match
 from msk_jax.models.detection.roi_align import level_of, roi_align
 from msk_jax.models.network import variable_shapes
 from msk_jax.models.registry import architecture, create
-from msk_jax.models.torch_weights import dump_torch
+from msk_jax.models.weights.torch_weights import dump_torch
 
 torch = pytest.importorskip("torch", reason="PyTorch is the reference and is not installed")
 compare = pytest.importorskip("msk_jax.parity.compare")

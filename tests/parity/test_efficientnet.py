@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from msk_jax.models.blocks import SqueezeExcitation
-from msk_jax.models.efficientnet import ORIGINAL_NORM, TIMM_NAMES, EfficientNet
+from msk_jax.models.blocks.channel_attention import SqueezeExcitation
 from msk_jax.models.network import variable_shapes
 from msk_jax.models.registry import architecture, create, names
-from msk_jax.models.torch_weights import dump_torch, load_torch
+from msk_jax.models.weights.torch_weights import dump_torch, load_torch
+from msk_jax.models.zoo.efficientnet import ORIGINAL_NORM, TIMM_NAMES, EfficientNet
 
 torch = pytest.importorskip("torch", reason="PyTorch is the reference and is not installed")
 compare = pytest.importorskip("msk_jax.parity.compare")

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from msk_jax.models import inception_resnet_v2 as v2
-from msk_jax.models import inception_v3
-from msk_jax.models.inception_blocks import Mixed
-from msk_jax.models.layers import Layers
+from msk_jax.models.blocks.inception_blocks import Mixed
+from msk_jax.models.blocks.layers import Layers
 from msk_jax.models.registry import architecture
-from msk_jax.models.torch_weights import dump_torch
+from msk_jax.models.weights.torch_weights import dump_torch
+from msk_jax.models.zoo import inception_resnet_v2 as v2
+from msk_jax.models.zoo import inception_v3
 
 torch = pytest.importorskip("torch", reason="PyTorch is the reference and is not installed")
 compare = pytest.importorskip("msk_jax.parity.compare")

@@ -10,7 +10,7 @@ import pytest
 from msk_jax.errors import UserError
 from msk_jax.models.network import variable_shapes
 from msk_jax.models.registry import architecture, create
-from msk_jax.models.torch_weights import dump_torch, load_torch
+from msk_jax.models.weights.torch_weights import dump_torch, load_torch
 
 torch = pytest.importorskip("torch", reason="PyTorch is the reference and is not installed")
 compare = pytest.importorskip("msk_jax.parity.compare")

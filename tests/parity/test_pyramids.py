@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from msk_jax.models.aspp import ASPP, DenseASPP
-from msk_jax.models.fpn import FPN
-from msk_jax.models.layers import Layers
-from msk_jax.models.rfpn import ResidualFPN
+from msk_jax.models.blocks.aspp import ASPP, DenseASPP
+from msk_jax.models.blocks.fpn import FPN
+from msk_jax.models.blocks.layers import Layers
+from msk_jax.models.blocks.rfpn import ResidualFPN
 from tests.parity.blocks import block_errors, check
 
 torch = pytest.importorskip("torch", reason="PyTorch is the reference and is not installed")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from msk_jax.errors import UserError
-from msk_jax.models import attention_unet, dynunet
 from msk_jax.models.registry import architecture, create
-from msk_jax.models.resnet import ResidualBlock
-from msk_jax.models.torch_weights import dump_torch, load_torch, rename
+from msk_jax.models.weights.torch_weights import dump_torch, load_torch, rename
+from msk_jax.models.zoo import attention_unet, dynunet
+from msk_jax.models.zoo.resnet import ResidualBlock
 
 torch = pytest.importorskip("torch", reason="PyTorch is the reference and is not installed")
 pytest.importorskip("monai", reason="MONAI is the reference and is not installed")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from msk_jax.models.registry import architecture
-from msk_jax.models.swin import TIMM_NAMES, Swin, index_tables
-from msk_jax.models.torch_weights import dump_torch, load_torch
+from msk_jax.models.weights.torch_weights import dump_torch, load_torch
+from msk_jax.models.zoo.swin import TIMM_NAMES, Swin, index_tables
 
 torch = pytest.importorskip("torch", reason="PyTorch is the reference and is not installed")
 compare = pytest.importorskip("msk_jax.parity.compare")

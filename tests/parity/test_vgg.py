@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from msk_jax.models.blocks.pooling import adaptive_avg_pool
 from msk_jax.models.network import variable_shapes
-from msk_jax.models.pooling import adaptive_avg_pool
 from msk_jax.models.registry import architecture
-from msk_jax.models.torch_weights import dump_torch, load_torch, recognise
+from msk_jax.models.weights.torch_weights import dump_torch, load_torch, recognise
 
 torch = pytest.importorskip("torch", reason="PyTorch is the reference and is not installed")
 compare = pytest.importorskip("msk_jax.parity.compare")

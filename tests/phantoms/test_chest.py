@@ -14,14 +14,14 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from msk_jax.data.radiograph import read_radiograph
+from msk_jax.data.images.radiograph import read_radiograph
 from msk_jax.errors import UserError
-from msk_jax.phantoms.checks import weak_baseline_auc
 from msk_jax.phantoms.chest import ChestPhantom
 from msk_jax.phantoms.chest.bones import SIGNS, draw_bones
 from msk_jax.phantoms.chest.cohort import draw_patient, manifest_row, render_patient
 from msk_jax.phantoms.chest.table import SEPARATION, draw_person
 from msk_jax.phantoms.radiograph_checks import hidden, picture_features
+from msk_jax.phantoms.sacroiliac.checks import weak_baseline_auc
 from msk_jax.phantoms.writing import write_cohort
 
 SMALL = ChestPhantom(patients=6, seed=3, matrix=128, pixel_mm=3.0, workers=1)

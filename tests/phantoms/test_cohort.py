@@ -14,9 +14,9 @@ import SimpleITK as sitk
 
 from msk_jax.errors import UserError
 from msk_jax.phantoms import SacroiliacPhantom, write_cohort
-from msk_jax.phantoms.patients import draw_patient
-from msk_jax.phantoms.sacroiliac import render_patient
-from msk_jax.phantoms.sacroiliac_settings import MANIFEST_COLUMNS
+from msk_jax.phantoms.sacroiliac.cohort import render_patient
+from msk_jax.phantoms.sacroiliac.patients import draw_patient
+from msk_jax.phantoms.sacroiliac.settings import MANIFEST_COLUMNS
 
 CONFIG = SacroiliacPhantom(
     patients=3, seed=4, matrix=96, pixel_mm=3.6, slice_spacing_mm=4.0, workers=1
@@ -136,7 +136,7 @@ def test_full_disk_leaves_no_manifest(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("msk_jax.phantoms.sacroiliac.write_series", full)
+    monkeypatch.setattr("msk_jax.phantoms.sacroiliac.cohort.write_series", full)
     with pytest.raises(UserError, match="No space left"):
         write_cohort(tmp_path / "x", CONFIG)
     assert not (tmp_path / "x" / "manifest.csv").exists()

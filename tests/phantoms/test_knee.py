@@ -12,16 +12,16 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from msk_jax.data.radiograph import read_radiograph
+from msk_jax.data.images.radiograph import read_radiograph
 from msk_jax.errors import UserError
 from msk_jax.phantoms.anatomy import stream
-from msk_jax.phantoms.checks import weak_baseline_auc
 from msk_jax.phantoms.knee import KneePhantom
 from msk_jax.phantoms.knee.cohort import draw_patient, manifest_row, render_patient
 from msk_jax.phantoms.knee.signs import draw_tumour
 from msk_jax.phantoms.knee.table import draw_person
 from msk_jax.phantoms.knee.tumour import CODES, render_tumour
 from msk_jax.phantoms.radiograph_checks import hidden, picture_features, tumour_signs
+from msk_jax.phantoms.sacroiliac.checks import weak_baseline_auc
 from msk_jax.phantoms.writing import write_cohort
 
 SMALL = KneePhantom(patients=4, seed=1, matrix=128, pixel_mm=2.1, workers=1)

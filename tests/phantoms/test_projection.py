@@ -7,7 +7,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from msk_jax.data.radiograph import read_radiograph
+from msk_jax.data.images.radiograph import read_radiograph
 from msk_jax.phantoms.projection import (
     LEVELS,
     Curve,

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from msk_jax.phantoms.checks import weak_baseline_auc
 from msk_jax.phantoms.chest import ChestPhantom
 from msk_jax.phantoms.knee import KneePhantom
 from msk_jax.phantoms.radiograph_checks import hidden, measure, picture_features
+from msk_jax.phantoms.sacroiliac.checks import weak_baseline_auc
 
 
 def test_a_brighter_or_noisier_class_is_found():

@@ -9,7 +9,7 @@ from scipy.ndimage import map_coordinates
 from msk_jax.phantoms.anatomy import LEFT, SIDES, JointSection, draw_anatomy
 from msk_jax.phantoms.ct import Grid, Scanner, lesion_areas, render, scan_grid
 from msk_jax.phantoms.findings import ILIAC, Notch
-from msk_jax.phantoms.lesions import draw_control
+from msk_jax.phantoms.sacroiliac.lesions import draw_control
 
 PIXEL, SPACING = 0.8, 2.5
 SILENT = Scanner(noise_hu=0.0, psf_mm=0.1, sharpening=0.0)

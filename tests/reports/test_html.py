@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from msk_jax.errors import UserError
-from msk_jax.evaluation.predictions import pool, read_predictions, write_predictions
 from msk_jax.evaluation.settings import EvaluationSettings
-from msk_jax.evaluation.study import evaluate_study
+from msk_jax.evaluation.studies.study import evaluate_study
+from msk_jax.evaluation.tables.predictions import pool, read_predictions, write_predictions
 from msk_jax.reports.html import write_report
 from msk_jax.reports.reading import read_inputs
 from tests.spoil import MISSING, changed, spoilt

@@ -7,19 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from msk_jax.evaluation import (
-    decision_plots,
-    feature_plot,
-    group_plots,
-    model_plots,
-    outcome_plots,
-    plots,
-    reader_plots,
-)
+from msk_jax.evaluation.core.figure import Figure as Result
+from msk_jax.evaluation.core.ranges import bin_edges, span
 from msk_jax.evaluation.detection import Froc
-from msk_jax.evaluation.figure import Figure as Result
 from msk_jax.evaluation.measurement import BlandAltman
-from msk_jax.evaluation.ranges import bin_edges, span
+from msk_jax.evaluation.plots import decisions as decision_plots
+from msk_jax.evaluation.plots import features as feature_plot
+from msk_jax.evaluation.plots import groups as group_plots
+from msk_jax.evaluation.plots import models as model_plots
+from msk_jax.evaluation.plots import outcomes as outcome_plots
+from msk_jax.evaluation.plots import plots
+from msk_jax.evaluation.plots import readers as reader_plots
 from msk_jax.evaluation.survival import KaplanMeier
 from msk_jax.explain.overlay import Plane, draw_overlay
 from msk_jax.reports import inspection

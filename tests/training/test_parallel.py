@@ -9,7 +9,7 @@ import optax
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from msk_jax.data.augment import Augmentation, Preprocess
+from msk_jax.data.feed.augment import Augmentation, Preprocess
 from msk_jax.errors import UserError
 from msk_jax.models import MS25DNetConfig
 from msk_jax.tasks.classification import Classification

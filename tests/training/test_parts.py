@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from msk_jax.data.folds import load_folds
+from msk_jax.data.shards.folds import load_folds
 from msk_jax.errors import Stopped
 from msk_jax.experiment import load
 from msk_jax.study import training

@@ -11,8 +11,8 @@ import numpy as np
 import optax
 import pytest
 
-from msk_jax.data.augment import Augmentation, Preprocess
-from msk_jax.models.layers import Layers, endpoint
+from msk_jax.data.feed.augment import Augmentation, Preprocess
+from msk_jax.models.blocks.layers import Layers, endpoint
 from msk_jax.tasks.classification import Classification
 from msk_jax.tasks.mixup import mix_pairs
 from msk_jax.training.cost import abstract_state, compile_step, step_cost

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from msk_jax.data.folds import load_folds, load_test_sets
-from msk_jax.data.stored import read_records
-from msk_jax.evaluation.roc import delong
+from msk_jax.data.shards.folds import load_folds, load_test_sets
+from msk_jax.data.shards.stored import read_records
+from msk_jax.evaluation.classes.roc import delong
 from msk_jax.experiment import load
 from msk_jax.training.tabular import fit_folds
 from tests.conftest import REPOSITORY

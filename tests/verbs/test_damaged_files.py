@@ -1,8 +1,8 @@
 """Valid JSON that no verb wrote, wherever a verb reads JSON: one sentence, the file, the way out.
 
 What the readers themselves do with every place of these files is tested beside them
-(tests/test_config.py, tests/data/test_folds.py, tests/reports/test_html.py); here, that every verb
-asks them.
+(tests/test_config.py, tests/data/shards/test_folds.py, tests/reports/test_html.py); here, that
+every verb asks them.
 """
 
 import json

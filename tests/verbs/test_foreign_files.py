@@ -9,7 +9,7 @@ import pandas as pd
 import pydicom.data
 import pytest
 
-from msk_jax.data.dicom import scan
+from msk_jax.data.sources.scan import scan
 from tests.conftest import TINY
 from tests.verbs.conftest import verb
 

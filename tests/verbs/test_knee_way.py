@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from msk_jax.data.folds import load_folds
-from msk_jax.data.stored import read_records
+from msk_jax.data.shards.folds import load_folds
+from msk_jax.data.shards.stored import read_records
 from msk_jax.experiment import Ablation, load
 from msk_jax.study.listener import SILENT
 from msk_jax.study.readers import read_or_simulate

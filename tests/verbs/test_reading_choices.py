@@ -4,7 +4,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from msk_jax.data.volume import ReadOptions
+from msk_jax.data.images.volume import ReadOptions
 from msk_jax.errors import UserError
 from msk_jax.experiment import load
 from msk_jax.study.package import SavedModel
@@ -12,9 +12,9 @@ from msk_jax.verbs import build, predict
 from tests.verbs.conftest import verb
 
 EXPERIMENT = """
-from msk_jax.data.augment import Preprocess
-from msk_jax.data.cohort import Cohort
-from msk_jax.data.whole_volume import VolumeRegion
+from msk_jax.data.feed.augment import Preprocess
+from msk_jax.data.cohort.cohort import Cohort
+from msk_jax.data.regions.volume import VolumeRegion
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.models import ZooNetConfig
 from msk_jax.training.recipe import Recipe

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from msk_jax.data.cohort import Cohort
-from msk_jax.data.deidentify import pseudonym
-from msk_jax.data.dicom import scan
+from msk_jax.data.cohort.cohort import Cohort
+from msk_jax.data.privacy.pseudonyms import pseudonym
+from msk_jax.data.sources.scan import scan
 from msk_jax.errors import UserError
 from msk_jax.experiment import Experiment
 from msk_jax.study.new_patients import Answer, Case, jobs_of

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from msk_jax.data.deidentify import load_key, pseudonym
-from msk_jax.data.folds import load_folds, load_test_sets
+from msk_jax.data.privacy.pseudonyms import load_key, pseudonym
+from msk_jax.data.shards.folds import load_folds, load_test_sets
 from msk_jax.experiment import Ablation, load
 from msk_jax.verbs import ablate
 from tests.conftest import TINY_SPINE

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, cohen_kappa_score, roc_auc_score
 
-from msk_jax.evaluation.case_table import read_class_cases
 from msk_jax.evaluation.mrmc.settings import MrmcSettings
 from msk_jax.evaluation.mrmc.simulation import RoeMetz
-from msk_jax.evaluation.reader_plots import difference_figure
+from msk_jax.evaluation.plots.readers import difference_figure
+from msk_jax.evaluation.tables.case_table import read_class_cases
 from msk_jax.verbs import mrmc
 from tests.verbs.conftest import verb
 

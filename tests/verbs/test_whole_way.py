@@ -13,7 +13,7 @@ import pydicom
 import pydicom.data
 import pytest
 
-from msk_jax.data.folds import load_folds
+from msk_jax.data.shards.folds import load_folds
 from tests.conftest import REPOSITORY, TINY
 from tests.verbs.conftest import verb
 
@@ -60,7 +60,7 @@ def test_tables_of_a_run_are_judged_by_their_own_validation(run, tmp_path):
 
 
 def test_labels_are_those_of_the_manifest(run, phantom_cohort):
-    from msk_jax.data.deidentify import load_key, pseudonym
+    from msk_jax.data.privacy.pseudonyms import load_key, pseudonym
 
     key = load_key(phantom_cohort / "pseudonym.key")
     manifest = pd.read_csv(phantom_cohort / "manifest.csv")
@@ -153,8 +153,9 @@ def test_one_member_predicts_from_dicom_what_it_predicted_from_the_shards(
     """The two ways in, shards and DICOM, give a network the same numbers."""
     import jax
 
-    from msk_jax.data.deidentify import load_key, pseudonym
-    from msk_jax.data.dicom import read_series, scan
+    from msk_jax.data.images.series import read_series
+    from msk_jax.data.privacy.pseudonyms import load_key, pseudonym
+    from msk_jax.data.sources.scan import scan
     from msk_jax.study.package import load_model
     from msk_jax.training.parallel import parallel_predict, predict_all
     from msk_jax.training.step import AXIS
@@ -196,7 +197,7 @@ def test_same_seed_same_bits(run, shards, tmp_path):
 
 
 def test_going_on_with_another_cohort_is_refused(run, phantom_cohort, tiny, tmp_path, capsys):
-    from msk_jax.data.builder import build_cohort
+    from msk_jax.data.build.builder import build_cohort
 
     build_cohort(
         tiny.cohort, phantom_cohort / "dicom", phantom_cohort / "manifest.csv",

@@ -7,7 +7,7 @@ from safetensors.numpy import load_file, save_file
 
 from msk_jax.cli import main
 from msk_jax.models import MODELS, create
-from msk_jax.models.torch_weights import dump_torch
+from msk_jax.models.weights.torch_weights import dump_torch
 from tests.conftest import REPOSITORY
 from tests.filled import filled
 

@@ -9,13 +9,13 @@ import pandas as pd
 
 from msk_jax.errors import UserError
 from msk_jax.evaluation.agreement import fleiss_kappa, mcnemar
+from msk_jax.evaluation.classes.roc import delong
+from msk_jax.evaluation.core.proportions import proportion
 from msk_jax.evaluation.mrmc.ratings import Ratings, ratings_from_table
 from msk_jax.evaluation.mrmc.readers import AIDED, CALL, UNAIDED
 from msk_jax.evaluation.mrmc.settings import MrmcSettings
 from msk_jax.evaluation.mrmc.study import analyse
-from msk_jax.evaluation.proportions import proportion
-from msk_jax.evaluation.roc import delong
-from msk_jax.evaluation.tables import exact_numbers, some
+from msk_jax.evaluation.tables.faults import exact_numbers, some
 
 ALL = "all"
 """What the readers of all groups together are called."""

@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from scipy.stats import chi2, f, norm, t
 
-from msk_jax.evaluation.checks import check_choice, upper_tail
-from msk_jax.evaluation.figure import TestResult
+from msk_jax.evaluation.core.checks import check_choice, upper_tail
+from msk_jax.evaluation.core.figure import TestResult
 from msk_jax.evaluation.mrmc.covariance import accuracies, covariance
 from msk_jax.evaluation.mrmc.settings import Measure, Method
 

@@ -3,9 +3,9 @@
 
 import numpy as np
 
-from msk_jax.evaluation.checks import check_choice
+from msk_jax.evaluation.classes.roc import delong_components, placements
+from msk_jax.evaluation.core.checks import check_choice
 from msk_jax.evaluation.mrmc.settings import Measure, Method
-from msk_jax.evaluation.roc import delong_components, placements
 
 
 def accuracies(truth: np.ndarray, ratings: np.ndarray, measure: Measure) -> np.ndarray:

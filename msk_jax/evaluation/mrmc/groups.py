@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import norm, t
 
-from msk_jax.evaluation.checks import upper_tail
-from msk_jax.evaluation.figure import TestResult
+from msk_jax.evaluation.core.checks import upper_tail
+from msk_jax.evaluation.core.figure import TestResult
 from msk_jax.evaluation.mrmc.analysis import NO_VARIANCE, Random
 from msk_jax.evaluation.mrmc.covariance import accuracies, covariance
 from msk_jax.evaluation.mrmc.settings import Measure, Method

@@ -32,7 +32,7 @@ from itertools import combinations
 import numpy as np
 from scipy.stats import chi2, f
 
-from msk_jax.evaluation.figure import TestResult
+from msk_jax.evaluation.core.figure import TestResult
 from msk_jax.evaluation.mrmc.analysis import (
     NOTHING_VARIES,
     Components,

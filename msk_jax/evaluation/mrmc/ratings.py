@@ -7,7 +7,7 @@ from unicodedata import normalize
 import numpy as np
 import pandas as pd
 
-from msk_jax.evaluation.tables import (
+from msk_jax.evaluation.tables.faults import (
     exact_numbers,
     faults_of_rows,
     refuse,

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from msk_jax.errors import UserError
-from msk_jax.evaluation import figure
+from msk_jax.evaluation.classes.points import mean_roc_points, roc_points
+from msk_jax.evaluation.core import figure
 from msk_jax.evaluation.mrmc.analysis import MrmcResult, Random, obuchowski_rockette
 from msk_jax.evaluation.mrmc.groups import difference_between_groups
 from msk_jax.evaluation.mrmc.nested_readers import nested_readers, readers_are_nested
 from msk_jax.evaluation.mrmc.ratings import Ratings
 from msk_jax.evaluation.mrmc.settings import MrmcSettings
 from msk_jax.evaluation.mrmc.sizing import cases_needed, power
-from msk_jax.evaluation.points import mean_roc_points, roc_points
 
 _NOT_FACTORIAL = (
     "The size of a next study is known from a factorial study only: here the readers did not all "

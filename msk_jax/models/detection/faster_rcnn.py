@@ -12,6 +12,14 @@ import jax
 import jax.numpy as jnp
 
 from msk_jax.errors import UserError
+from msk_jax.models.blocks.fpn import FPN
+from msk_jax.models.blocks.layers import (
+    Layers,
+    channels_first_flat,
+    endpoint,
+    example_keys,
+    full_precision,
+)
 from msk_jax.models.detection import boxes as ops
 from msk_jax.models.detection.anchors import anchors_of
 from msk_jax.models.detection.frozen import BackboneLayers
@@ -19,18 +27,10 @@ from msk_jax.models.detection.losses import detection_losses, proposal_losses
 from msk_jax.models.detection.matching import IGNORED, match, sample
 from msk_jax.models.detection.roi_align import roi_align
 from msk_jax.models.detection.rpn import ProposalRule, RPNHead, select_proposals
-from msk_jax.models.fpn import FPN
-from msk_jax.models.layers import (
-    Layers,
-    channels_first_flat,
-    endpoint,
-    example_keys,
-    full_precision,
-)
 from msk_jax.models.listing import facts_of
 from msk_jax.models.network import Architecture, Network
-from msk_jax.models.resnet import ResNetEncoder
-from msk_jax.models.torch_weights import COUNTER
+from msk_jax.models.weights.torch_weights import COUNTER
+from msk_jax.models.zoo.resnet import ResNetEncoder
 
 
 class BoxHead(nn.Module):

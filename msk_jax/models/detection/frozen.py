@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from msk_jax.models.layers import Layers, full_precision
+from msk_jax.models.blocks.layers import Layers, full_precision
 
 
 class FrozenBatchNorm(nn.Module):

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from msk_jax.models.blocks.layers import full_precision
 from msk_jax.models.detection.boxes import area
-from msk_jax.models.layers import full_precision
 
 
 def level_of(boxes: jax.Array, levels: int, finest: int = 2) -> jax.Array:

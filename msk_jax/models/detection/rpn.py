@@ -7,8 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from msk_jax.models.blocks.layers import Layers, full_precision
 from msk_jax.models.detection import boxes as ops
-from msk_jax.models.layers import Layers, full_precision
 
 _small = nn.initializers.normal(0.01)
 

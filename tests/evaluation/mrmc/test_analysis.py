@@ -131,7 +131,7 @@ def test_whole_analysis_hangs_together(study):
 
 
 def test_a_reader_alone_is_the_paired_test(study):
-    from msk_jax.evaluation.roc_comparison import roc_areas
+    from msk_jax.evaluation.classes.roc_comparison import roc_areas
 
     truth, ratings = study
     result = obuchowski_rockette(truth, ratings, method="delong")

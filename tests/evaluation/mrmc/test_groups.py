@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 from scipy.stats import norm, ttest_ind
 
+from msk_jax.evaluation.classes.roc_comparison import roc_areas
 from msk_jax.evaluation.mrmc.covariance import accuracies
 from msk_jax.evaluation.mrmc.groups import difference_between_groups
 from msk_jax.evaluation.mrmc.ratings import Ratings
 from msk_jax.evaluation.mrmc.settings import MrmcSettings
 from msk_jax.evaluation.mrmc.simulation import RoeMetz
 from msk_jax.evaluation.mrmc.study import analyse
-from msk_jax.evaluation.roc_comparison import roc_areas
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from msk_jax.evaluation.mrmc.ratings import Ratings, ratings_from_table
 from msk_jax.evaluation.mrmc.settings import MrmcSettings
 from msk_jax.evaluation.mrmc.simulation import RoeMetz
 from msk_jax.evaluation.mrmc.study import analyse, design
-from msk_jax.evaluation.reader_plots import reader_figure
+from msk_jax.evaluation.plots.readers import reader_figure
 
 
 def drawn(readers, cases, seed, effect=0.0):

@@ -1,0 +1,1 @@
+"""What a cohort is made of, its manifest, and a draft of one."""

@@ -1,0 +1,1 @@
+"""Headers of DICOM files, frames, their places in the patient, acquisitions."""

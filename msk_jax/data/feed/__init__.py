@@ -1,0 +1,1 @@
+"""From shards to batches: voxels through a cache, orders, augmentation on the device."""

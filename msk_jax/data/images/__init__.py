@@ -1,0 +1,1 @@
+"""Files to images: CT series, volumes of any modality, radiographs, pictures, NIfTI."""

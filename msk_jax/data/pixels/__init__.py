@@ -1,0 +1,1 @@
+"""Stored pixels of DICOM files: streams, codecs, values with units."""

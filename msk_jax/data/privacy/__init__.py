@@ -1,0 +1,1 @@
+"""Pseudonyms, de-identified copies, and looking for names in what was written."""

@@ -1,0 +1,1 @@
+"""How good a scan is, and its grade."""

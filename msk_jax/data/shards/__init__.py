@@ -1,0 +1,1 @@
+"""A built cohort on disk: shards, their index, folds."""

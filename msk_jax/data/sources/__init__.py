@@ -1,0 +1,1 @@
+"""Where images and tables come from: folders, archives, DICOMweb servers, cells of a manifest."""

@@ -1,0 +1,1 @@
+"""Figures with intervals, and what all of them are made with."""

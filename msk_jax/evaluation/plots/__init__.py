@@ -1,0 +1,1 @@
+"""Pictures of figures, in one house style."""

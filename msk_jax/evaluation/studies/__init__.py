@@ -1,0 +1,1 @@
+"""Figures of a whole study, of groups of patients and of models side by side."""

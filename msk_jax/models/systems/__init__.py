@@ -1,0 +1,1 @@
+"""Networks of published systems, and the settings that they are made from."""

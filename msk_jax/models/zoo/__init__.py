@@ -1,0 +1,1 @@
+"""Networks that others wrote too, a file per family."""

@@ -1,0 +1,1 @@
+"""Sacroiliac joints on CT (phantom P1)."""

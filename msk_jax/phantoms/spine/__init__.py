@@ -1,0 +1,1 @@
+"""Vertebrae on CT (phantom P2), healthy and broken."""
