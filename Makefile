@@ -27,6 +27,7 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed-test
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # The short set alone, as for another Python: make test-short PYTHON=python3.13 VENV=.venv-3.13

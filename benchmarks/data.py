@@ -138,9 +138,12 @@ def time_readers(folder: Path, repeats: int) -> pd.DataFrame:
     rates = {name: count / statistics.median(spent) for name, spent in times.items()}
     ours = rates["msk_jax read_volume"]
     return pd.DataFrame(
-        {"reader": list(rates), "slices per second": list(rates.values()),
-         "ours / it": [ours / rate for rate in rates.values()]}
-    ).round(2)  # fmt: skip
+        {
+            "reader": list(rates),
+            "slices per second": list(rates.values()),
+            "ours / it": [ours / rate for rate in rates.values()],
+        }
+    ).round(2)
 
 
 def open_shards(data_dir: Path) -> ShardedCohort:
@@ -174,9 +177,11 @@ def build_phantoms(benchmark: Benchmark, folder: Path) -> Path:
     experiment = load(benchmark.experiment)
     phantom = experiment.synthetic()
     phantom = dataclasses.replace(
-        phantom, patients=benchmark.patients, matrix=benchmark.matrix,
+        phantom,
+        patients=benchmark.patients,
+        matrix=benchmark.matrix,
         pixel_mm=phantom.pixel_mm * phantom.matrix / benchmark.matrix,
-    )  # fmt: skip
+    )
     manifest = write_cohort(folder / "cohort", phantom)
     region = experiment.cohort.region
     pixel_mm = region.pixel_mm * region.size / benchmark.side
@@ -216,7 +221,7 @@ def of_monai(
     """`build(target)`: the records of `folder / "shards"` with volumes that MONAI read and cut.
 
     Raises:
-      ImportError: it is not installed.
+        ImportError: it is not installed.
     """
     from monai.data import PydicomReader
     from monai.transforms import LoadImage, SpatialResample
@@ -270,9 +275,13 @@ def train(data_dir: Path, network: str, batch_size: int, steps: int) -> None:
     per_epoch = cohort.steps_per_epoch(patients, batch_size)
     net = ZooNetConfig(network, num_slices=cohort.image_shape[-1]).build(axis_name=AXIS)
     trainer = Trainer(
-        net, Classification(2), Preprocess(), Recipe(batch_size=batch_size), cohort.image_shape,
+        net,
+        Classification(2),
+        Preprocess(),
+        Recipe(batch_size=batch_size),
+        cohort.image_shape,
         per_epoch,
-    )  # fmt: skip
+    )
     state, step = trainer.initial_state(0), trainer.parts[-1].step
     batches = cohort.training_batches(patients, batch_size, per_epoch, (0,), 0)
     waited = spent = 0.0

@@ -138,8 +138,10 @@ class Coverage:
     """How often the 95 % intervals hold the truth, at the sizes of the published studies."""
 
     parts: tuple[Literal["areas", "clustered", "calibration"], ...] = (
-        "areas", "clustered", "calibration",
-    )  # fmt: skip
+        "areas",
+        "clustered",
+        "calibration",
+    )
     """Of independent cases; of two joints a patient; of probabilities."""
     sizes: tuple[int, ...] = (29, 100, 700, 4500)
     """Cases."""
@@ -154,8 +156,10 @@ class Coverage:
         print("Of the intervals that there are, % that hold the truth; in brackets % without one")
         for part in self.parts:
             study = {
-                "areas": self._areas, "clustered": self._clustered, "calibration": self._calibrated,
-            }[part]  # fmt: skip
+                "areas": self._areas,
+                "clustered": self._clustered,
+                "calibration": self._calibrated,
+            }[part]
             for size in self.sizes:
                 found = [study(size, np.random.default_rng(seed)) for seed in range(self.repeats)]
                 print(f"{size} cases, {self.repeats} studies: " + _shares(found), flush=True)
@@ -191,10 +195,12 @@ class Coverage:
         scores = labels * self._separation + shared + rng.normal(size=size) * np.sqrt(0.5)
         # `bootstrap_areas` would compile anew for every number of patients with a positive joint.
         drawn = cluster_bootstrap(
-            patients, lambda weights: weighted_areas(labels == 1, scores, weights),
-            samples=self.bootstrap_samples, seed=int(rng.integers(2**31)),
+            patients,
+            lambda weights: weighted_areas(labels == 1, scores, weights),
+            samples=self.bootstrap_samples,
+            seed=int(rng.integers(2**31)),
             strata=np.isin(patients, patients[labels == 1]),
-        )  # fmt: skip
+        )
         return {
             "clustered area": _holds(clustered_auc(labels, scores, patients), self.area),
             "the same, bootstrap": float(drawn.low[0] <= self.area <= drawn.high[0]),

@@ -172,9 +172,7 @@ def _training(cohort: ShardedCohort, turn: Turn, per_epoch: int):
 
     net = ZooNetConfig(turn.network, num_slices=turn.num_slices).build(axis_name=AXIS)
     recipe = Recipe(batch_size=turn.batch)
-    trainer = Trainer(
-        net, Classification(2), Preprocess(), recipe, cohort.image_shape, per_epoch
-    )
+    trainer = Trainer(net, Classification(2), Preprocess(), recipe, cohort.image_shape, per_epoch)
     state, step = trainer.initial_state(0), trainer.parts[-1].step
 
     def work(batch: dict) -> None:
@@ -210,8 +208,10 @@ def measure(turn: Turn, checkout: Path | None = None) -> dict[str, float]:
     done = subprocess.run(
         [sys.executable, str(here), "--turn", json.dumps(dataclasses.asdict(turn))],
         env={**os.environ, "PYTHONPATH": root, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        cwd=root, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=root,
+        capture_output=True,
+        text=True,
+    )
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
     return json.loads(done.stdout.splitlines()[-1])
@@ -219,8 +219,9 @@ def measure(turn: Turn, checkout: Path | None = None) -> dict[str, float]:
 
 def compare(benchmark: Benchmark, data_dir: Path, cohort_bytes: int) -> pd.DataFrame:
     """Medians of all sides, which take turns."""
-    whole = Turn(str(data_dir), benchmark.num_slices, benchmark.batch, benchmark.seconds,
-                 4 * cohort_bytes)  # fmt: skip
+    whole = Turn(
+        str(data_dir), benchmark.num_slices, benchmark.batch, benchmark.seconds, 4 * cohort_bytes
+    )
     small = dataclasses.replace(whole, cache=cohort_bytes // benchmark.part)
     sides = {
         "all in the cache": (whole, None),
@@ -241,9 +242,7 @@ def compare(benchmark: Benchmark, data_dir: Path, cohort_bytes: int) -> pd.DataF
         row = {"feed": name}
         for key in ("examples_per_s", "mb_per_s", "cpu_ms_per_batch", "first_batch_s", "peak_mb"):
             values = [one[key] for one in found]
-            row[key] = (
-                f"{statistics.median(values):.4g} ({min(values):.4g} to {max(values):.4g})"
-            )
+            row[key] = f"{statistics.median(values):.4g} ({min(values):.4g} to {max(values):.4g})"
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -255,25 +254,36 @@ def main(benchmark: Benchmark) -> None:
         if not data_dir.exists():
             write_cohort(benchmark, data_dir)
         cohort_bytes = benchmark.records * benchmark.slices * benchmark.side**2 * 2
-        print(f"{benchmark.records} records, {cohort_bytes / _MB:.0f} MB of voxels; batches of "
-              f"{benchmark.batch} stacks of {benchmark.num_slices} x {benchmark.side}; "
-              f"{os.cpu_count()} processors")  # fmt: skip
+        print(
+            f"{benchmark.records} records, {cohort_bytes / _MB:.0f} MB of voxels; batches of "
+            f"{benchmark.batch} stacks of {benchmark.num_slices} x {benchmark.side}; "
+            f"{os.cpu_count()} processors"
+        )
         table = compare(benchmark, data_dir, cohort_bytes)
         print(table.to_string(index=False))
-        small = Turn(str(data_dir), benchmark.num_slices, benchmark.batch, benchmark.seconds,
-                     cohort_bytes // benchmark.part)  # fmt: skip
+        small = Turn(
+            str(data_dir),
+            benchmark.num_slices,
+            benchmark.batch,
+            benchmark.seconds,
+            cohort_bytes // benchmark.part,
+        )
         for step_ms in benchmark.step_ms:
             shares = [
                 measure(dataclasses.replace(small, step_ms=step_ms, cold=cold))["waiting"]
                 for cold in (False, True)
             ]
-            print(f"steps of {step_ms:g} ms: {shares[0]:.2%} of the time waiting for input, "
-                  f"{shares[1]:.2%} from the disk")  # fmt: skip
+            print(
+                f"steps of {step_ms:g} ms: {shares[0]:.2%} of the time waiting for input, "
+                f"{shares[1]:.2%} from the disk"
+            )
         if benchmark.steps:
             trained = dataclasses.replace(small, network=benchmark.network, steps=benchmark.steps)
             found = measure(trained)
-            print(f"{benchmark.network}: steps of {found['step_ms']:.0f} ms, "
-                  f"{found['waiting']:.2%} of the time waiting for input")  # fmt: skip
+            print(
+                f"{benchmark.network}: steps of {found['step_ms']:.0f} ms, "
+                f"{found['waiting']:.2%} of the time waiting for input"
+            )
     if benchmark.out is not None:
         table.to_csv(benchmark.out, index=False)
 

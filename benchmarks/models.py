@@ -251,8 +251,13 @@ def main(settings: Benchmark) -> None:
     for name in settings.models:
         for mode in settings.modes:
             rows.append(measure(name, mode, settings))
-            print("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}"
-                            for k, v in rows[-1].items()), flush=True)  # fmt: skip
+            print(
+                "  ".join(
+                    f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}"
+                    for k, v in rows[-1].items()
+                ),
+                flush=True,
+            )
             if settings.out:
                 pd.DataFrame(rows).to_csv(settings.out, index=False)
 

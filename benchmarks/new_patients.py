@@ -24,7 +24,7 @@ from PIL import Image
 
 from benchmarks.startup import in_words
 
-_EXPERIMENT = '''
+_EXPERIMENT = """
 from msk_jax.data.feed.augment import Preprocess
 from msk_jax.data.cohort.cohort import Cohort
 from msk_jax.data.regions.radiograph import RadiographRegion
@@ -49,7 +49,7 @@ experiment = Experiment(
     ),
     num_folds=5,
 )
-'''
+"""
 
 
 def write_films(folder: Path, count: int, side: int) -> None:
@@ -70,8 +70,19 @@ def train_small(work: Path, env: dict[str, str]) -> Path:
     (work / "some.csv").write_text("\n".join(["patient_id,path,label", *rows]) + "\n")
     (work / "films.py").write_text(_EXPERIMENT)
     study, run, shards = work / "films.py", work / "run", work / "shards"
-    _verb(["build", study, "--dicom", work / "some", "--manifest", work / "some.csv",
-           "--data-dir", shards], env)  # fmt: skip
+    _verb(
+        [
+            "build",
+            study,
+            "--dicom",
+            work / "some",
+            "--manifest",
+            work / "some.csv",
+            "--data-dir",
+            shards,
+        ],
+        env,
+    )
     _verb(["train", study, "--data-dir", shards, "--workdir", run], env)
     # An older checkout leaves its package when it evaluates, and wants the shards for it.
     if not (run / "model").is_dir():

@@ -147,27 +147,32 @@ def augmentation(stage: Stage, side: int) -> transforms.Compose:
     window, change = stage.preprocess, stage.recipe.augmentation or Augmentation()
     low = window.window_level - window.window_width / 2
     key, always = "volume", 1.0
-    return transforms.Compose([
-        transforms.Lambdad(key, np.load),
-        transforms.EnsureTyped(key, dtype=torch.float32, track_meta=False),
-        transforms.ScaleIntensityRanged(key, low, low + window.window_width, 0, 1, clip=True),
-        transforms.RandAffined(
-            key, prob=always,
-            rotate_range=np.deg2rad(change.rotation),
-            scale_range=(change.scaling,) * 2,
-            translate_range=[change.translation * side] * 2,
-            spatial_size=(side, side), cache_grid=True,
-            mode="bilinear", padding_mode="border",
-        ),
-        transforms.RandAdjustContrastd(key, prob=always, gamma=change.gamma),
-        transforms.RandScaleIntensityd(key, change.contrast, prob=always),
-        transforms.RandShiftIntensityd(key, change.brightness, prob=always),
-        transforms.RandGaussianNoised(key, prob=always, std=change.noise),
-        transforms.RandCoarseDropoutd(
-            key, holes=1, spatial_size=(side // 5,) * 2, fill_value=0.5, prob=change.erasing
-        ),
-        transforms.NormalizeIntensityd(key, window.mean, window.std),
-    ])  # fmt: skip
+    return transforms.Compose(
+        [
+            transforms.Lambdad(key, np.load),
+            transforms.EnsureTyped(key, dtype=torch.float32, track_meta=False),
+            transforms.ScaleIntensityRanged(key, low, low + window.window_width, 0, 1, clip=True),
+            transforms.RandAffined(
+                key,
+                prob=always,
+                rotate_range=np.deg2rad(change.rotation),
+                scale_range=(change.scaling,) * 2,
+                translate_range=[change.translation * side] * 2,
+                spatial_size=(side, side),
+                cache_grid=True,
+                mode="bilinear",
+                padding_mode="border",
+            ),
+            transforms.RandAdjustContrastd(key, prob=always, gamma=change.gamma),
+            transforms.RandScaleIntensityd(key, change.contrast, prob=always),
+            transforms.RandShiftIntensityd(key, change.brightness, prob=always),
+            transforms.RandGaussianNoised(key, prob=always, std=change.noise),
+            transforms.RandCoarseDropoutd(
+                key, holes=1, spatial_size=(side // 5,) * 2, fill_value=0.5, prob=change.erasing
+            ),
+            transforms.NormalizeIntensityd(key, window.mean, window.std),
+        ]
+    )
 
 
 def endless(batches: DataLoader) -> Iterator[dict]:
@@ -184,9 +189,11 @@ def network(stage: Stage) -> torch.nn.Module:
     model.conv1 = torch.nn.Conv2d(1, 64, 7, 2, 3, bias=False)
     config = stage.model
     model.fc = torch.nn.Sequential(
-        torch.nn.Dropout(config.dropout), torch.nn.Linear(2048, config.hidden), torch.nn.ReLU(),
+        torch.nn.Dropout(config.dropout),
+        torch.nn.Linear(2048, config.hidden),
+        torch.nn.ReLU(),
         torch.nn.Linear(config.hidden, config.num_classes),
-    )  # fmt: skip
+    )
     return model
 
 
@@ -242,10 +249,12 @@ def dilate(layer: torch.nn.Module, rate: int) -> None:
 def refinement(wide: int) -> torch.nn.Module:
     """The residual branch of a level of the pyramid."""
     return torch.nn.Sequential(
-        torch.nn.Conv2d(wide, wide, 3, padding=1, bias=False), torch.nn.BatchNorm2d(wide),
+        torch.nn.Conv2d(wide, wide, 3, padding=1, bias=False),
+        torch.nn.BatchNorm2d(wide),
         torch.nn.ReLU(),
-        torch.nn.Conv2d(wide, wide, 3, padding=1, bias=False), torch.nn.BatchNorm2d(wide),
-    )  # fmt: skip
+        torch.nn.Conv2d(wide, wide, 3, padding=1, bias=False),
+        torch.nn.BatchNorm2d(wide),
+    )
 
 
 def check_equal_size(stage: Stage, image_shape: tuple[int, int, int]) -> int:

@@ -184,22 +184,32 @@ def _settings() -> str:
         parts.append(f"## {title}")
         for cls in classes:
             rows = [
-                (f"`{f.name}`", f"`{f.type}`", "" if f.default is None else f"`{f.default}`",
-                 f.meaning)
+                (
+                    f"`{f.name}`",
+                    f"`{f.type}`",
+                    "" if f.default is None else f"`{f.default}`",
+                    f.meaning,
+                )
                 for f in fields(cls)
-            ]  # fmt: skip
-            parts += [f"### {cls.__name__}", f"`{cls.__module__}.{cls.__name__}`: "
-                      + _first_line(cls.__doc__)]  # fmt: skip
+            ]
+            parts += [
+                f"### {cls.__name__}",
+                f"`{cls.__module__}.{cls.__name__}`: " + _first_line(cls.__doc__),
+            ]
             parts.append(_table(("field", "type", "default", "meaning"), rows))
     return _page("Settings", *parts)
 
 
 def _networks() -> str:
     rows = [
-        (f"`{name}`", f"{listed.parameters:,}", " x ".join(map(str, listed.size)),
-         f"`{listed.reference}`")
+        (
+            f"`{name}`",
+            f"{listed.parameters:,}",
+            " x ".join(map(str, listed.size)),
+            f"`{listed.reference}`",
+        )
         for name, listed in sorted(LISTED.items())
-    ]  # fmt: skip
+    ]
     table = _table(("name", "parameters", "input", "equal to"), rows)
     return _page("Networks", "`msk_jax.models.create(NAME)` makes one.", table)
 

@@ -78,9 +78,13 @@ def xla_refusal(flags: str) -> str:
     words = [sys.executable, "-c", _TRY_FLAGS]
     try:
         trial = subprocess.run(
-            words, env=environment, capture_output=True, text=True, errors="replace",
+            words,
+            env=environment,
+            capture_output=True,
+            text=True,
+            errors="replace",
             timeout=_TRY_SECONDS,
-        )  # fmt: skip
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""  # not asked, so nothing is known against them
     if trial.returncode == 0:

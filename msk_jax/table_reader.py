@@ -22,9 +22,7 @@ from msk_jax.files import place
 if TYPE_CHECKING:
     import pandas as pd
 
-MISSING = frozenset(
-    ("", "NA", "N/A", "#N/A", "<NA>", "NaN", "nan", "NAN", "NULL", "null")
-)  # fmt: skip
+MISSING = frozenset(("", "NA", "N/A", "#N/A", "<NA>", "NaN", "nan", "NAN", "NULL", "null"))
 """Cells that programs write where they have nothing. Names (of cases, patients, readers) are taken
 as they are; elsewhere such a cell is no value, no group and no name."""
 

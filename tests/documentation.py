@@ -47,8 +47,9 @@ def examples(page: Path) -> list[Example]:
     lines = page.read_text(encoding="utf-8").splitlines()
     collected, prose = [], list(lines)
     for first, last, language in _blocks(lines):
-        block = [line[4:] if not language and line[:4] == "    " else line
-                 for line in lines[first:last]]  # fmt: skip
+        block = [
+            line[4:] if not language and line[:4] == "    " else line for line in lines[first:last]
+        ]
         prose[first:last] = [""] * (last - first)
         collected += _of_block(block, first + 1, language, page)
     text = "\n".join(prose)

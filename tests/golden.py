@@ -108,9 +108,15 @@ def run_tiny(name: str, folder: Path) -> None:
         cohort = work / "cohort"
         verb("phantom", path, "--out", cohort)
         verb(
-            "build", path, "--dicom", cohort / "dicom", "--manifest", cohort / "manifest.csv",
-            "--data-dir", work / "shards",
-        )  # fmt: skip
+            "build",
+            path,
+            "--dicom",
+            cohort / "dicom",
+            "--manifest",
+            cohort / "manifest.csv",
+            "--data-dir",
+            work / "shards",
+        )
         verb("train", path, *places, "--epochs", 2, "--warmup-epochs", 0)
         verb("evaluate", path, "--workdir", work / "run")
         verb("report", "--workdir", work / "run")

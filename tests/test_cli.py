@@ -72,9 +72,7 @@ def test_folders_that_hold_nothing(capsys, tmp_path):
     assert "no built cohort" in _refused(
         capsys, "train", TINY, *there, "--workdir", tmp_path / "run"
     )
-    assert "Nothing was trained" in _refused(
-        capsys, "evaluate", TINY, "--workdir", tmp_path
-    )
+    assert "Nothing was trained" in _refused(capsys, "evaluate", TINY, "--workdir", tmp_path)
     assert "msk-jax" in _refused(capsys, "report", "--workdir", tmp_path)
     assert "no trained model" in _refused(
         capsys, "predict", "--workdir", tmp_path, "--dicom", tmp_path, "--out", tmp_path / "o"

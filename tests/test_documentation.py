@@ -32,9 +32,14 @@ from tests.conftest import REPOSITORY
 from tests.documentation import Example, examples
 
 GUIDES = (
-    "step-by-step", "your-own-cohort", "your-own-study", "what-a-run-leaves", "statistics",
-    "networks-and-weights", "larger-machines",
-)  # fmt: skip
+    "step-by-step",
+    "your-own-cohort",
+    "your-own-study",
+    "what-a-run-leaves",
+    "statistics",
+    "networks-and-weights",
+    "larger-machines",
+)
 """In the order in which `docs/README.md` lists them: what one leaves behind the next may name."""
 
 PAGES = [
@@ -69,12 +74,23 @@ SMALLER = (
 
 LEAVES = {
     "phantom": ("{out}/dicom", "{out}/manifest.csv", "{out}/pseudonym.key"),
-    "build": ("{data_dir}/*/*/index.tfrecord", "{data_dir}/splits.json", "{data_dir}/cohort.json",
-              "{data_dir}/rejected.csv", "{data_dir}/quality.csv"),
-    "train": ("{workdir}/fold_0/history.csv", "{workdir}/fold_4/history.csv",
-              "{workdir}/predictions.csv", "{workdir}/validation_predictions.csv",
-              "{workdir}/features.npz", "{workdir}/outputs.json", "{workdir}/cam",
-              "{workdir}/model/operating_points.json"),
+    "build": (
+        "{data_dir}/*/*/index.tfrecord",
+        "{data_dir}/splits.json",
+        "{data_dir}/cohort.json",
+        "{data_dir}/rejected.csv",
+        "{data_dir}/quality.csv",
+    ),
+    "train": (
+        "{workdir}/fold_0/history.csv",
+        "{workdir}/fold_4/history.csv",
+        "{workdir}/predictions.csv",
+        "{workdir}/validation_predictions.csv",
+        "{workdir}/features.npz",
+        "{workdir}/outputs.json",
+        "{workdir}/cam",
+        "{workdir}/model/operating_points.json",
+    ),
     "evaluate": ("{workdir}/metrics.json",),
     "evaluate --predictions": ("{out}/figures.json",),
     "report": ("{workdir}/report.html",),
@@ -83,7 +99,7 @@ LEAVES = {
     "deidentify": ("{out}/rejected.csv",),
     "mrmc": ("{out}/mrmc.json",),
     "convert": ("{out}",),
-}  # fmt: skip
+}
 """What a verb leaves behind, as patterns, by its flags and words; a folder has something in it."""
 
 
@@ -240,9 +256,16 @@ def _pictures(folder: Path, first: int, count: int) -> list[dict]:
         pixels[20:60, 15:45] += 22_000 if is_ill else 15_000
         name = f"H{number:03d}"
         Image.fromarray(pixels.astype(np.uint16)).save(folder / f"{name}.png")
-        rows.append({"patient_id": name, "path": f"{name}.png",
-                     "label": "arthritis" if is_ill else "normal", "site": "A",
-                     "age": 40 + number % 40, "sex": "FM"[number % 3 == 0]})  # fmt: skip
+        rows.append(
+            {
+                "patient_id": name,
+                "path": f"{name}.png",
+                "label": "arthritis" if is_ill else "normal",
+                "site": "A",
+                "age": 40 + number % 40,
+                "sex": "FM"[number % 3 == 0],
+            }
+        )
     return rows
 
 
@@ -258,20 +281,30 @@ def _predictions(path: Path) -> None:
     rng = np.random.default_rng(path.stem == "ours.csv")
     label = np.arange(60) % 2
     prob = np.clip(rng.normal(0.35 + 0.3 * label, 0.2), 0, 1)
-    table = {"case": np.arange(60), "label": label, "prob": prob.round(3),
-             "site": np.where(np.arange(60) % 3, "A", "B"), "age": 30 + np.arange(60)}  # fmt: skip
+    table = {
+        "case": np.arange(60),
+        "label": label,
+        "prob": prob.round(3),
+        "site": np.where(np.arange(60) % 3, "A", "B"),
+        "age": 30 + np.arange(60),
+    }
     pd.DataFrame(table).to_csv(path, index=False)
 
 
 def _ratings(path: Path) -> None:
     truth, ratings = RoeMetz(effect=0.5).draw(3, 12, 12, seed=1)
     rows = [
-        {"reader": f"r{reader}", "case": case, "modality": modality, "truth": int(truth[case]),
-         "rating": float(ratings[number, reader, case])}
+        {
+            "reader": f"r{reader}",
+            "case": case,
+            "modality": modality,
+            "truth": int(truth[case]),
+            "rating": float(ratings[number, reader, case]),
+        }
         for number, modality in enumerate(("aided", "unaided"))
         for reader in range(3)
         for case in range(24)
-    ]  # fmt: skip
+    ]
     pd.DataFrame(rows).to_csv(path, index=False)
 
 

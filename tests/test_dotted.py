@@ -51,15 +51,19 @@ def test_what_holds_others_changes_before_them():
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("stage.recipe.epoch", "There is no setting 'stage.recipe.epoch'. Did you mean "
-                               "stage.recipe.epochs?"),
-        ("recipe.learning_rate", "Did you mean stage.recipe.learning_rate or "
-                                 "stage.before.0.learning_rate?"),
+        (
+            "stage.recipe.epoch",
+            "There is no setting 'stage.recipe.epoch'. Did you mean stage.recipe.epochs?",
+        ),
+        (
+            "recipe.learning_rate",
+            "Did you mean stage.recipe.learning_rate or stage.before.0.learning_rate?",
+        ),
         ("stage.before.1.epochs", "There is no setting 'stage.before.1.epochs'"),
         ("stage.recipe.epochs.more", "There is no setting 'stage.recipe.epochs.more'"),
         ("", "There is no setting ''"),
     ],
-)  # fmt: skip
+)
 def test_a_path_that_is_none_shows_the_nearest(spine, path, words):
     with pytest.raises(UserError) as raised:
         changed(spine, {path: 1})

@@ -62,9 +62,16 @@ def test_a_system_without_control_groups(tmp_path):
 
 @pytest.mark.parametrize(
     ("words", "expected"),
-    [("8GB", 8 * 10**9), ("500MB", 5 * 10**8), ("2GiB", 2**31), ("1.5 gb", 15 * 10**8),
-     ("64kB", 64_000), ("12B", 12), ("1TB", 10**12)],
-)  # fmt: skip
+    [
+        ("8GB", 8 * 10**9),
+        ("500MB", 5 * 10**8),
+        ("2GiB", 2**31),
+        ("1.5 gb", 15 * 10**8),
+        ("64kB", 64_000),
+        ("12B", 12),
+        ("1TB", 10**12),
+    ],
+)
 def test_sizes_as_people_write_them(words, expected):
     assert size_in_bytes(words) == expected
 
@@ -77,8 +84,14 @@ def test_what_is_no_size(words):
 
 @pytest.mark.parametrize(
     ("size", "expected"),
-    [(0, "0 B"), (999, "999 B"), (999_600, "1 MB"), (5e8, "500 MB"), (8.25e9, "8.25 GB"),
-     (3e15, "3e+03 TB")],
-)  # fmt: skip
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (999_600, "1 MB"),
+        (5e8, "500 MB"),
+        (8.25e9, "8.25 GB"),
+        (3e15, "3e+03 TB"),
+    ],
+)
 def test_sizes_in_words(size, expected):
     assert size_in_words(size) == expected

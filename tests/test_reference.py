@@ -29,8 +29,10 @@ def test_every_setting_is_explained():
     assert recipe["epochs"].meaning == "Passes over the training data."
     assert recipe["augmentation"].default == "Augmentation()"
     assert {field.name for field in fields(Experiment) if field.default is None} == {
-        "name", "cohort", "stage",
-    }  # fmt: skip
+        "name",
+        "cohort",
+        "stage",
+    }
 
 
 @pytest.mark.parametrize("verb", [*study.VERBS, *plain.VERBS])

@@ -13,9 +13,19 @@ from tests.conftest import REPOSITORY
 
 # numpy is left out: a tenth of a second, and an experiment may compute with it.
 HEAVY = (
-    "jax", "flax", "optax", "tensorflow", "tensorflow_datasets", "scipy", "pandas", "sklearn",
-    "SimpleITK", "pydicom", "matplotlib", "torch",
-)  # fmt: skip
+    "jax",
+    "flax",
+    "optax",
+    "tensorflow",
+    "tensorflow_datasets",
+    "scipy",
+    "pandas",
+    "sklearn",
+    "SimpleITK",
+    "pydicom",
+    "matplotlib",
+    "torch",
+)
 
 
 def _imported(code: str, **environment: str) -> set[str]:

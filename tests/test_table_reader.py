@@ -50,8 +50,11 @@ def test_rows_are_counted_as_a_spreadsheet_does():
 def test_numbers_are_touched_only_where_a_decimal_comma_is_certain():
     assert _cells('id,size\n"1,5","1,234"\n')[1] == ["1,5", "1,234"], "a thousand, or 1.234"
     assert _cells("id;size;note\na1;1,5;1,5\na2;-2;about 3\na3;NA;\na4;1,5E-3;,5\n")[1:] == [
-        ["a1", "1.5", "1,5"], ["a2", "-2", "about 3"], ["a3", "NA", ""], ["a4", "1.5E-3", ",5"],
-    ]  # fmt: skip
+        ["a1", "1.5", "1,5"],
+        ["a2", "-2", "about 3"],
+        ["a3", "NA", ""],
+        ["a4", "1.5E-3", ",5"],
+    ]
     # Points and commas in one column: one of them separates thousands.
     assert [row[0] for row in _cells("size;b\n1,5;x\n1.250;y\n")[1:]] == ["1,5", "1.250"]
 
@@ -101,9 +104,14 @@ def test_a_file_that_is_not_there_or_no_file(tmp_path):
 
 def test_parquet_gives_what_the_csv_gives():
     table = pd.DataFrame(
-        {"case": ["0012", "7"], "grade": [2.0, None], "prob": [1 / 3, 1e-7],
-         "single": np.array([0.1, 2], np.float32), "sure": [True, False]}
-    )  # fmt: skip
+        {
+            "case": ["0012", "7"],
+            "grade": [2.0, None],
+            "prob": [1 / 3, 1e-7],
+            "single": np.array([0.1, 2], np.float32),
+            "sure": [True, False],
+        }
+    )
     content = io.BytesIO()
     table.set_index("case").to_parquet(content)
     assert _cells(content.getvalue()) == [

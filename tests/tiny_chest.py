@@ -13,10 +13,14 @@ _stage = Stage(
     model=GridNetConfig("resnet10", 4, grid=2, depth=1, num_heads=2),
     preprocess=whole.stage.preprocess,
     recipe=Recipe(
-        epochs=1, batch_size=8, learning_rate=3e-3, warmup_epochs=0, monitor="loss",
+        epochs=1,
+        batch_size=8,
+        learning_rate=3e-3,
+        warmup_epochs=0,
+        monitor="loss",
         augmentation=Augmentation(rotation=5.0),
     ),
-)  # fmt: skip
+)
 
 experiment = dataclasses.replace(
     whole,

@@ -11,16 +11,25 @@ from msk_jax.training.recipe import Recipe
 
 _stage = Stage(
     model=MS25DNetConfig(
-        num_slices=3, backbone="resnet10", width=4, output_stride=8, aspp_rates=(1,),
-        pyramid_features=8, dropout=0.1,
+        num_slices=3,
+        backbone="resnet10",
+        width=4,
+        output_stride=8,
+        aspp_rates=(1,),
+        pyramid_features=8,
+        dropout=0.1,
     ),
     preprocess=whole.stage.preprocess,
     recipe=Recipe(
-        epochs=2, batch_size=16, learning_rate=3e-3, rates=((".*", 1.0),), warmup_epochs=0,
+        epochs=2,
+        batch_size=16,
+        learning_rate=3e-3,
+        rates=((".*", 1.0),),
+        warmup_epochs=0,
         monitor="auc",
         augmentation=Augmentation(rotation=5.0),
     ),
-)  # fmt: skip
+)
 
 experiment = dataclasses.replace(
     whole,

@@ -12,10 +12,14 @@ _stage = Stage(
     model=ZooNetConfig("resnet18", (("width", 4),)),
     preprocess=whole.stage.preprocess,
     recipe=Recipe(
-        epochs=1, batch_size=8, learning_rate=3e-3, warmup_epochs=0, monitor="loss",
+        epochs=1,
+        batch_size=8,
+        learning_rate=3e-3,
+        warmup_epochs=0,
+        monitor="loss",
         augmentation=Augmentation(rotation=5.0, flip=0.5),
     ),
-)  # fmt: skip
+)
 
 experiment = dataclasses.replace(
     whole,

@@ -12,24 +12,32 @@ from msk_jax.training.recipe import Phase, Recipe
 _stage = Stage(
     model=TransferNetConfig(backbone="resnet10", width=4, hidden=8, dropout=0.1),
     preprocess=dataclasses.replace(whole.stage.preprocess, crop=32, shrink=2),
-    before=(
-        Phase(epochs=1, learning_rate=1e-2, rates=(("encoder/.*", 0.0), (".*", 1.0))),
-    ),
+    before=(Phase(epochs=1, learning_rate=1e-2, rates=(("encoder/.*", 0.0), (".*", 1.0))),),
     recipe=Recipe(
-        epochs=2, batch_size=8, learning_rate=3e-3, warmup_epochs=0, monitor="loss",
+        epochs=2,
+        batch_size=8,
+        learning_rate=3e-3,
+        warmup_epochs=0,
+        monitor="loss",
         augmentation=Augmentation(rotation=5.0),
     ),
-)  # fmt: skip
+)
 
 experiment = dataclasses.replace(
     whole,
     name="tiny_spine",
     phantom=dataclasses.replace(
-        whole.phantom, patients=16, shares=(0.32, 0.34, 0.34), matrix=48, pixel_mm=3.4,
-        slice_spacing_mm=3.0, workers=1,
+        whole.phantom,
+        patients=16,
+        shares=(0.32, 0.34, 0.34),
+        matrix=48,
+        pixel_mm=3.4,
+        slice_spacing_mm=3.0,
+        workers=1,
     ),
     cohort=dataclasses.replace(
-        whole.cohort, region=VertebraRegion(plane="both", pixel_mm=2.0, size=36, num_images=2),
+        whole.cohort,
+        region=VertebraRegion(plane="both", pixel_mm=2.0, size=36, num_images=2),
         ordinal=True,  # as far as it goes: so that its figures are made too
     ),
     stage=_stage,
@@ -38,4 +46,4 @@ experiment = dataclasses.replace(
     held_out=0.2,
     demo_patients=16,
     evaluation=dataclasses.replace(whole.evaluation, bootstrap_samples=50),
-)  # fmt: skip
+)

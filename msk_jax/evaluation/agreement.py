@@ -36,7 +36,7 @@ def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> McNemar:
     The continuity-corrected chi-square takes |b - c| - 1 as at least 0.
 
     Raises:
-      ValueError: unequal lengths, no case, or answers other than 0 and 1.
+        ValueError: unequal lengths, no case, or answers other than 0 and 1.
 
     Source: Q. McNemar, Psychometrika 1947;12:153; A. L. Edwards, Psychometrika 1948;13:185.
     """
@@ -62,14 +62,14 @@ def cohen_kappa(
     """Cohen's kappa of two raters with its large-sample interval.
 
     Args:
-      a: class of each case by the first rater [cases], 0 .. num_classes - 1.
-      b: by the second rater [cases].
-      weights: of a disagreement of d classes: 1 where d > 0, d ("linear") or d² ("quadratic").
-      num_classes: by default as many as occur.
-      confidence: of the two-sided interval, cut to -1 .. 1.
+        a: class of each case by the first rater [cases], 0 .. num_classes - 1.
+        b: by the second rater [cases].
+        weights: of a disagreement of d classes: 1 where d > 0, d ("linear") or d² ("quadratic").
+        num_classes: by default as many as occur.
+        confidence: of the two-sided interval, cut to -1 .. 1.
 
     Raises:
-      ValueError: unequal lengths, or classes that are no whole numbers from 0.
+        ValueError: unequal lengths, or classes that are no whole numbers from 0.
 
     Source: J. Cohen, Psychol Bull 1968;70:213; variance J. L. Fleiss, J. Cohen and B. S. Everitt,
     Psychol Bull 1969;72:323.
@@ -112,10 +112,10 @@ def fleiss_kappa(
     """Fleiss' kappa of several readers, with a bootstrap interval over cases.
 
     Args:
-      ratings: class that each reader names [cases, readers], 0 upwards, nothing missing.
+        ratings: class that each reader names [cases, readers], 0 upwards, nothing missing.
 
     Raises:
-      ValueError: fewer than two readers, or classes that are no whole numbers from 0.
+        ValueError: fewer than two readers, or classes that are no whole numbers from 0.
 
     Source: J. L. Fleiss, Psychol Bull 1971;76:378.
     """
@@ -150,12 +150,12 @@ def icc(
     """Intraclass correlation of readers' measurements with its F interval.
 
     Args:
-      ratings: measurements [cases, readers], nothing missing.
-      kind: ICC1 one-way, ICC2 two-way random readers with absolute agreement, ICC3 two-way fixed
-        readers with consistency; `k`: of the mean of all readers.
+        ratings: measurements [cases, readers], nothing missing.
+        kind: ICC1 one-way, ICC2 two-way random readers with absolute agreement, ICC3 two-way fixed
+            readers with consistency; `k`: of the mean of all readers.
 
     Raises:
-      ValueError: fewer than two cases or readers, values that are not finite, or another kind.
+        ValueError: fewer than two cases or readers, values that are not finite, or another kind.
 
     Source: P. E. Shrout and J. L. Fleiss, Psychol Bull 1979;86:420; K. O. McGraw and S. P. Wong,
     Psychol Methods 1996;1:30.

@@ -64,13 +64,13 @@ def match_boxes(
     table stand says nothing.
 
     Args:
-      boxes: per image [detections, 2 axes], low corner then high corner in the axes' order.
-      scores: per image [detections].
-      truths: per image [findings, 2 axes].
+        boxes: per image [detections, 2 axes], low corner then high corner in the axes' order.
+        scores: per image [detections].
+        truths: per image [findings, 2 axes].
 
     Raises:
-      ValueError: lists of unequal length, boxes that are no boxes, or an overlap outside 0..1 (0
-        itself excluded).
+        ValueError: lists of unequal length, boxes that are no boxes, or an overlap outside 0..1 (0
+            itself excluded).
     """
     if not 0.0 < iou <= 1.0:
         raise ValueError(f"An overlap of {iou} cannot be asked for; give 0 < iou <= 1.")
@@ -152,12 +152,12 @@ def mean_over_classes(
     """Average precision of each class and their mean, from one bootstrap over the images.
 
     Args:
-      matched: by class, the same images matched at each overlap that is averaged over (one for
-        AP at 0.5). A class without findings has no answer and is left out of the mean, in each
-        sample anew, as COCO does.
+        matched: by class, the same images matched at each overlap that is averaged over (one for
+            AP at 0.5). A class without findings has no answer and is left out of the mean, in each
+            sample anew, as COCO does.
 
     Raises:
-      ValueError: no class, or classes of unequal numbers of images.
+        ValueError: no class, or classes of unequal numbers of images.
     """
     counts = {len(part.findings) for parts in matched.values() for part in parts}
     if len(counts) != 1:
@@ -202,12 +202,13 @@ def lroc_area(
     has, ties counting half; a sick image that is marked elsewhere wins against none.
 
     Args:
-      labels: 0 or 1 [images].
-      scores: of the highest mark of each image [images].
-      located: whether that mark lies on a finding [images]; that of a well image is not looked at.
+        labels: 0 or 1 [images].
+        scores: of the highest mark of each image [images].
+        located: whether that mark lies on a finding [images]; that of a well image is not looked
+            at.
 
     Raises:
-      ValueError: labels or marks other than 0 and 1, scores that are not finite, unequal lengths.
+        ValueError: labels or marks other than 0 and 1, scores that are not finite, unequal lengths.
 
     Source: R. G. Swensson, Med Phys 1996;23:1709.
     """

@@ -62,7 +62,7 @@ def bland_altman(a: np.ndarray, b: np.ndarray, confidence: float = 0.95) -> Blan
     The limits' standard error is sd sqrt(1/n + 1.96² / (2 (n - 1))).
 
     Raises:
-      ValueError: unequal lengths, fewer than two cases, or values that are not finite.
+        ValueError: unequal lengths, fewer than two cases, or values that are not finite.
 
     Source: J. M. Bland and D. G. Altman, Stat Methods Med Res 1999;8:135.
     """
@@ -100,7 +100,7 @@ def adjusted_r2(r: float, n: int, predictors: int) -> float:
     """1 - (1 - r²)(n - 1)/(n - predictors - 1).
 
     Raises:
-      ValueError: no more cases than predictors and the intercept, or a correlation outside -1..1.
+        ValueError: no more cases than predictors and the intercept, or a correlation outside -1..1.
     """
     if not -1.0 <= r <= 1.0 or predictors < 0:
         raise ValueError(f"A correlation of {r} with {predictors} predictors cannot be.")
@@ -125,7 +125,7 @@ def psnr(image: np.ndarray, reference: np.ndarray, data_range: float) -> float:
     """Peak signal-to-noise ratio in dB, 10 log10(range² / mean square error); inf where equal.
 
     Raises:
-      ValueError: shapes that differ, values that are not finite, or a range of 0 or less.
+        ValueError: shapes that differ, values that are not finite, or a range of 0 or less.
     """
     image, reference = _images(image, reference, data_range)
     error = np.mean((image - reference) ** 2)
@@ -138,12 +138,12 @@ def ssim(image: np.ndarray, reference: np.ndarray, data_range: float) -> float:
     The mean is taken where the whole window lies inside the image.
 
     Args:
-      image: 2-D or 3-D, at least 11 wide along each axis.
-      reference: of the same shape.
-      data_range: largest minus smallest value that a pixel can have.
+        image: 2-D or 3-D, at least 11 wide along each axis.
+        reference: of the same shape.
+        data_range: largest minus smallest value that a pixel can have.
 
     Raises:
-      ValueError: as `psnr`, or an image that is too small.
+        ValueError: as `psnr`, or an image that is too small.
 
     Source: Z. Wang et al., IEEE Trans Image Process 2004;13:600.
     """
@@ -167,11 +167,11 @@ def target_error(found_mm: np.ndarray, true_mm: np.ndarray) -> TargetError:
     """Registration error at points: of targets (TRE) that had no part in it, or of fiducials (FRE).
 
     Args:
-      found_mm: points where the registration puts them [points, axes].
-      true_mm: where they are [points, axes].
+        found_mm: points where the registration puts them [points, axes].
+        true_mm: where they are [points, axes].
 
     Raises:
-      ValueError: shapes that differ, no point, or values that are not finite.
+        ValueError: shapes that differ, no point, or values that are not finite.
     """
     found_mm, true_mm = np.asarray(found_mm, float), np.asarray(true_mm, float)
     if found_mm.ndim != 2 or found_mm.shape != true_mm.shape or not len(found_mm):
@@ -195,7 +195,7 @@ def rotation_error_deg(found: np.ndarray, true: np.ndarray) -> float:
     acos((trace(found^T true) - 1) / 2).
 
     Raises:
-      ValueError: matrices that are no rotations.
+        ValueError: matrices that are no rotations.
     """
     found, true = np.asarray(found, float), np.asarray(true, float)
     for matrix in (found, true):

@@ -33,8 +33,10 @@ class EvaluationSettings:
     def bootstrap(self) -> dict[str, Any]:
         """What every bootstrap is told."""
         return {
-            "samples": self.bootstrap_samples, "seed": self.seed, "confidence": self.confidence,
-        }  # fmt: skip
+            "samples": self.bootstrap_samples,
+            "seed": self.seed,
+            "confidence": self.confidence,
+        }
 
     def check(self) -> None:
         """Raises UserError where a field cannot be what it is."""

@@ -39,13 +39,13 @@ def kaplan_meier(
     """The survival curve (lifelines) with a risk table.
 
     Args:
-      times: to event or censoring [cases].
-      events: whether the event was seen [cases].
-      risk_times: of the table; by default six from 0 to the last time.
+        times: to event or censoring [cases].
+        events: whether the event was seen [cases].
+        risk_times: of the table; by default six from 0 to the last time.
 
     Raises:
-      ValueError: unequal lengths, no case, or times that are not finite and at least 0.
-      UserError: lifelines is not installed.
+        ValueError: unequal lengths, no case, or times that are not finite and at least 0.
+        UserError: lifelines is not installed.
 
     Source: E. L. Kaplan and P. Meier, J Am Stat Assoc 1958;53:457.
     """
@@ -70,8 +70,8 @@ def log_rank(
     """The log-rank test of two groups' survival (lifelines); `statistic` is chi-square, df 1.
 
     Raises:
-      ValueError: as `kaplan_meier`.
-      UserError: lifelines is not installed.
+        ValueError: as `kaplan_meier`.
+        UserError: lifelines is not installed.
 
     Source: N. Mantel, Cancer Chemother Rep 1966;50:163.
     """
@@ -102,7 +102,7 @@ def harrell_c(
     """Harrell's concordance (lifelines) of a risk, higher for earlier events, with a bootstrap.
 
     Raises:
-      ValueError: as `kaplan_meier`, or risks that are not finite.
+        ValueError: as `kaplan_meier`, or risks that are not finite.
 
     Source: F. E. Harrell et al., Stat Med 1996;15:361.
     """
@@ -134,10 +134,10 @@ def uno_c(
     The chance is estimated on the same cases; the bootstrap estimates it anew in each sample.
 
     Args:
-      horizon: events later than this do not count.
+        horizon: events later than this do not count.
 
     Raises:
-      ValueError: as `harrell_c`, or a horizon beyond which nobody is observed.
+        ValueError: as `harrell_c`, or a horizon beyond which nobody is observed.
 
     Source: H. Uno et al., Stat Med 2011;30:1105.
     """
@@ -176,7 +176,7 @@ def time_auc(
     There is no answer where there is no event before or nobody after the horizon.
 
     Raises:
-      ValueError: as `uno_c`.
+        ValueError: as `uno_c`.
 
     Source: H. Hung and C.-T. Chiang, Can J Stat 2010;38:8.
     """
@@ -208,7 +208,7 @@ def brier_at(
     """Brier score of a predicted survival beyond a horizon [cases], weighed for censoring.
 
     Raises:
-      ValueError: as `uno_c`, or probabilities outside 0..1.
+        ValueError: as `uno_c`, or probabilities outside 0..1.
 
     Source: E. Graf et al., Stat Med 1999;18:2529.
     """
@@ -229,7 +229,7 @@ def integrated_brier(
     """Mean of `brier_at` over horizons by the trapezoid rule; survival is [cases, horizons].
 
     Raises:
-      ValueError: as `brier_at`, or fewer than two rising horizons.
+        ValueError: as `brier_at`, or fewer than two rising horizons.
     """
     horizons = np.asarray(horizons, float)
     if len(horizons) < 2 or (np.diff(horizons) <= 0).any():

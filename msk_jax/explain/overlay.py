@@ -76,9 +76,13 @@ def draw_overlay(
         if with_maps:
             for plane in maps:
                 axes.imshow(
-                    plane.values, cmap=_HEAT, vmin=0, vmax=1, extent=plane.extent_mm,
+                    plane.values,
+                    cmap=_HEAT,
+                    vmin=0,
+                    vmax=1,
+                    extent=plane.extent_mm,
                     interpolation="bilinear",
-                )  # fmt: skip
+                )
         boxes = [plane.box_mm for plane in maps]
         if not zoom:
             for x0, x1, y0, y1 in boxes:
@@ -91,6 +95,14 @@ def draw_overlay(
         axes.set_yticks([])
         sides = zip(slice_.letters, (0.02, 0.98), ("left", "right"), strict=True)
         for letter, where, align in sides:
-            axes.text(where, 0.97, letter, color="w", fontsize=9, ha=align, va="top",
-                      transform=axes.transAxes)  # fmt: skip
+            axes.text(
+                where,
+                0.97,
+                letter,
+                color="w",
+                fontsize=9,
+                ha=align,
+                va="top",
+                transform=axes.transAxes,
+            )
     return figure

@@ -51,9 +51,17 @@ class Predict:
 
         check_devices()
         predict.run(
-            self.workdir, self.dicom, self.out, self.key, self.dicom_results, self.store,
-            self.manifest, self.pictures, self.nifti_form, self.deshear,
-        )  # fmt: skip
+            self.workdir,
+            self.dicom,
+            self.out,
+            self.key,
+            self.dicom_results,
+            self.store,
+            self.manifest,
+            self.pictures,
+            self.nifti_form,
+            self.deshear,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,10 +245,15 @@ class Convert:
 
         if self.direction == "torch-to-flax":
             convert.to_flax(
-                self.source, self.out, self.model, num_classes=self.num_classes,
-                in_channels=self.in_channels, rule=self.inflation, naming=self.naming,
+                self.source,
+                self.out,
+                self.model,
+                num_classes=self.num_classes,
+                in_channels=self.in_channels,
+                rule=self.inflation,
+                naming=self.naming,
                 size=self.size,
-            )  # fmt: skip
+            )
         else:
             convert.to_torch(self.source, self.out, self.naming)
 
@@ -317,10 +330,16 @@ class EvaluateTable:
         from msk_jax.verbs import evaluate_table
 
         evaluate_table.run(
-            self.predictions, self.settings, compare=self.compare, validation=self.validation,
-            level=self.level, one_class=self.one_class, by=self.by,
-            decisions=self.decision_curve, out=self.out,
-        )  # fmt: skip
+            self.predictions,
+            self.settings,
+            compare=self.compare,
+            validation=self.validation,
+            level=self.level,
+            one_class=self.one_class,
+            by=self.by,
+            decisions=self.decision_curve,
+            out=self.out,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -344,11 +363,20 @@ class Mrmc:
 
 
 VERBS = {
-    "predict": Predict, "manifest": Manifest, "deidentify": Deidentify, "audit": Audit,
-    "inspect": Inspect, "fetch": Fetch, "report": Report, "experiments": Experiments,
-    "pseudonym": Pseudonym, "models": Models, "convert": Convert, "parity": Parity,
+    "predict": Predict,
+    "manifest": Manifest,
+    "deidentify": Deidentify,
+    "audit": Audit,
+    "inspect": Inspect,
+    "fetch": Fetch,
+    "report": Report,
+    "experiments": Experiments,
+    "pseudonym": Pseudonym,
+    "models": Models,
+    "convert": Convert,
+    "parity": Parity,
     "mrmc": Mrmc,
-}  # fmt: skip
+}
 
 BY_FLAG = {("evaluate", "--predictions"): EvaluateTable}
 """Verbs of an experiment that need none where a flag names a file."""

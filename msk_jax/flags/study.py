@@ -92,10 +92,23 @@ class Build:
         from msk_jax.verbs import build
 
         build.run(
-            experiment, self.dicom, self.manifest, self.data_dir,
-            self.key, self.num_folds, self.seed, self.overwrite, self.split, self.workers,
-            self.cache, self.held_out, self.beam, self.refuse_below, self.nifti_form, self.deshear,
-        )  # fmt: skip
+            experiment,
+            self.dicom,
+            self.manifest,
+            self.data_dir,
+            self.key,
+            self.num_folds,
+            self.seed,
+            self.overwrite,
+            self.split,
+            self.workers,
+            self.cache,
+            self.held_out,
+            self.beam,
+            self.refuse_below,
+            self.nifti_form,
+            self.deshear,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -262,7 +275,11 @@ class Demo:
 
 
 VERBS = {
-    "phantom": Phantom, "build": Build, "train": Train, "evaluate": Evaluate, "ablate": Ablate,
+    "phantom": Phantom,
+    "build": Build,
+    "train": Train,
+    "evaluate": Evaluate,
+    "ablate": Ablate,
     "tpu-check": TpuCheck,
     "demo": Demo,
-}  # fmt: skip
+}

@@ -14,9 +14,14 @@ AnyPhantom = SacroiliacPhantom | ThoracolumbarPhantom | AOSpinePhantom | ChestPh
 """Each is a `phantom.Phantom`."""
 
 __all__ = [
-    "AOSpinePhantom", "AnyPhantom", "ChestPhantom", "KneePhantom", "SacroiliacPhantom",
-    "ThoracolumbarPhantom", "write_cohort",
-]  # fmt: skip
+    "AOSpinePhantom",
+    "AnyPhantom",
+    "ChestPhantom",
+    "KneePhantom",
+    "SacroiliacPhantom",
+    "ThoracolumbarPhantom",
+    "write_cohort",
+]
 
 
 def __getattr__(name: str) -> Any:

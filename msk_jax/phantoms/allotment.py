@@ -38,9 +38,9 @@ def allot(shares: tuple[float, ...], seed: int, number: int) -> int:
     """The cell of patient `number`: its share of any first n patients is held to about one.
 
     Args:
-      shares: of the cells, adding up to 1.
-      seed: of the order within the shares.
-      number: of the patient, from 0.
+        shares: of the cells, adding up to 1.
+        seed: of the order within the shares.
+        number: of the patient, from 0.
     """
     return _cells(shares, seed, (number // BLOCK + 1) * BLOCK)[number]
 

@@ -64,9 +64,9 @@ def ellipse_chord(offset, across, along, pixel: float):
     """Path length in mm through an ellipse, averaged over a pixel.
 
     Args:
-      offset: distance of the pixel's centre from the ellipse's axis, in mm.
-      across, along: half axes across and along the ray, in mm; broadcast with `offset`.
-      pixel: width of the pixel in mm.
+        offset: distance of the pixel's centre from the ellipse's axis, in mm.
+        across, along: half axes across and along the ray, in mm; broadcast with `offset`.
+        pixel: width of the pixel in mm.
     """
     across = np.maximum(across, 1e-3)
     offset = np.asarray(offset, np.float32)
@@ -94,14 +94,14 @@ def tube(curve: Curve, x, y, wall_mm: float, pixel: float):
     """Path lengths through a tube: [rows, columns] of its wall and of its inside, and a slice.
 
     Args:
-      curve: the middle line.
-      x [columns], y [rows]: places of the pixels in mm, ascending.
-      wall_mm: thickness of the wall.
-      pixel: in mm.
+        curve: the middle line.
+        x [columns], y [rows]: places of the pixels in mm, ascending.
+        wall_mm: thickness of the wall.
+        pixel: in mm.
 
     Returns:
-      (wall, inside, window): path lengths within `window`, a pair of slices of the picture; None
-      if the curve lies outside.
+        (wall, inside, window): path lengths within `window`, a pair of slices of the picture; None
+        if the curve lies outside.
     """
     reach = float(np.max(curve.across_mm)) + pixel
     low, high = curve.points.min(0) - reach, curve.points.max(0) + reach
@@ -157,11 +157,11 @@ def expose(soft, excess, detector: Detector, pixel: float, rng) -> np.ndarray:
     bones is told outside of them (but for the detector's blur).
 
     Args:
-      soft: attenuation without bones, [rows, columns]; a multiple of COARSE each way.
-      excess: what the bones add to it.
-      detector: see `Detector`.
-      pixel: in mm.
-      rng: of the noise.
+        soft: attenuation without bones, [rows, columns]; a multiple of COARSE each way.
+        excess: what the bones add to it.
+        detector: see `Detector`.
+        pixel: in mm.
+        rng: of the noise.
     """
     through = np.exp(-soft)
     veil = np.float32(detector.scatter) * broad(through, detector.scatter_mm, pixel)

@@ -23,8 +23,13 @@ from msk_jax.phantoms.sacroiliac.checks import over_patients, weak_baseline_auc
 BINS = np.linspace(0, LEVELS, 33)
 MARGIN_MM = 5.0  # hidden around a sign, for the detector's blur
 LENGTHS = (
-    "size_mm", "edge_mm", "transition_mm", "expansion_mm", "mass_mm", "matrix_share",
-)  # fmt: skip
+    "size_mm",
+    "edge_mm",
+    "transition_mm",
+    "expansion_mm",
+    "mass_mm",
+    "matrix_share",
+)
 READING = 0.10  # relative error of an ideal reader who measures a cortex or a density
 
 
@@ -103,7 +108,13 @@ def tumour_signs(tumour: Tumour, physis_open: bool, rng: np.random.Generator) ->
     """[16] float64: what an ideal reader would note of a tumour, lengths with an error."""
     lengths = np.array([getattr(tumour, name) for name in LENGTHS])
     lengths = np.log1p(np.maximum(lengths * np.exp(rng.normal(0, READING, len(LENGTHS))), 0))
-    flags = [tumour.breach, tumour.septa, tumour.rim, tumour.bone == "fibula",
-             tumour.bone == "tibia", physis_open]  # fmt: skip
+    flags = [
+        tumour.breach,
+        tumour.septa,
+        tumour.rim,
+        tumour.bone == "fibula",
+        tumour.bone == "tibia",
+        physis_open,
+    ]
     reaction = [tumour.reaction == name for name in REACTIONS]
     return np.r_[lengths, tumour.eccentricity, flags, reaction].astype(float)

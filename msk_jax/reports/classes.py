@@ -126,9 +126,14 @@ def _mistakes(inputs: ReportInputs) -> list[dict[str, Any]]:
         rows.to_dict("records"), probs.argmax(axis=1), probs.max(axis=1), strict=True
     ):
         if called != row["label"]:
-            wrong.append({
-                "patient_id": row["patient_id"], "label": classes[row["label"]],
-                "called": classes[called], "prob": float(sure), "fold": row["fold"],
-                "about": about(row),
-            })  # fmt: skip
+            wrong.append(
+                {
+                    "patient_id": row["patient_id"],
+                    "label": classes[row["label"]],
+                    "called": classes[called],
+                    "prob": float(sure),
+                    "fold": row["fold"],
+                    "about": about(row),
+                }
+            )
     return sorted(wrong, key=lambda row: -row["prob"])

@@ -57,7 +57,7 @@ def highdicom_module():
     """highdicom itself.
 
     Raises:
-      UserError: it is not installed.
+        UserError: it is not installed.
     """
     try:
         import highdicom
@@ -75,12 +75,12 @@ def measurement_report(
     """A preliminary, unverified measurement report (PS3.16 TID 1500).
 
     Args:
-      sources: headers of the images, all of one study.
-      findings: what to report.
-      model: who says so.
+        sources: headers of the images, all of one study.
+        findings: what to report.
+        model: who says so.
 
     Raises:
-      UserError: the extra is missing, or the headers lack what a report needs.
+        UserError: the extra is missing, or the headers lack what a report needs.
     """
     sr = highdicom_module().sr
     with _needing_headers("a measurement report"):
@@ -142,14 +142,14 @@ def segmentation(
     """A binary segmentation on the grid of its source images.
 
     Args:
-      sources: headers of the slices, in the order of the mask.
-      mask: bool [slices, rows, columns].
-      label: what is segmented.
-      model: who says so.
+        sources: headers of the slices, in the order of the mask.
+        mask: bool [slices, rows, columns].
+        label: what is segmented.
+        model: who says so.
 
     Raises:
-      UserError: the extra is missing, the mask does not fit the images in number or size, is
-        empty, or the headers lack what a segmentation needs.
+        UserError: the extra is missing, the mask does not fit the images in number or size, is
+            empty, or the headers lack what a segmentation needs.
     """
     hd = highdicom_module()
     expected = (len(sources), int(sources[0].Rows), int(sources[0].Columns))
@@ -196,13 +196,13 @@ def secondary_capture(
     """A picture, as of a heat map, in the study of its source images.
 
     Args:
-      sources: headers of the images that it was made from.
-      picture: uint8 [rows, columns, 3], which must name nobody.
-      title: series description.
-      model: who made it.
+        sources: headers of the images that it was made from.
+        picture: uint8 [rows, columns, 3], which must name nobody.
+        title: series description.
+        model: who made it.
 
     Raises:
-      UserError: the extra is missing, or the headers lack what a capture needs.
+        UserError: the extra is missing, or the headers lack what a capture needs.
     """
     hd = highdicom_module()
     with _needing_headers("a secondary capture"):

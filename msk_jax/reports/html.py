@@ -37,15 +37,16 @@ def write_report(workdir: Path, out: Path) -> Path:
     """Writes the report of a working folder as one HTML file without outside resources.
 
     Args:
-      workdir: folder that `train` and `evaluate` wrote to: run.json, metrics.json and
-        predictions.csv must be there; cohort.json, fold_<k>/history.csv and cam/index.json may be.
-      out: the file to write; its folder is made.
+        workdir: folder that `train` and `evaluate` wrote to: run.json, metrics.json and
+            predictions.csv must be there; cohort.json, fold_<k>/history.csv and cam/index.json may
+            be.
+        out: the file to write; its folder is made.
 
     Returns:
-      `out`.
+        `out`.
 
     Raises:
-      UserError: a necessary file is missing or cannot be read, or `out` cannot be written.
+        UserError: a necessary file is missing or cannot be read, or `out` cannot be written.
     """
     page = render(read_inputs(workdir))
     out = place(out)
@@ -63,9 +64,12 @@ def write_report(workdir: Path, out: Path) -> Path:
 def render(inputs: ReportInputs) -> str:
     """The page as text."""
     environment = Environment(
-        loader=PackageLoader("msk_jax.reports", "."), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+        loader=PackageLoader("msk_jax.reports", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     shown_as = (percent, interval, value, decimals, plural, p_value, opening)
     environment.filters.update({function.__name__: function for function in shown_as})
     context = _context(inputs)

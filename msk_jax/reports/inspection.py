@@ -36,11 +36,11 @@ def draw_page(
     """HTML, self-contained.
 
     Args:
-      title: of the page.
-      records: of the shards: `volume` [slices, height, width], `unit_id`, `view`, `label`.
-      quality: one row per scan, see `records.ScanFacts`.
-      classes: names of the labels.
-      window: centre and width in which pictures are shown.
+        title: of the page.
+        records: of the shards: `volume` [slices, height, width], `unit_id`, `view`, `label`.
+        quality: one row per scan, see `records.ScanFacts`.
+        classes: names of the labels.
+        window: centre and width in which pictures are shown.
     """
     tiles: dict[int, list[tuple[str, np.ndarray]]] = {k: [] for k in range(len(classes))}
     values: dict[int, list[np.ndarray]] = {k: [] for k in tiles}
@@ -65,10 +65,17 @@ def draw_page(
     if numeric.size:
         pictures.append(("Quality of the scans", _distributions(numeric)))
     lead = f"{total} records, {shown} of them shown, {len(quality)} scans{_graded(quality)}."
-    return Environment(autoescape=True).from_string(_PAGE).render(
-        title=title, lead=lead, pictures=pictures, columns=list(quality.columns),
-        rows=quality.fillna("").astype(str).to_numpy().tolist(),
-    )  # fmt: skip
+    return (
+        Environment(autoescape=True)
+        .from_string(_PAGE)
+        .render(
+            title=title,
+            lead=lead,
+            pictures=pictures,
+            columns=list(quality.columns),
+            rows=quality.fillna("").astype(str).to_numpy().tolist(),
+        )
+    )
 
 
 def _graded(quality: pd.DataFrame) -> str:
@@ -100,8 +107,9 @@ def _histogram(values: dict[int, list[np.ndarray]], classes: tuple[str, ...]) ->
     of_class = {k: finite(np.concatenate(parts)) for k, parts in values.items() if parts}
     for k, numbers in of_class.items():
         if len(numbers):
-            axis.hist(numbers, bin_edges(numbers, 100), density=True, histtype="step",
-                      label=classes[k])  # fmt: skip
+            axis.hist(
+                numbers, bin_edges(numbers, 100), density=True, histtype="step", label=classes[k]
+            )
     if axis.patches:
         axis.set_yscale("log")
         axis.legend()
@@ -110,8 +118,9 @@ def _histogram(values: dict[int, list[np.ndarray]], classes: tuple[str, ...]) ->
 
 def _distributions(table: pd.DataFrame) -> str:
     figure = Figure(figsize=(2.2 * len(table.columns), 2.2), layout="constrained")
-    for axis, name in zip(figure.subplots(1, len(table.columns), squeeze=False)[0], table.columns,
-                          strict=True):  # fmt: skip
+    for axis, name in zip(
+        figure.subplots(1, len(table.columns), squeeze=False)[0], table.columns, strict=True
+    ):
         numbers = finite(table[name])
         axis.hist(numbers, bin_edges(numbers, 20))
         axis.set_title(name, fontsize=8)

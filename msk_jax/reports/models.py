@@ -17,8 +17,8 @@ def models_context(
     """What `models.html.j2` needs; None where there is one model in one set.
 
     Args:
-      metrics: metrics.json.
-      published: figures of the paper that name a test set.
+        metrics: metrics.json.
+        published: figures of the paper that name a test set.
     """
     models = metrics.get("models")
     if not models:

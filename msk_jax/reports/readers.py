@@ -15,8 +15,8 @@ def readers_context(
     """What `readers.html.j2` needs; None where nobody has read.
 
     Args:
-      metrics: metrics.json.
-      published: figures of the paper that name readers.
+        metrics: metrics.json.
+        published: figures of the paper that name readers.
     """
     study = metrics.get("readers")
     if not study:

@@ -58,9 +58,11 @@ _CLASS_LEVEL = {
 }
 _IN_SET = {"n": int, "positives": int, **dict.fromkeys((*FIGURES, *CALIBRATION), _figure())}
 _TEST = {
-    "first": str, "second": str, "why": _TEXT,
+    "first": str,
+    "second": str,
+    "why": _TEXT,
     **dict.fromkeys(("difference", "low", "high", "p"), (float, None)),
-}  # fmt: skip
+}
 _CURVE = {
     **{name: [float] for name in ("thresholds", "model", "treat_all")},
     **dict.fromkeys(("low", "high"), ([float], None)),
@@ -163,8 +165,8 @@ def read_inputs(workdir: Path) -> ReportInputs:
     """Reads all that a report shows.
 
     Raises:
-      UserError: run.json, metrics.json or predictions.csv is missing (naming the verb that writes
-        it), or a file that is there cannot be read.
+        UserError: run.json, metrics.json or predictions.csv is missing (naming the verb that writes
+            it), or a file that is there cannot be read.
     """
     workdir = place(workdir)
     if not workdir.is_dir():

@@ -37,7 +37,7 @@ class DicomResults:
         """For the networks in a checkpoint folder; `address` is that of a server, or ''.
 
         Raises:
-          UserError: a package that is needed is not installed, or the address is none.
+            UserError: a package that is needed is not installed, or the address is none.
         """
         highdicom_module()
         server = Server.at(address) if address else None
@@ -58,14 +58,14 @@ class DicomResults:
         """A measurement report and the heat map's picture of one series.
 
         Args:
-          files: of the series.
-          found: finding, probability, unit ('' for the patient) and what a unit is called.
-          picture: PNG of the heat map.
-          shown: the class whose evidence it shows.
-          name: of the series' files, a pseudonym.
+            files: of the series.
+            found: finding, probability, unit ('' for the patient) and what a unit is called.
+            picture: PNG of the heat map.
+            shown: the class whose evidence it shows.
+            name: of the series' files, a pseudonym.
 
         Raises:
-          UserError: a header lacks what DICOM wants, or the server refuses.
+            UserError: a header lacks what DICOM wants, or the server refuses.
         """
         sources = [read_header(file) for file in files]
         findings = []

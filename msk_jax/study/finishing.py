@@ -52,9 +52,13 @@ def finish(
         models = {name: coefficients for name, (_, coefficients) in beside.items()}
         thresholds = _thresholds_of(training, predicted.tables)
         save_model(
-            workdir / MODEL_NAME, training.experiment, training.stage, predicted.ensemble, models,
+            workdir / MODEL_NAME,
+            training.experiment,
+            training.stage,
+            predicted.ensemble,
+            models,
             thresholds,
-        )  # fmt: skip
+        )
     on_first_host(lambda: outputs.mark_written(training, workdir, masks is not None))
 
 
@@ -66,9 +70,7 @@ def _explain(
     cohort, table = experiment.cohort, predicted.tables.test
     data = training.data
     if jax.process_count() > 1:
-        data = open_cohort(
-            experiment, stage, training.data_dir, training.cache_memory, alone=True
-        )
+        data = open_cohort(experiment, stage, training.data_dir, training.cache_memory, alone=True)
     maps = None
     if masks is not None:
         maps = maps_on_signs(

@@ -79,9 +79,15 @@ def judge(tables: Tables, experiment: Experiment, **changes) -> dict[str, Any]:
         tables = _with_pooled_sites(tables, experiment)
         return evaluate_study(tables.test, tables.validation, settings, levels, tables.test_sets)
     return evaluate_classes(
-        tables.test, tables.validation, tables.training, tables.test_sets, settings, classes,
-        levels, experiment.cohort.ordinal,
-    )  # fmt: skip
+        tables.test,
+        tables.validation,
+        tables.training,
+        tables.test_sets,
+        settings,
+        classes,
+        levels,
+        experiment.cohort.ordinal,
+    )
 
 
 def operating_points(metrics: Mapping[str, Any]) -> dict[str, float | None]:
@@ -108,9 +114,13 @@ def _side_by_side(
 
 
 def _readers(
-    tables: Tables, metrics: Mapping[str, Any], experiment: Experiment, workdir: Path,
-    ratings: Path | None, listener: Listener,
-) -> dict[str, Any]:  # fmt: skip
+    tables: Tables,
+    metrics: Mapping[str, Any],
+    experiment: Experiment,
+    workdir: Path,
+    ratings: Path | None,
+    listener: Listener,
+) -> dict[str, Any]:
     if len(experiment.cohort.classes) != 2:
         raise UserError("A study of readers is of two classes, and this experiment has more.")
     threshold = operating_points(metrics)[experiment.cohort.levels[-1]]

@@ -130,8 +130,7 @@ def _all_jobs(
     ]
     usable = [job for job in series if job.uid not in found.incomplete]
     usable += [
-        Job("", _place(found, file), (file,), cohort.modality, options=options)
-        for file in pictures
+        Job("", _place(found, file), (file,), cohort.modality, options=options) for file in pictures
     ]
     return usable, rejected
 
@@ -280,15 +279,17 @@ def findings(saved: SavedModel, table: pd.DataFrame) -> list[tuple[str, float, s
     rows = table[table["level"] != levels[0]]
     named, score = called(saved, rows)
     return [
-        (classes[k], float(p), row.unit_id.rsplit("/", 1)[-1] if row.level == levels[1] else "",
-         levels[1])
+        (
+            classes[k],
+            float(p),
+            row.unit_id.rsplit("/", 1)[-1] if row.level == levels[1] else "",
+            levels[1],
+        )
         for k, p, row in zip(named, score, rows.itertuples(), strict=True)
-    ]  # fmt: skip
+    ]
 
 
-def whole_table(
-    saved: SavedModel, tables: Sequence[pd.DataFrame]
-) -> pd.DataFrame:
+def whole_table(saved: SavedModel, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """The rows of all series with what follows from them: where the patient is called positive, or
     which class is called."""
     table = _with_whole_patients(saved, pd.concat(tables))

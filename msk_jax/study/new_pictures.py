@@ -78,9 +78,7 @@ def _explained(saved: SavedModel, shown: Sequence[_Shown]) -> dict[str, np.ndarr
     return cams
 
 
-def _drawing(
-    saved: SavedModel, one: _Shown, cams: dict[str, np.ndarray], out: Path
-) -> Drawing:
+def _drawing(saved: SavedModel, one: _Shown, cams: dict[str, np.ndarray], out: Path) -> Drawing:
     classes, levels = saved.experiment.cohort.classes, saved.experiment.cohort.levels
     table, case = one.answer.table, one.answer.case
     column = probability_columns(classes)[0 if len(classes) == 2 else one.target]

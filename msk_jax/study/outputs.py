@@ -62,9 +62,7 @@ class Predicted:
     """The networks, by fold, for the devices of this host."""
 
 
-def predict_everybody(
-    training: Training, workdir: Path, listener: Listener = SILENT
-) -> Predicted:
+def predict_everybody(training: Training, workdir: Path, listener: Listener = SILENT) -> Predicted:
     """Ask the networks of all folds about those whom they never saw, and about others.
 
     Every host asks about its own share of the patients.
@@ -92,9 +90,7 @@ def predict_everybody(
     for name, patients in training.test_sets.items():
         sets[name], by_set[name] = _predict(training, trainer, ensemble, patients, ENSEMBLE)
     joined = {role: pd.concat(rows) for role, rows in tables.items()}
-    said = Tables(
-        joined["test"], joined["validation"], joined.get("train", pd.DataFrame()), sets
-    )
+    said = Tables(joined["test"], joined["validation"], joined.get("train", pd.DataFrame()), sets)
     return Predicted(said, Features.of(by_set, data.patient_labels), ensemble)
 
 
@@ -106,9 +102,7 @@ def _predict(
     data = training.data
     table = data.table(patients)
     batches = data.evaluation_batches(patients, trainer.batch_size)
-    each = [
-        parallel.gather_answers(trainer.predict(one, batches), _ANSWERS) for one in networks
-    ]
+    each = [parallel.gather_answers(trainer.predict(one, batches), _ANSWERS) for one in networks]
     probabilities, features = ([answers[name] for answers in each] for name in _ANSWERS)
     mean = np.mean(probabilities, axis=0) if len(each) > 1 else probabilities[0]
     pooled = _all_levels(training, table, mean, fold)
@@ -276,4 +270,3 @@ def _made_from(training: Training, workdir: Path, masks: bool) -> dict[str, Any]
         "patient_pool": evaluation.patient_pool,
         "masks": masks,
     }
-

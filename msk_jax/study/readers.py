@@ -53,9 +53,12 @@ def read_or_simulate(
         read = read_table(ratings, missing)
     else:
         read = simulate_readers(
-            names, labels.to_numpy(), patients["prob"].to_numpy(),
-            experiment.evaluation.seed, experiment.readers,
-        )  # fmt: skip
+            names,
+            labels.to_numpy(),
+            patients["prob"].to_numpy(),
+            experiment.evaluation.seed,
+            experiment.readers,
+        )
         with replacing(workdir / RATINGS_NAME) as temporary:
             read.to_csv(temporary, index=False)
     study = aided_study(

@@ -55,9 +55,7 @@ class Training:
         stage.check()
         check_batch_size(stage.recipe)
         data = open_cohort(experiment, stage, data_dir, cache_memory)
-        return cls(
-            experiment, stage, data_dir, data, *open_folds(data, data_dir), cache_memory
-        )
+        return cls(experiment, stage, data_dir, data, *open_folds(data, data_dir), cache_memory)
 
     @property
     def num_folds(self) -> int:

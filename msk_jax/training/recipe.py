@@ -94,8 +94,17 @@ class Recipe:
 
         Trainings that differ in nothing else share one compiled step.
         """
-        course = ("seed", "batch_size", "class_weights", "sampling", "monitor", "patience",
-                  "checkpoint_every", "init_from", "shuffle_labels")  # fmt: skip
+        course = (
+            "seed",
+            "batch_size",
+            "class_weights",
+            "sampling",
+            "monitor",
+            "patience",
+            "checkpoint_every",
+            "init_from",
+            "shuffle_labels",
+        )
         anyone = Recipe()
         return dataclasses.replace(self, **{name: getattr(anyone, name) for name in course})
 

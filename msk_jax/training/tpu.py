@@ -82,10 +82,12 @@ def slice_devices(name: str) -> list:
     # one process at a time in.
     jax.config.update("jax_platforms", "cpu")
     os.environ |= {
-        "TPU_SKIP_MDS_QUERY": "1", "TPU_ACCELERATOR_TYPE": chip.accelerator,
-        "TPU_WORKER_HOSTNAMES": "localhost", "TPU_WORKER_ID": "0",
+        "TPU_SKIP_MDS_QUERY": "1",
+        "TPU_ACCELERATOR_TYPE": chip.accelerator,
+        "TPU_WORKER_HOSTNAMES": "localhost",
+        "TPU_WORKER_ID": "0",
         "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
-    }  # fmt: skip
+    }
     try:
         return topologies.get_topology_desc(platform="tpu", topology_name=name).devices
     except Exception as error:  # what libtpu raises is not documented

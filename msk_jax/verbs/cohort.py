@@ -62,9 +62,13 @@ def deidentify(
                 name = f"series{k + 1:04d}/{i + 1:05d}.dcm"
                 try:
                     deidentify_file(
-                        file, out / name, secret, rules,
-                        keep_characteristics=keep_characteristics, allow_burned_in=allow_burned_in,
-                    )  # fmt: skip
+                        file,
+                        out / name,
+                        secret,
+                        rules,
+                        keep_characteristics=keep_characteristics,
+                        allow_burned_in=allow_burned_in,
+                    )
                     count += 1
                 except SeriesError as error:
                     patient = found.headers[uid].patient_id

@@ -14,9 +14,15 @@ def run(experiment: Experiment, out: Path, patients: int, seed: int) -> Path:
     config = dataclasses.replace(experiment.synthetic(), patients=patients, seed=seed)
     manifest = phantom.resume(experiment, cohort, config)
     build.run(
-        experiment, cohort / "dicom", manifest, shards,
-        key=None, num_folds=None, seed=seed, overwrite=False,
-    )  # fmt: skip
+        experiment,
+        cohort / "dicom",
+        manifest,
+        shards,
+        key=None,
+        num_folds=None,
+        seed=seed,
+        overwrite=False,
+    )
     stage = changed(experiment.small_stage, {"recipe.seed": seed})
     masks = None if experiment.signs is None else cohort / "masks"
     train.run(experiment, stage, shards, workdir, masks=masks)

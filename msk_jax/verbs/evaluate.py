@@ -11,9 +11,10 @@ from msk_jax.study import judging
 _OF_TWO = {"auc": "AUC", "sensitivity": "sens", "specificity": "spec"}
 _OF_CLASSES = {"accuracy": "accuracy", "macro_auc": "macro AUC", "kappa": "kappa"}
 _OF_ORDER = {
-    "kappa_quadratic": "quadratic kappa", "mean_absolute_error": "steps off",
+    "kappa_quadratic": "quadratic kappa",
+    "mean_absolute_error": "steps off",
     "ordinal_c": "ordinal C",
-}  # fmt: skip
+}
 
 
 def run(experiment: Experiment, workdir: Path, ratings: Path | None = None) -> dict[str, Any]:

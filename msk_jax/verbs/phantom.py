@@ -46,7 +46,13 @@ def run(experiment: Experiment, out: Path, phantom: AnyPhantom) -> Path:
     note_command(out)
     say(f"{phantom.patients} phantom patients are in {out} (DICOM in dicom/, truth in masks/).")
     say_next(
-        "build", experiment.address, "--dicom", out / "dicom", "--manifest", manifest,
-        "--data-dir", out.parent / "shards",
-    )  # fmt: skip
+        "build",
+        experiment.address,
+        "--dicom",
+        out / "dicom",
+        "--manifest",
+        manifest,
+        "--data-dir",
+        out.parent / "shards",
+    )
     return manifest

@@ -45,17 +45,24 @@ def show(trainers: Sequence[Trainer], voxels: VoxelCache) -> None:
         [
             ("", "plan"),
             ("devices", provenance.hardware()),
-            ("batch", f"{recipe.batch_size}, {recipe.batch_size // jax.device_count()} a device"
-                      f"{parts}"),
+            (
+                "batch",
+                f"{recipe.batch_size}, {recipe.batch_size // jax.device_count()} a device{parts}",
+            ),
             ("steps", f"at most {num_folds} folds x {epochs} epochs x {steps} = {total:,}"),
             ("parameters", f"{parameters:,}"),
-            ("memory", f"{_mib(cost.device_bytes)} a device: state {_mib(cost.state_bytes)}, "
-                       f"batch {_mib(cost.batch_bytes)}, the rest {_mib(cost.working_bytes)}"),
-            ("voxels", f"{size_in_words(voxels.size())}, in a cache of "
-                       f"{size_in_words(voxels.limit)}"),
+            (
+                "memory",
+                f"{_mib(cost.device_bytes)} a device: state {_mib(cost.state_bytes)}, "
+                f"batch {_mib(cost.batch_bytes)}, the rest {_mib(cost.working_bytes)}",
+            ),
+            (
+                "voxels",
+                f"{size_in_words(voxels.size())}, in a cache of {size_in_words(voxels.limit)}",
+            ),
             ("disk", f"up to {_mib(disk)} of checkpoints"),
         ]
-    )  # fmt: skip
+    )
 
 
 def _mib(count: int) -> str:

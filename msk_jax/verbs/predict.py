@@ -87,9 +87,7 @@ def run(
         secret = load_key(key) if key else load_or_create_key(default_key_path(manifest))
         patients = None if places is None else patients_of(places, cohort, secret)
         saved = dataclasses.replace(saved, beside=askable(saved, patients, console.TERMINAL))
-        jobs, rejected = jobs_of(
-            found, places, cohort, secret, options, console.TERMINAL
-        )
+        jobs, rejected = jobs_of(found, places, cohort, secret, options, console.TERMINAL)
         console.writable_folder(out, "--out")
         with _all_or_nothing(out):
             run_of = _Run(saved, out, secret, results, pictures)
@@ -157,9 +155,13 @@ def _drawing_processes(
 
 
 def _tell(
-    out: Path, done: int, rejected: list[tuple], unwritten: list[tuple], num_skipped: int,
+    out: Path,
+    done: int,
+    rejected: list[tuple],
+    unwritten: list[tuple],
+    num_skipped: int,
     pictures: bool,
-) -> None:  # fmt: skip
+) -> None:
     """What came of it. Raises UserError where nothing was predicted or not all is written."""
     if not done:
         first = rejected[0][2] if rejected else "there is none"
@@ -194,9 +196,12 @@ def _all_or_nothing(out: Path) -> Iterator[None]:
 
 
 def _write(
-    saved: SavedModel, out: Path, tables: list[pd.DataFrame], rejected: list[tuple],
+    saved: SavedModel,
+    out: Path,
+    tables: list[pd.DataFrame],
+    rejected: list[tuple],
     patients: pd.DataFrame | None,
-) -> None:  # fmt: skip
+) -> None:
     if tables:
         table = with_beside(saved, whole_table(saved, tables), patients)
         with replacing(out / "predictions.csv") as temporary:

@@ -60,13 +60,16 @@ def _print_step(experiment, stage, topology, batch_size, cost, needs, seconds) -
     rows = [
         (experiment.name, f"on {topology}, batch {batch_size} in all, {precision}"),
         ("compiled in", f"{seconds:.0f} s"),
-        ("memory a chip", f"{_gib(cost.device_bytes)} of {_gib(chip.hbm_bytes)} "
-                          f"({cost.device_bytes / chip.hbm_bytes:.0%}): state "
-                          f"{_gib(cost.state_bytes)}, the rest "
-                          f"{_gib(cost.device_bytes - cost.state_bytes)}"),
+        (
+            "memory a chip",
+            f"{_gib(cost.device_bytes)} of {_gib(chip.hbm_bytes)} "
+            f"({cost.device_bytes / chip.hbm_bytes:.0%}): state "
+            f"{_gib(cost.state_bytes)}, the rest "
+            f"{_gib(cost.device_bytes - cost.state_bytes)}",
+        ),
         ("operations a chip", f"{flops / 1e9:,.1f} GFLOP"),
         ("bytes moved a chip", _gib(moved)),
-    ]  # fmt: skip
+    ]
     rows += [
         (kind, f"{count} with {size / 2**20:,.2f} MiB together")
         for kind, count, size in tpu.by_kind(exchanged)
@@ -83,11 +86,16 @@ def _print_estimate(kind: str, sides: tuple[int, ...], batch_per_device: int, ne
     for some in sorted({*chip.slices, sides}, key=math.prod):
         found = tpu.roofline(chip, some, *counted)
         chips = math.prod(some)
-        rows.append((
-            f"{kind}:{'x'.join(map(str, some))}", str(chips), f"{1e3 * found.seconds:.2f} ms",
-            f"{1e3 * found.exchange_seconds:.2f} ms",
-            f"{chips * batch_per_device / found.seconds:,.0f}", f"{first / found.seconds:.0%}",
-        ))  # fmt: skip
+        rows.append(
+            (
+                f"{kind}:{'x'.join(map(str, some))}",
+                str(chips),
+                f"{1e3 * found.seconds:.2f} ms",
+                f"{1e3 * found.exchange_seconds:.2f} ms",
+                f"{chips * batch_per_device / found.seconds:,.0f}",
+                f"{first / found.seconds:.0%}",
+            )
+        )
     console.say_columns(rows)
 
 

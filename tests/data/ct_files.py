@@ -25,10 +25,9 @@ def box_pelvis(spacing=(3.0, 3.0, 2.5), shape=(48, 128, 128), shift=(0.0, 0.0)):
     """
     origin = [-(n - 1) / 2 * s for n, s in zip(shape[::-1], spacing, strict=True)]
     z, y, x = np.meshgrid(
-        *(o + np.arange(n) * s for o, n, s in
-          zip(origin[::-1], shape, spacing[::-1], strict=True)),
+        *(o + np.arange(n) * s for o, n, s in zip(origin[::-1], shape, spacing[::-1], strict=True)),
         indexing="ij",
-    )  # fmt: skip
+    )
     x, y = np.abs(x - shift[0]), y - shift[1]
     hu = np.where((x / 170) ** 2 + ((y - 10) / 120) ** 2 < 1, 40, -1000)
     wing = (x >= 48) & (x <= 125) & (y >= -20) & (y <= 30)

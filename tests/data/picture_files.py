@@ -70,21 +70,27 @@ def write_tiff(
             for left in range(0, columns, wide):
                 part = plane[top : top + tall, left : left + wide]
                 if tile:
-                    part = np.pad(part, ((0, tall - part.shape[0]), (0, wide - part.shape[1]),
-                                         (0, 0)))  # fmt: skip
+                    part = np.pad(
+                        part, ((0, tall - part.shape[0]), (0, wide - part.shape[1]), (0, 0))
+                    )
                 data = np.ascontiguousarray(part).astype(kind).tobytes()
                 segments.append(zlib.compress(data) if deflate else data)
     head = 16 if is_big else 8
     places = (head + np.cumsum([0, *map(len, segments)])).tolist()
     entries = {
-        256: (4, (columns,)), 257: (4, (rows,)),
-        258: (3, (8 * kind.itemsize,) * samples), 259: (3, (8 if deflate else 1,)),
-        262: (3, (photometric,)), 277: (3, (samples,)), 284: (3, (planar,)),
+        256: (4, (columns,)),
+        257: (4, (rows,)),
+        258: (3, (8 * kind.itemsize,) * samples),
+        259: (3, (8 if deflate else 1,)),
+        262: (3, (photometric,)),
+        277: (3, (samples,)),
+        284: (3, (planar,)),
         339: (3, ({"u": 1, "i": 2, "f": 3}[kind.kind],) * samples),
-        324 if tile else 273: (4, places[:-1]), 325 if tile else 279: (4, [*map(len, segments)]),
+        324 if tile else 273: (4, places[:-1]),
+        325 if tile else 279: (4, [*map(len, segments)]),
         **({322: (4, (wide,)), 323: (4, (tall,))} if tile else {278: (4, (tall,))}),
         **(tags or {}),
-    }  # fmt: skip
+    }
     entry = struct.Struct(f"{order}HHQ" if is_big else f"{order}HHI")
     offset, room = ("Q", 8) if is_big else ("I", 4)
     after = places[-1] + (8 if is_big else 2) + len(entries) * (entry.size + room) + room
@@ -98,8 +104,10 @@ def write_tiff(
         count = len(numbers) // 2 if type_ == 5 else len(numbers)
         body += entry.pack(tag, type_, count) + inline
     mark = b"II" if order == "<" else b"MM"
-    start = struct.pack(f"{order}HHHQ", 43, 8, 0, places[-1]) if is_big else struct.pack(
-        f"{order}HI", 42, places[-1]
-    )  # fmt: skip
+    start = (
+        struct.pack(f"{order}HHHQ", 43, 8, 0, places[-1])
+        if is_big
+        else struct.pack(f"{order}HI", 42, places[-1])
+    )
     path.write_bytes(mark + start + b"".join(segments) + body + bytes(room) + tail)
     return path

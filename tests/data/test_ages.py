@@ -32,8 +32,9 @@ def build(dicom, folder, ages=None):
     header = "patient_id,side,label" + (",age" if ages else "")
     rows = [
         f"{patient},{side},{('normal', 'sacroiliitis')[k % 2]}" + (f",{ages}" if ages else "")
-        for k, patient in enumerate(WRITTEN) for side in ("left", "right")
-    ]  # fmt: skip
+        for k, patient in enumerate(WRITTEN)
+        for side in ("left", "right")
+    ]
     (folder / "manifest.csv").write_text("\n".join([header, *rows]) + "\n")
     (folder / "key").write_text("0123456789abcdef0123456789abcdef")
     return build_cohort(
@@ -66,5 +67,10 @@ def test_an_age_of_the_manifest_leaves_nothing_unknown(dicom, tmp_path, capsys):
 def test_a_draft_leaves_it_for_a_person_to_correct(dicom):
     rows = draft_rows(scan(dicom), COHORT)
     assert {row["patient_id"]: row["age"] for row in rows} == {
-        "P-0": "54", "P-1": "55", "P-2": "1.5", "P-3": "abt60", "P-4": "55", "P-5": "55"
-    }  # fmt: skip
+        "P-0": "54",
+        "P-1": "55",
+        "P-2": "1.5",
+        "P-3": "abt60",
+        "P-4": "55",
+        "P-5": "55",
+    }

@@ -31,9 +31,12 @@ SIZE = 48
 """Rows and columns: enough that pixels stay in the file until they are asked for."""
 
 SYNTAXES = (
-    ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian,
-    DeflatedExplicitVRLittleEndian, RLELossless,
-)  # fmt: skip
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    DeflatedExplicitVRLittleEndian,
+    RLELossless,
+)
 
 
 def item(**values):
@@ -55,51 +58,86 @@ def table():
 VARIANTS = {
     "allocated": [{}, {"BitsAllocated": 8}, {"BitsAllocated": 32}, {"BitsAllocated": None}],
     "stored": [
-        {}, {"BitsStored": 12, "HighBit": 11}, {"BitsStored": 12, "HighBit": 15},
-        {"BitsStored": 1, "HighBit": 0}, {"BitsStored": 0}, {"BitsStored": 17, "HighBit": 16},
-        {"BitsStored": None}, {"HighBit": None}, {"HighBit": 40},
+        {},
+        {"BitsStored": 12, "HighBit": 11},
+        {"BitsStored": 12, "HighBit": 15},
+        {"BitsStored": 1, "HighBit": 0},
+        {"BitsStored": 0},
+        {"BitsStored": 17, "HighBit": 16},
+        {"BitsStored": None},
+        {"HighBit": None},
+        {"HighBit": 40},
     ],
     "sign": [
-        {}, {"PixelRepresentation": 1}, {"PixelRepresentation": 2}, {"PixelRepresentation": None},
+        {},
+        {"PixelRepresentation": 1},
+        {"PixelRepresentation": 2},
+        {"PixelRepresentation": None},
     ],
     "samples": [
-        {}, {"SamplesPerPixel": 3, "PlanarConfiguration": 0}, {"SamplesPerPixel": None},
-        {"PlanarConfiguration": 1}, {"SamplesPerPixel": 2},
+        {},
+        {"SamplesPerPixel": 3, "PlanarConfiguration": 0},
+        {"SamplesPerPixel": None},
+        {"PlanarConfiguration": 1},
+        {"SamplesPerPixel": 2},
     ],
     "meaning": [
-        {}, *({"PhotometricInterpretation": name} for name in
-              ("MONOCHROME1", "PALETTE COLOR", "RGB", "monochrome2", "UNKNOWN", None)),
+        {},
+        *(
+            {"PhotometricInterpretation": name}
+            for name in ("MONOCHROME1", "PALETTE COLOR", "RGB", "monochrome2", "UNKNOWN", None)
+        ),
     ],
     "frames": [
-        {}, *({"NumberOfFrames": n} for n in (1, 2, 0, -1, None)), {"NumberOfFrames": "", "": 0},
+        {},
+        *({"NumberOfFrames": n} for n in (1, 2, 0, -1, None)),
+        {"NumberOfFrames": "", "": 0},
     ],
     "size": [{}, {"Rows": SIZE // 2}, {"Columns": SIZE + 1}, {"Rows": None}, {"Columns": 0}],
     "slope": [
-        {}, *({"RescaleSlope": v} for v in
-              ("1.0", "1.0000000001", "2", "0.5", "0", "-1", "1e30", "", "1\\2", None)),
+        {},
+        *(
+            {"RescaleSlope": v}
+            for v in ("1.0", "1.0000000001", "2", "0.5", "0", "-1", "1e30", "", "1\\2", None)
+        ),
     ],
     "intercept": [
-        {}, *({"RescaleIntercept": v} for v in
-              ("-1024.5", "0", "-32767", "32767", "32768", "-40000", "", None)),
+        {},
+        *(
+            {"RescaleIntercept": v}
+            for v in ("-1024.5", "0", "-32767", "32767", "32768", "-40000", "", None)
+        ),
     ],
     "units": [{}, *({"RescaleType": v} for v in ("HU", "US", "", "OD", "hu"))],
     "modality": [{}, {"Modality": "MR"}, {"Modality": "ct"}, {"Modality": None}],
     "padding": [
-        {}, {"PixelPaddingValue": ("US", 7)}, {"PixelPaddingValue": ("SS", -2000)},
-        {"PixelPaddingValue": ("US", 63536)}, {"PixelPaddingValue": ("US", [7, 8])},
+        {},
+        {"PixelPaddingValue": ("US", 7)},
+        {"PixelPaddingValue": ("SS", -2000)},
+        {"PixelPaddingValue": ("US", 63536)},
+        {"PixelPaddingValue": ("US", [7, 8])},
         {"PixelPaddingValue": ("US", 7), "PixelPaddingRangeLimit": ("US", 40)},
         {"PixelPaddingValue": ("SS", -5), "PixelPaddingRangeLimit": ("SS", 5)},
     ],
     "other values": [
-        {}, {"ModalityLUTSequence": table()},
-        {"PixelValueTransformationSequence": item(
-            RescaleSlope=3, RescaleIntercept=-10, RescaleType="HU")},
-        {"SharedFunctionalGroupsSequence": item(PixelValueTransformationSequence=item(
-            RescaleSlope=2, RescaleIntercept=-100, RescaleType="HU"))},
+        {},
+        {"ModalityLUTSequence": table()},
+        {
+            "PixelValueTransformationSequence": item(
+                RescaleSlope=3, RescaleIntercept=-10, RescaleType="HU"
+            )
+        },
+        {
+            "SharedFunctionalGroupsSequence": item(
+                PixelValueTransformationSequence=item(
+                    RescaleSlope=2, RescaleIntercept=-100, RescaleType="HU"
+                )
+            )
+        },
         {"FloatPixelData": np.zeros((SIZE, SIZE), np.float32).tobytes()},
     ],
     "length": [{}, *({"CHANGE": n} for n in (-2, -SIZE * SIZE, 2, 2 * SIZE * SIZE))],
-}  # fmt: skip
+}
 
 
 def write(folder, syntax, *variants):
@@ -125,10 +163,16 @@ def write(folder, syntax, *variants):
     data.file_meta.TransferSyntaxUID = syntax
     if syntax == RLELossless:
         encoded = pydicom.pixels.encoders.RLELosslessEncoder.encode(
-            values.reshape(SIZE, SIZE).astype(np.uint16), rows=SIZE, columns=SIZE,
-            samples_per_pixel=1, bits_allocated=16, bits_stored=16, number_of_frames=1,
-            pixel_representation=0, photometric_interpretation="MONOCHROME2",
-        )  # fmt: skip
+            values.reshape(SIZE, SIZE).astype(np.uint16),
+            rows=SIZE,
+            columns=SIZE,
+            samples_per_pixel=1,
+            bits_allocated=16,
+            bits_stored=16,
+            number_of_frames=1,
+            pixel_representation=0,
+            photometric_interpretation="MONOCHROME2",
+        )
         data.PixelData = pydicom.encaps.encapsulate([encoded])
         data["PixelData"].is_undefined_length = True
     pydicom.dcmwrite(file, data)
@@ -171,9 +215,11 @@ def combinations(pairs):
     singles = [(change,) for name in names for change in VARIANTS[name]]
     for _ in range(pairs):
         first, second = rng.choice(len(names), 2, replace=False)
-        singles.append(tuple(
-            VARIANTS[names[k]][rng.integers(len(VARIANTS[names[k]]))] for k in (first, second)
-        ))  # fmt: skip
+        singles.append(
+            tuple(
+                VARIANTS[names[k]][rng.integers(len(VARIANTS[names[k]]))] for k in (first, second)
+            )
+        )
     return singles
 
 
@@ -187,11 +233,13 @@ def as_pydicom(file):
     except Exception:
         return None
     if (
-        any(keyword.endswith(("PaddingValue", "GroupsSequence", "TransformationSequence"))
-            for keyword in data.dir())
+        any(
+            keyword.endswith(("PaddingValue", "GroupsSequence", "TransformationSequence"))
+            for keyword in data.dir()
+        )
         or data.get("HighBit") != data.BitsStored - 1
         or data.PhotometricInterpretation == "MONOCHROME1"
-    ):  # fmt: skip
+    ):
         return None
     return np.rint(np.clip(values, -1024, 32767)).astype(np.int16)
 
@@ -213,8 +261,9 @@ def test_short_ways_read_what_long_ways_read(tmp_path, syntax, need):
 
 def test_the_place_of_the_highest_bit_counts_in_run_lengths_too(tmp_path, need):
     need("rle")
-    (file,) = write_ct(tmp_path, np.arange(64).reshape(1, 8, 8) * 16 - 1024, HighBit=15,
-                       BitsStored=12)  # fmt: skip
+    (file,) = write_ct(
+        tmp_path, np.arange(64).reshape(1, 8, 8) * 16 - 1024, HighBit=15, BitsStored=12
+    )
     data = pydicom.dcmread(file)
     data.compress(RLELossless)
     data.save_as(file)
@@ -223,14 +272,41 @@ def test_the_place_of_the_highest_bit_counts_in_run_lengths_too(tmp_path, need):
 
 
 KINDS = {
-    "PixelSpacing": "DS", "RescaleSlope": "DS", "InstanceNumber": "IS", "ImageType": "CS",
-    "SeriesDescription": "LO", "SOPInstanceUID": "UI", "PatientAge": "AS", "Rows": "US",
+    "PixelSpacing": "DS",
+    "RescaleSlope": "DS",
+    "InstanceNumber": "IS",
+    "ImageType": "CS",
+    "SeriesDescription": "LO",
+    "SOPInstanceUID": "UI",
+    "PatientAge": "AS",
+    "Rows": "US",
     "AccessionNumber": "SH",
-}  # fmt: skip
+}
 PIECES = st.sampled_from(
-    [b"0", b"1", b"12", b".5", b"-", b"+", b"e3", b" ", b"\\", b"\0", b"AB", b"cd", b"~", b"^",
-     b"\n", b"\xe4", b"\x1b", b"_", b"nan", b"inf", b"9" * 20]
-)  # fmt: skip
+    [
+        b"0",
+        b"1",
+        b"12",
+        b".5",
+        b"-",
+        b"+",
+        b"e3",
+        b" ",
+        b"\\",
+        b"\0",
+        b"AB",
+        b"cd",
+        b"~",
+        b"^",
+        b"\n",
+        b"\xe4",
+        b"\x1b",
+        b"_",
+        b"nan",
+        b"inf",
+        b"9" * 20,
+    ]
+)
 
 
 def values_of(keyword, kind, value, is_stated, is_little):

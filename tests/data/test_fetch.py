@@ -125,8 +125,9 @@ def archive(monkeypatch, tmp_path):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     server.archive = Archive(f"http://127.0.0.1:{server.server_port}/web")
     for name in "ab":
-        files = write_ct(tmp_path / "held" / name, ramp((NUM_SLICES, 8, 8)), series=name,
-                         patient_id=name.upper())  # fmt: skip
+        files = write_ct(
+            tmp_path / "held" / name, ramp((NUM_SLICES, 8, 8)), series=name, patient_id=name.upper()
+        )
         server.archive.series[uid(name.upper(), name)] = [file.read_bytes() for file in files]
     yield server.archive
     server.shutdown()

@@ -21,9 +21,12 @@ hypothesis = pytest.importorskip("hypothesis", reason="hypothesis is not install
 st = hypothesis.strategies
 
 SETTINGS = hypothesis.settings(
-    max_examples=50, deadline=10_000, derandomize=True, database=None,
+    max_examples=50,
+    deadline=10_000,
+    derandomize=True,
+    database=None,
     suppress_health_check=list(hypothesis.HealthCheck),
-)  # fmt: skip
+)
 
 READERS = (
     lambda folder: [read_volume(files) for files in scan(folder).series.values()],
@@ -89,19 +92,64 @@ def test_bytes(data, seeds, tmp_path_factory):
 
 
 ODD = st.one_of(
-    st.sampled_from(["", "0", "-1", "1e400", "nan", "inf", "\\", "65535", "4294967295", "1\\2",
-                     "MONOCHROME1", "PALETTE COLOR", "LOCALIZER", "<script>", "../..", "\x00"]),
-    st.text(max_size=20), st.integers(-(2**31), 2**31).map(str), st.floats().map(str),
-)  # fmt: skip
+    st.sampled_from(
+        [
+            "",
+            "0",
+            "-1",
+            "1e400",
+            "nan",
+            "inf",
+            "\\",
+            "65535",
+            "4294967295",
+            "1\\2",
+            "MONOCHROME1",
+            "PALETTE COLOR",
+            "LOCALIZER",
+            "<script>",
+            "../..",
+            "\x00",
+        ]
+    ),
+    st.text(max_size=20),
+    st.integers(-(2**31), 2**31).map(str),
+    st.floats().map(str),
+)
 KEYWORDS = [
-    "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
-    "SamplesPerPixel", "NumberOfFrames", "PhotometricInterpretation", "PixelSpacing",
-    "ImagePositionPatient", "ImageOrientationPatient", "RescaleSlope", "RescaleIntercept",
-    "RescaleType", "Modality", "ImageType", "PixelPaddingValue", "WindowCenter", "WindowWidth",
-    "SliceThickness", "PatientAge", "Laterality", "SOPClassUID", "SeriesInstanceUID",
-    "ModalityLUTSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
-    "RealWorldValueMappingSequence", "AcquisitionNumber", "PixelData", "SpecificCharacterSet",
-]  # fmt: skip
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "SamplesPerPixel",
+    "NumberOfFrames",
+    "PhotometricInterpretation",
+    "PixelSpacing",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "RescaleType",
+    "Modality",
+    "ImageType",
+    "PixelPaddingValue",
+    "WindowCenter",
+    "WindowWidth",
+    "SliceThickness",
+    "PatientAge",
+    "Laterality",
+    "SOPClassUID",
+    "SeriesInstanceUID",
+    "ModalityLUTSequence",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+    "RealWorldValueMappingSequence",
+    "AcquisitionNumber",
+    "PixelData",
+    "SpecificCharacterSet",
+]
 
 
 @pytest.fixture(scope="module")

@@ -58,8 +58,9 @@ SITES = {f"P-{i:02d}": "ABBC"[i % 4] for i in range(60)}
 def test_other_sites_are_test_sets_of_their_own():
     tested = external_sets(SITES, "A")
     assert {name: len(members) for name, members in tested.items()} == {
-        "external_B": 30, "external_C": 15,
-    }  # fmt: skip
+        "external_B": 30,
+        "external_C": 15,
+    }
     assert all(SITES[p] == "B" for p in tested["external_B"])
     assert external_sets(SITES, "") == {}
     with pytest.raises(UserError, match="of the training site D; there are A, B, C"):

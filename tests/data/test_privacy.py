@@ -45,11 +45,16 @@ def files(tmp_path):
     files = write_ct(tmp_path / "ct", ramp(), patient_id="KLINIK-1")
     for file in files:
         rewrite(
-            file, StudyDate="20200229", StudyTime="101112", AcquisitionDateTime="20200301101112.5",
-            ReferringPhysicianName="Ref^Rita", PatientComments="lives in Exampletown",
-            SeriesDescription="for Mrs Doe", RequestAttributesSequence=Sequence([step]),
+            file,
+            StudyDate="20200229",
+            StudyTime="101112",
+            AcquisitionDateTime="20200301101112.5",
+            ReferringPhysicianName="Ref^Rita",
+            PatientComments="lives in Exampletown",
+            SeriesDescription="for Mrs Doe",
+            RequestAttributesSequence=Sequence([step]),
             StudyID="S-4711-X",
-        )  # fmt: skip
+        )
         data = pydicom.dcmread(file)
         data.private_block(0x11, "MAKER", create=True).add_new(1, "LO", "Private^Paula")
         data.add_new(0x60004000, "LT", "Overlay of Olga")
@@ -73,9 +78,25 @@ def test_nothing_of_the_patient_is_left(files, rules, tmp_path):
     names, _ = identifiers(files)
     # New UIDs are random digits, so a word of four digits would be found in them now and then.
     for file in (tmp_path / "out").iterdir():
-        for word in (b"KLINIK", b"Doe", b"Rita", b"Nested", b"Nora", b"Paula", b"Olga", b"S-4711",
-                     b"1.2.3.4711", b"ACC4711", b"Ursula", b"Tom", b"081533", b"Exampletown",
-                     b"Hospital", b"20200229", b"19810203"):  # fmt: skip
+        for word in (
+            b"KLINIK",
+            b"Doe",
+            b"Rita",
+            b"Nested",
+            b"Nora",
+            b"Paula",
+            b"Olga",
+            b"S-4711",
+            b"1.2.3.4711",
+            b"ACC4711",
+            b"Ursula",
+            b"Tom",
+            b"081533",
+            b"Exampletown",
+            b"Hospital",
+            b"20200229",
+            b"19810203",
+        ):
             assert word not in words_in(file), word
         assert not any(name.encode() in words_in(file) for name in names)
     copy = pydicom.dcmread(tmp_path / "out" / "0")
@@ -98,8 +119,10 @@ def test_pixels_geometry_and_belonging_are_kept(files, rules, tmp_path):
 def test_dates_of_a_patient_move_together(files, rules):
     before = pydicom.dcmread(files[0])
     after = deidentify(before, KEY, rules, keep_characteristics=True)
-    moved = [np.datetime64(f"{d[:4]}-{d[4:6]}-{d[6:8]}")
-             for d in (after.StudyDate, after.AcquisitionDateTime)]  # fmt: skip
+    moved = [
+        np.datetime64(f"{d[:4]}-{d[4:6]}-{d[6:8]}")
+        for d in (after.StudyDate, after.AcquisitionDateTime)
+    ]
     assert moved[1] - moved[0] == np.timedelta64(1, "D")  # 29 February to 1 March
     assert after.AcquisitionDateTime.endswith("101112.5") and after.StudyTime == "101112"
     shift = np.datetime64("2020-02-29") - moved[0]
@@ -210,8 +233,10 @@ def test_audit_of_a_clean_folder(files, tmp_path, capsys):
     assert "No identifier was found" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("words", [["--dicom", "https://h/w?PatientID=KLINIK-1&x=y"],
-                                   ["--dicom=http:/h/w?PatientID=KLINIK-1"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [["--dicom", "https://h/w?PatientID=KLINIK-1&x=y"], ["--dicom=http:/h/w?PatientID=KLINIK-1"]],
+)
 def test_what_a_server_was_asked_is_not_noted(words, monkeypatch):
     monkeypatch.setattr("sys.argv", ["msk-jax", "build", *words, "--seed", "1"])
     noted = this_command()
@@ -220,9 +245,20 @@ def test_what_a_server_was_asked_is_not_noted(words, monkeypatch):
 
 def test_folders_of_a_command_line_are_not_noted(tmp_path, monkeypatch):
     (tmp_path / "Doe").mkdir()
-    words = ["build", str(tmp_path / "Doe" / "mine.py"), "--dicom", "Doe", "--data-dir",
-             str(tmp_path / "Doe"), f"--workdir={tmp_path}/Doe/run", "--rates", "encoder/.*", "0",
-             "--manifest", "Doe/../Doe"]  # fmt: skip
+    words = [
+        "build",
+        str(tmp_path / "Doe" / "mine.py"),
+        "--dicom",
+        "Doe",
+        "--data-dir",
+        str(tmp_path / "Doe"),
+        f"--workdir={tmp_path}/Doe/run",
+        "--rates",
+        "encoder/.*",
+        "0",
+        "--manifest",
+        "Doe/../Doe",
+    ]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["msk-jax", *words])
     assert this_command() == (
@@ -284,8 +320,15 @@ def test_draft_lists_series_of_the_modality_and_defuses_headers(tmp_path):
     evil = '=HYPERLINK("http://evil","x")'
     write_ct(tmp_path / "in" / "a", ramp(), patient_id="A")
     for file in write_ct(tmp_path / "in" / "b", ramp(), patient_id="B", series="mr"):
-        rewrite(file, Modality="MR", SeriesDescription=evil, EchoTime=12, RepetitionTime=600,
-                ScanningSequence="SE", SliceThickness=4)  # fmt: skip
+        rewrite(
+            file,
+            Modality="MR",
+            SeriesDescription=evil,
+            EchoTime=12,
+            RepetitionTime=600,
+            ScanningSequence="SE",
+            SliceThickness=4,
+        )
     (tmp_path / "in" / "c.png").write_bytes(b"")
     knees = Cohort(modality="MR", region=VolumeRegion(views=("T1", "STIR")))
     for cohort in (knees, Cohort(region=VertebraRegion()), osteoporosis.experiment.cohort):

@@ -46,12 +46,24 @@ def mr_file(tmp_path, stored, **tags):
 
 # What GDCM must agree with to the bit, and how far lossy JPEG may differ (its rounding is free).
 EQUAL = {
-    "693_J2KI.dcm": 0, "CT_small.dcm": 0, "J2K_pixelrep_mismatch.dcm": 0, "JPEG2000.dcm": 0,
-    "JPEGLSNearLossless_08.dcm": 0, "JPEGLSNearLossless_16.dcm": 0, "JPGExtended.dcm": 1,
-    "MR_small_RLE.dcm": 0, "MR_small_bigendian.dcm": 0, "MR_small_expb.dcm": 0,
-    "MR_small_implicit.dcm": 0, "MR_small_jp2klossless.dcm": 0, "MR_small_jpeg_ls_lossless.dcm": 0,
-    "MR_small_padded.dcm": 0, "image_dfl.dcm": 0, "examples_overlay.dcm": 0, "rtdose_rle.dcm": 0,
-}  # fmt: skip
+    "693_J2KI.dcm": 0,
+    "CT_small.dcm": 0,
+    "J2K_pixelrep_mismatch.dcm": 0,
+    "JPEG2000.dcm": 0,
+    "JPEGLSNearLossless_08.dcm": 0,
+    "JPEGLSNearLossless_16.dcm": 0,
+    "JPGExtended.dcm": 1,
+    "MR_small_RLE.dcm": 0,
+    "MR_small_bigendian.dcm": 0,
+    "MR_small_expb.dcm": 0,
+    "MR_small_implicit.dcm": 0,
+    "MR_small_jp2klossless.dcm": 0,
+    "MR_small_jpeg_ls_lossless.dcm": 0,
+    "MR_small_padded.dcm": 0,
+    "image_dfl.dcm": 0,
+    "examples_overlay.dcm": 0,
+    "rtdose_rle.dcm": 0,
+}
 
 
 @pytest.mark.parametrize(("name", "tolerance"), EQUAL.items())
@@ -218,8 +230,13 @@ def enhanced(folder, count=6, spacing=0.5):
     (file,) = write_ct(folder, ramp()[:1])
     data = pydicom.dcmread(file)
     data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2.1"
-    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
-                    "RescaleSlope", "RescaleIntercept"):  # fmt: skip
+    for keyword in (
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+        "PixelSpacing",
+        "RescaleSlope",
+        "RescaleIntercept",
+    ):
         delattr(data, keyword)
     order = [3, 0, 5, 1, 4, 2]
     data.NumberOfFrames = count
@@ -235,14 +252,17 @@ def enhanced(folder, count=6, spacing=0.5):
     shared = group("PixelMeasuresSequence", PixelSpacing=[2.0, 1.0], SliceThickness=9)
     shared.update(group("PlaneOrientationSequence", ImageOrientationPatient=[0, 1, 0, 0, 0, -1]))
     shared.update(
-        group("PixelValueTransformationSequence", RescaleSlope=1, RescaleIntercept=0,
-              RescaleType="HU")
-    )  # fmt: skip
+        group(
+            "PixelValueTransformationSequence", RescaleSlope=1, RescaleIntercept=0, RescaleType="HU"
+        )
+    )
     data.SharedFunctionalGroupsSequence = Sequence([shared])
     data.PerFrameFunctionalGroupsSequence = Sequence(
-        [group("PlanePositionSequence", ImagePositionPatient=[10 - k * spacing, 2, 3])
-         for k in order]
-    )  # fmt: skip
+        [
+            group("PlanePositionSequence", ImagePositionPatient=[10 - k * spacing, 2, 3])
+            for k in order
+        ]
+    )
     data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = uid("enhanced", folder)
     data.save_as(file)
     return file
@@ -323,8 +343,15 @@ def test_an_age_of_odd_digits_is_unknown():
 def test_plain_pixels_are_what_pydicom_gives(monkeypatch):
     """The short ways - pixels straight from the file, whole numbers, raw header values - and the
     long ones give the same."""
-    names = ["CT_small.dcm", "MR_small.dcm", "MR_small_implicit.dcm", "MR_small_bigendian.dcm",
-             "liver_1frame.dcm", "rtdose_1frame.dcm", "JPEG-lossy.dcm"]  # fmt: skip
+    names = [
+        "CT_small.dcm",
+        "MR_small.dcm",
+        "MR_small_implicit.dcm",
+        "MR_small_bigendian.dcm",
+        "liver_1frame.dcm",
+        "rtdose_1frame.dcm",
+        "JPEG-lossy.dcm",
+    ]
     read = [PYDICOM / "test_files" / name for name in names]
     keywords = ["Modality", "PatientID", "SOPInstanceUID", "ImageType", "RescaleType", "PatientAge"]
 
@@ -349,8 +376,9 @@ def test_plain_pixels_are_what_pydicom_gives(monkeypatch):
 @pytest.mark.parametrize("intercept", [-1024, -2000, 30000])
 def test_whole_numbers_become_hounsfield_units(tmp_path, signed, intercept, monkeypatch):
     stored = ramp((1, 60, 50)).astype(int) + (-3000 if signed else 1000)
-    (file,) = write_ct(tmp_path, stored - 1024, PixelRepresentation=signed,
-                       RescaleIntercept=intercept)  # fmt: skip
+    (file,) = write_ct(
+        tmp_path, stored - 1024, PixelRepresentation=signed, RescaleIntercept=intercept
+    )
     data = pydicom.dcmread(file)
     data.add_new("PixelPaddingValue", "SS" if signed else "US", int(stored[0, 7, 7]))
     data.save_as(file)

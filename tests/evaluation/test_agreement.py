@@ -79,9 +79,19 @@ def test_bands(kappa, words):
 def test_fleiss_published_example():
     # J. L. Fleiss' example as printed in many places: 14 raters, 10 cases, 5 classes, kappa 0.210.
     counts = np.array(
-        [[0, 0, 0, 0, 14], [0, 2, 6, 4, 2], [0, 0, 3, 5, 6], [0, 3, 9, 2, 0], [2, 2, 8, 1, 1],
-         [7, 7, 0, 0, 0], [3, 2, 6, 3, 0], [2, 5, 3, 2, 2], [6, 5, 2, 1, 0], [0, 2, 2, 3, 7]]
-    )  # fmt: skip
+        [
+            [0, 0, 0, 0, 14],
+            [0, 2, 6, 4, 2],
+            [0, 0, 3, 5, 6],
+            [0, 3, 9, 2, 0],
+            [2, 2, 8, 1, 1],
+            [7, 7, 0, 0, 0],
+            [3, 2, 6, 3, 0],
+            [2, 5, 3, 2, 2],
+            [6, 5, 2, 1, 0],
+            [0, 2, 2, 3, 7],
+        ]
+    )
     ratings = np.array([np.repeat(np.arange(5), row) for row in counts])
     result = fleiss_kappa(ratings, samples=200)
     assert result.value == pytest.approx(0.210, abs=5e-4)
@@ -103,9 +113,15 @@ def test_fleiss_beside_statsmodels_and_degenerate(need):
 
 @pytest.mark.parametrize(
     ("kind", "value"),
-    [("ICC1", 0.17), ("ICC2", 0.29), ("ICC3", 0.71), ("ICC1k", 0.44), ("ICC2k", 0.62),
-     ("ICC3k", 0.91)],
-)  # fmt: skip
+    [
+        ("ICC1", 0.17),
+        ("ICC2", 0.29),
+        ("ICC3", 0.71),
+        ("ICC1k", 0.44),
+        ("ICC2k", 0.62),
+        ("ICC3k", 0.91),
+    ],
+)
 def test_icc_of_shrout_and_fleiss(kind, value):
     assert icc(MEASURED, kind).value == pytest.approx(value, abs=0.005)
 

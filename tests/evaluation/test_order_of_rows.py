@@ -109,8 +109,9 @@ def test_detections_of_one_score_are_one_point():
         mixed = match_boxes(
             [boxes[k][o] for k, o in zip(images, inside, strict=True)],
             [scores[k][o] for k, o in zip(images, inside, strict=True)],
-            [truths[k][rng.permutation(len(truths[k]))] for k in images], 0.3,
-        )  # fmt: skip
+            [truths[k][rng.permutation(len(truths[k]))] for k in images],
+            0.3,
+        )
         assert average_precision(mixed, samples=2).value == precision
         other = froc(mixed, samples=2)
         assert other.score.value == points.score.value

@@ -64,8 +64,12 @@ def _results(rows):
     parts = brier_parts(labels, a)
     called, stages = a >= 0.5, (np.column_stack([a, b]) * 2.99).astype(int)
     return [
-        *areas.values, *areas.covariance.ravel(), areas.compare().p or np.nan,
-        parts.score, parts.reliability, parts.resolution,
+        *areas.values,
+        *areas.covariance.ravel(),
+        areas.compare().p or np.nan,
+        parts.score,
+        parts.reliability,
+        parts.resolution,
         permutation_test(labels, a, b, samples=10).difference,
         *_values(binary_figures(labels, called, samples=2)),
         *_values(calibration_figures(labels, a, samples=2)),
@@ -73,10 +77,12 @@ def _results(rows):
         *decision_curve(labels, a, thresholds=[0.2, 0.6], samples=2).model,
         *_values({"fleiss": fleiss_kappa(stages, samples=2), "cohen": cohen_kappa(*stages.T)}),
         *_values({"partial": partial_auc(labels, a, 0.5, samples=2)}),
-        youden_threshold(labels, a), threshold_at_sensitivity(labels, a, 0.9),
-        threshold_at_specificity(labels, a, 0.9), mcnemar(called == labels, b < 0.5).p_exact,
+        youden_threshold(labels, a),
+        threshold_at_sensitivity(labels, a, 0.9),
+        threshold_at_specificity(labels, a, 0.9),
+        mcnemar(called == labels, b < 0.5).p_exact,
         clustered_auc(labels, a, np.arange(len(labels))).value,
-    ]  # fmt: skip
+    ]
 
 
 def _values(figures):
@@ -101,7 +107,7 @@ def test_what_sees_only_ranks_sees_no_monotone_transform(rows):
         (delong(labels, a), delong(labels, bent)),
         (partial_auc(labels, a, 0.6, samples=5), partial_auc(labels, bent, 0.6, samples=5)),
         (lroc_area(labels, a, b > 0.4, samples=5), lroc_area(labels, bent, b > 0.4, samples=5)),
-    ):  # fmt: skip
+    ):
         for name in ("value", "low", "high"):
             ours, theirs = getattr(plain, name), getattr(turned, name)
             assert ours == (None if theirs is None else pytest.approx(theirs, abs=1e-9))
@@ -138,8 +144,10 @@ def test_labels_turned_round_swap_the_two_kinds_of_error(rows):
         assert plain[name].value == (None if expected is None else pytest.approx(expected))
     ours, theirs = brier_parts(labels, a), brier_parts(1 - labels, 1 - a)
     assert (ours.score, ours.resolution) == pytest.approx((theirs.score, theirs.resolution))
-    slopes = [calibration_figures(y, p, samples=2)["slope"].value
-              for y, p in ((labels, a), (1 - labels, 1 - a))]  # fmt: skip
+    slopes = [
+        calibration_figures(y, p, samples=2)["slope"].value
+        for y, p in ((labels, a), (1 - labels, 1 - a))
+    ]
     assert slopes[0] == (None if slopes[1] is None else pytest.approx(slopes[1], abs=1e-6))
 
 
@@ -175,9 +183,8 @@ def test_cases_twice_leave_values_as_they_are(rows, counts):
         lambda y, p, q, c: binary_figures(y, p >= 0.5, c, samples=2),
         lambda y, p, q, c: calibration_figures(y, p, c, samples=2),
         lambda y, p, q, c: reclassification(y, p, q, None, c, samples=2),
-        lambda y, p, q, c: {"auc": clustered_auc(
-            y, p, np.arange(len(y)) if c is None else c)},
-    ):  # fmt: skip
+        lambda y, p, q, c: {"auc": clustered_auc(y, p, np.arange(len(y)) if c is None else c)},
+    ):
         once, twice = of(labels, a, b, None), of(*copied, patients)
         for name, figure in once.items():
             if name.startswith("ece"):
@@ -200,7 +207,8 @@ def test_one_class_or_one_case_has_reasons_instead_of_figures(cases, label, seed
     scores = np.random.default_rng(seed).integers(0, 5, cases) / 4
     labels, patients = np.full(cases, label), np.arange(cases) // 2
     figures = [
-        delong(labels, scores), clustered_auc(labels, scores, patients),
+        delong(labels, scores),
+        clustered_auc(labels, scores, patients),
         partial_auc(labels, scores, 0.5, samples=2),
         lroc_area(labels, scores, labels, samples=2),
         *bootstrap_areas(labels, scores, samples=2).areas,
@@ -209,7 +217,7 @@ def test_one_class_or_one_case_has_reasons_instead_of_figures(cases, label, seed
         *reclassification(labels, scores, scores, samples=2).values(),
         *fairness_figures(labels, scores >= 0.5, patients, samples=2).values(),
         cohen_kappa(labels, labels),
-    ]  # fmt: skip
+    ]
     for figure in figures:
         for name in ("value", "low", "high"):
             number = getattr(figure, name)
@@ -321,9 +329,11 @@ def test_net_benefit_is_bounded_by_the_prevalence(rows, threshold):
 
 
 @given(
-    hits=st.integers(0, 30), more=st.integers(0, 30), other=st.integers(0, 30),
+    hits=st.integers(0, 30),
+    more=st.integers(0, 30),
+    other=st.integers(0, 30),
     rest=st.integers(1, 30),
-)  # fmt: skip
+)
 @quick
 def test_gaps_turn_with_their_sides(hits, more, other, rest):
     a, b = proportion(hits, hits + more), proportion(other, other + rest)

@@ -115,10 +115,13 @@ def test_rounding_is_no_proof():
             assert 0 < result.p < 1 and result.modalities[0].low < result.modalities[0].high
 
 
-@pytest.mark.parametrize("settings", [
-    MrmcSettings(),
-    MrmcSettings(measure="sensitivity", threshold=99.0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings",
+    [
+        MrmcSettings(),
+        MrmcSettings(measure="sensitivity", threshold=99.0),
+    ],
+)
 def test_readers_without_fault_prove_nothing(settings):
     perfect = np.tile(TRUTH.astype(float), (2, 3, 1))
     names = tuple(map(str, range(20)))

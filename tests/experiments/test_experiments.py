@@ -44,8 +44,11 @@ def test_shape_trace_of_the_full_network():
     assert shapes["stage4"] == (2, 16, 16, 512)
     assert shapes["context"] == (2, 16, 16, 256)
     assert [shapes[f"pyramid{i}"] for i in range(4)] == [
-        (2, 32, 32, 256), (2, 16, 16, 256), (2, 16, 16, 256), (2, 16, 16, 256),
-    ]  # fmt: skip
+        (2, 32, 32, 256),
+        (2, 16, 16, 256),
+        (2, 16, 16, 256),
+        (2, 16, 16, 256),
+    ]
     assert shapes["features"] == (2, 1024)
 
 
@@ -70,9 +73,12 @@ def test_shape_trace_of_whole_pelvis_crops(output_stride, rates, top):
     "variant, parameters",
     # Published counts of the 1000-class networks less their last layer (width x 1000 + 1000) and
     # with a one-channel-more stem: 64 x 7 x 7 for each channel beyond three.
-    [("resnet18", 11_689_512 - 513_000), ("resnet34", 21_797_672 - 513_000),
-     ("resnet50", 25_557_032 - 2_049_000)],
-)  # fmt: skip
+    [
+        ("resnet18", 11_689_512 - 513_000),
+        ("resnet34", 21_797_672 - 513_000),
+        ("resnet50", 25_557_032 - 2_049_000),
+    ],
+)
 def test_encoder_has_the_published_number_of_parameters(variant, parameters):
     config = MS25DNetConfig(backbone=variant, output_stride=32, aspp=False, rfpn=False)
     shapes = jax.eval_shape(

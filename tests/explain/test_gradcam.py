@@ -69,9 +69,12 @@ def test_a_hot_pixel_is_drawn_where_the_patient_has_it(direction, origin, cut):
     """The same landmark in mm, through the crop's own geometry and through the drawing."""
     side, spacing = 24, (0.8, 1.1, 2.5)
     joint = Crop(
-        voxels=np.zeros((3, side, side), np.int16), positions_mm=np.arange(3, dtype=np.float32),
-        origin_mm=origin, spacing_mm=spacing, direction=direction,
-    )  # fmt: skip
+        voxels=np.zeros((3, side, side), np.int16),
+        positions_mm=np.arange(3, dtype=np.float32),
+        origin_mm=origin,
+        spacing_mm=spacing,
+        direction=direction,
+    )
     row, column = 6, 9
     landmark = joint.to_sitk().TransformIndexToPhysicalPoint((column, row, 1))
     cam = np.zeros((side - 2 * cut,) * 2)

@@ -55,9 +55,16 @@ def test_sampling_fills_up_with_negatives():
 @pytest.fixture(scope="module")
 def detector():
     model = FasterRCNN(
-        3, 1, backbone="resnet18", train_rule=RULE, test_rule=RULE, max_detections=7,
-        box_samples=16, box_features=32, dtype=jnp.bfloat16,
-    )  # fmt: skip
+        3,
+        1,
+        backbone="resnet18",
+        train_rule=RULE,
+        test_rule=RULE,
+        max_detections=7,
+        box_samples=16,
+        box_features=32,
+        dtype=jnp.bfloat16,
+    )
     x = jax.random.normal(jax.random.key(1), (2, 64, 96, 1))
     return model, filled(model, *x.shape), x
 
@@ -88,9 +95,12 @@ def test_it_learns_from_an_image_without_objects_too(detector):
     @jax.grad
     def gradients(params):
         losses, _ = model.apply(
-            {**variables, "params": params}, x, train=True, targets=targets,
+            {**variables, "params": params},
+            x,
+            train=True,
+            targets=targets,
             rngs={"sample": jax.random.key(3)},
-        )  # fmt: skip
+        )
         return sum(losses.values())
 
     found = gradients(variables["params"])

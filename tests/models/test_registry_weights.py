@@ -65,10 +65,13 @@ def _drawn(name: str, size: tuple[int, ...] = (), **settings) -> dict:
     leaves, tree = jax.tree.flatten(
         verb._shapes(create(name, **settings), size or MODELS[name].size)
     )
-    return jax.tree.unflatten(tree, [
-        as_strided(numbers[i:], leaf.shape, [4 * step for step in (7, 5, 3, 2, 1)[: leaf.ndim]])
-        for i, leaf in enumerate(leaves)
-    ])  # fmt: skip
+    return jax.tree.unflatten(
+        tree,
+        [
+            as_strided(numbers[i:], leaf.shape, [4 * step for step in (7, 5, 3, 2, 1)[: leaf.ndim]])
+            for i, leaf in enumerate(leaves)
+        ],
+    )
 
 
 def _state(name: str, naming: str) -> dict:
@@ -157,11 +160,14 @@ def test_a_detector_for_other_classes(small):
     assert not any(key.endswith(COUNTER) for key in state)
     found = convert(name, state, num_classes=5)
     assert found.settings == {"num_classes": 5, "in_channels": 3, "frozen_norm": True}
-    heads = {module: found.variables["params"]["roi_heads"][f"box_predictor.{module}"]
-             for module in ("cls_score", "bbox_pred")}  # fmt: skip
+    heads = {
+        module: found.variables["params"]["roi_heads"][f"box_predictor.{module}"]
+        for module in ("cls_score", "bbox_pred")
+    }
     assert {k: v["kernel"].shape for k, v in heads.items()} == {
-        "cls_score": (16, 5), "bbox_pred": (16, 20),
-    }  # fmt: skip
+        "cls_score": (16, 5),
+        "bbox_pred": (16, 20),
+    }
     fresh = [leaf for leaf in jax.tree.leaves(found.variables) if not isinstance(leaf, np.ndarray)]
     assert len(fresh) == 4 == len(jax.tree.leaves(heads))
 

@@ -19,7 +19,7 @@ from tests.filled import filled
 @pytest.mark.parametrize(
     "network, endpoint",
     [("resnet18", (2, 2, 512)), ("efficientnet_b0", (2, 2, 320)), ("vgg16", (4, 4, 512))],
-)  # fmt: skip
+)
 def test_it_is_that_network_and_its_last_map_is_explained(network, endpoint):
     config = ZooNetConfig(network, num_slices=1, num_classes=3)
     (logits, endpoints), _ = jax.eval_shape(
@@ -45,8 +45,9 @@ def test_fields_that_differ():
 def test_weights_of_a_colour_network_with_other_classes():
     """The grey stem is the sum of the colours, the head stays, all else is the file's."""
     entry, config = MODELS["efficientnet_b0"], ZooNetConfig("efficientnet_b0")
-    theirs = filled(ZooNetConfig("efficientnet_b0", num_slices=3, num_classes=5).build(),
-                    1, 64, 64, 3)  # fmt: skip
+    theirs = filled(
+        ZooNetConfig("efficientnet_b0", num_slices=3, num_classes=5).build(), 1, 64, 64, 3
+    )
     own = filled(config.build(), 1, 64, 64, 1, seed=4)
     loaded = config.load(own, dump_torch(theirs, entry.namings["timm"]))
     colour = theirs["params"]["features.0"]["0"]["kernel"]

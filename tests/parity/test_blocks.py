@@ -142,9 +142,15 @@ class TorchGrid(torch.nn.Module):
     def __init__(self, cells, channels, heads, hidden, depth):
         super().__init__()
         layer = torch.nn.TransformerEncoderLayer(
-            channels, heads, hidden, dropout=0.0, activation="gelu", layer_norm_eps=1e-6,
-            batch_first=True, norm_first=True,
-        )  # fmt: skip
+            channels,
+            heads,
+            hidden,
+            dropout=0.0,
+            activation="gelu",
+            layer_norm_eps=1e-6,
+            batch_first=True,
+            norm_first=True,
+        )
         encoder = torch.nn.TransformerEncoder(
             layer, depth, torch.nn.LayerNorm(channels, 1e-6), enable_nested_tensor=False
         )

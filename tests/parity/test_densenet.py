@@ -21,18 +21,25 @@ FLAT = dataclasses.replace(
     settings={"block_sizes": SIZES, "growth": 4, "width": 8, "num_classes": 5},
     reference="torchvision.models.densenet.DenseNet",
     reference_settings={
-        "block_config": SIZES, "growth_rate": 4, "num_init_features": 8, "num_classes": 5
+        "block_config": SIZES,
+        "growth_rate": 4,
+        "num_init_features": 8,
+        "num_classes": 5,
     },
-)  # fmt: skip
+)
 VOLUMETRIC = dataclasses.replace(
     architecture("densenet121_3d"),
     settings={**FLAT.settings, "width": 4, "in_channels": 2},
     reference="monai.networks.nets.DenseNet",
     reference_settings={
-        "block_config": SIZES, "growth_rate": 4, "init_features": 4, "out_channels": 5,
-        "spatial_dims": 3, "in_channels": 2,
+        "block_config": SIZES,
+        "growth_rate": 4,
+        "init_features": 4,
+        "out_channels": 5,
+        "spatial_dims": 3,
+        "in_channels": 2,
     },
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("entry", [FLAT, VOLUMETRIC], ids=["2d", "3d"])
@@ -58,8 +65,14 @@ def _old_names(state):
     }
 
 
-MONAI = {"block_config": SIZES, "growth_rate": 4, "out_channels": 5, "init_features": 8,
-         "spatial_dims": 2, "in_channels": 3}  # fmt: skip
+MONAI = {
+    "block_config": SIZES,
+    "growth_rate": 4,
+    "out_channels": 5,
+    "init_features": 8,
+    "spatial_dims": 2,
+    "in_channels": 3,
+}
 TIMM = {"block_config": SIZES, "growth_rate": 4, "num_classes": 5}
 
 

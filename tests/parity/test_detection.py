@@ -146,21 +146,33 @@ def entry():
     whole, faster_rcnn = architecture(NAME), "torchvision.models.detection.faster_rcnn"
     maker, backbone = whole.reference_parts["backbone"]
     rule = ProposalRule(before_nms=100, after_nms=60)
-    numbers = {f"rpn_{when}_nms_top_n_{mode}": count for mode in ("train", "test")
-               for when, count in (("pre", 100), ("post", 60))}  # fmt: skip
+    numbers = {
+        f"rpn_{when}_nms_top_n_{mode}": count
+        for mode in ("train", "test")
+        for when, count in (("pre", 100), ("post", 60))
+    }
     return dataclasses.replace(
         whole,
-        settings={"backbone": "resnet18", "num_classes": 5, "box_features": 32,
-                  "train_rule": rule, "test_rule": rule},
+        settings={
+            "backbone": "resnet18",
+            "num_classes": 5,
+            "box_features": 32,
+            "train_rule": rule,
+            "test_rule": rule,
+        },
         reference_settings=numbers,
         reference_parts={
             "backbone": (maker, {**backbone, "backbone_name": "resnet18"}),
-            "box_head": (f"{faster_rcnn}.TwoMLPHead",
-                         {"in_channels": 256 * 7 * 7, "representation_size": 32}),
-            "box_predictor": (f"{faster_rcnn}.FastRCNNPredictor",
-                              {"in_channels": 32, "num_classes": 5}),
+            "box_head": (
+                f"{faster_rcnn}.TwoMLPHead",
+                {"in_channels": 256 * 7 * 7, "representation_size": 32},
+            ),
+            "box_predictor": (
+                f"{faster_rcnn}.FastRCNNPredictor",
+                {"in_channels": 32, "num_classes": 5},
+            ),
         },
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module")

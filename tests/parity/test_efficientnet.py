@@ -43,9 +43,13 @@ def test_gradients_and_statistics_of_a_narrow_one_in_double_precision(need):
     reference = theirs.EfficientNet(stages, 0.0, 0.0, num_classes=5, norm_layer=norm)
     references.randomise(reference)
     ours = EfficientNet(
-        width_factor=0.25, depth_factor=0.34, num_classes=5, dropout=0.0, drop_path=0.0,
+        width_factor=0.25,
+        depth_factor=0.34,
+        num_classes=5,
+        dropout=0.0,
+        drop_path=0.0,
         **ORIGINAL_NORM,
-    )  # fmt: skip
+    )
     empty = variable_shapes(ours, jnp.zeros((1, 32, 32, 3)))
     variables = load_torch(empty, references.state_of(reference))
     pair = compare.Pair(entry, ours, variables, reference)
@@ -82,8 +86,12 @@ def test_squeeze_and_excitation(need, activation, gate):
     references.build_reference(architecture("resnet18"))  # makes torchvision importable
     from torchvision.ops import SqueezeExcitation as Theirs
 
-    kinds = {"relu": torch.nn.ReLU, "silu": torch.nn.SiLU, "sigmoid": torch.nn.Sigmoid,
-             "hardsigmoid": torch.nn.Hardsigmoid}  # fmt: skip
+    kinds = {
+        "relu": torch.nn.ReLU,
+        "silu": torch.nn.SiLU,
+        "sigmoid": torch.nn.Sigmoid,
+        "hardsigmoid": torch.nn.Hardsigmoid,
+    }
     theirs = Theirs(12, 5, kinds[activation], kinds[gate])
     references.randomise(theirs)
     ours = SqueezeExcitation(

@@ -44,53 +44,95 @@ CASES = {
     "resnet with a projection, its bias and an uneven stem": (
         "resnet10_3d",
         (9, 17, 21),
-        NARROW[0] | {"shortcut_type": "B", "bias_downsample": True,
-         "conv1_t_size": (3, 7, 5), "conv1_t_stride": (1, 2, 2)},
-        NARROW[1] | {"shortcut_type": "B", "bias_downsample": True,
-         "conv1_t_size": (3, 7, 5), "conv1_t_stride": (1, 2, 2)},
+        NARROW[0]
+        | {
+            "shortcut_type": "B",
+            "bias_downsample": True,
+            "conv1_t_size": (3, 7, 5),
+            "conv1_t_stride": (1, 2, 2),
+        },
+        NARROW[1]
+        | {
+            "shortcut_type": "B",
+            "bias_downsample": True,
+            "conv1_t_size": (3, 7, 5),
+            "conv1_t_stride": (1, 2, 2),
+        },
     ),
     "resnet without the pool": (
-        "resnet50_3d", (17, 11, 9), NARROW[0] | {"no_max_pool": True, "shortcut_type": "A"},
+        "resnet50_3d",
+        (17, 11, 9),
+        NARROW[0] | {"no_max_pool": True, "shortcut_type": "A"},
         NARROW[1] | {"no_max_pool": True, "shortcut_type": "A"},
     ),
     "unet of odd size with batch norm": (
-        "unet", (35, 50),
+        "unet",
+        (35, 50),
         {"features": (4, 6, 8, 10, 12, 5), "norm": "batch", "negative_slope": 0.0},
         {"features": (4, 6, 8, 10, 12, 5), "norm": "batch", "act": "relu"},
     ),
     "unet_3d of odd size": (
-        "unet_3d", (33, 19, 18), {"features": (4, 6, 8, 10, 12, 5)},
+        "unet_3d",
+        (33, 19, 18),
+        {"features": (4, 6, 8, 10, 12, 5)},
         {"features": (4, 6, 8, 10, 12, 5)},
     ),
     "attention_unet with uneven strides": (
-        "attention_unet", (24, 36), {"features": (4, 6, 8), "strides": ((1, 2), (2, 3))},
+        "attention_unet",
+        (24, 36),
+        {"features": (4, 6, 8), "strides": ((1, 2), (2, 3))},
         {"channels": (4, 6, 8), "strides": ((1, 2), (2, 3))},
     ),
     "attention_unet_3d": (
-        "attention_unet_3d", (16, 12, 24), {"features": (4, 6, 8), "strides": (2, 2)},
+        "attention_unet_3d",
+        (16, 12, 24),
+        {"features": (4, 6, 8), "strides": (2, 2)},
         {"channels": (4, 6, 8), "strides": (2, 2)},
     ),
     "dynunet with residual blocks and uneven levels": (
-        "dynunet", (24, 48),
-        {"features": (4, 6, 8, 8), "kernel_size": (3, (3, 5), (1, 3), 3), "residual": True,
-         "strides": (1, (2, 1), (1, 2), 2), "deep_supervision": 1},
-        {"filters": (4, 6, 8, 8), "kernel_size": (3, (3, 5), (1, 3), 3), "res_block": True,
-         "strides": (1, (2, 1), (1, 2), 2), "upsample_kernel_size": ((2, 1), (1, 2), 2),
-         "deep_supr_num": 1},
+        "dynunet",
+        (24, 48),
+        {
+            "features": (4, 6, 8, 8),
+            "kernel_size": (3, (3, 5), (1, 3), 3),
+            "residual": True,
+            "strides": (1, (2, 1), (1, 2), 2),
+            "deep_supervision": 1,
+        },
+        {
+            "filters": (4, 6, 8, 8),
+            "kernel_size": (3, (3, 5), (1, 3), 3),
+            "res_block": True,
+            "strides": (1, (2, 1), (1, 2), 2),
+            "upsample_kernel_size": ((2, 1), (1, 2), 2),
+            "deep_supr_num": 1,
+        },
     ),
     "dynunet_3d with batch norm and every head": (
-        "dynunet_3d", (16, 24, 12),
-        {"features": (4, 6, 8, 8), "kernel_size": (3,) * 4, "strides": (1, 2, 2, (1, 2, 1)),
-         "deep_supervision": 2, "norm": "batch"},
-        {"filters": (4, 6, 8, 8), "kernel_size": (3,) * 4, "strides": (1, 2, 2, (1, 2, 1)),
-         "upsample_kernel_size": (2, 2, (1, 2, 1)), "norm_name": "batch"},
+        "dynunet_3d",
+        (16, 24, 12),
+        {
+            "features": (4, 6, 8, 8),
+            "kernel_size": (3,) * 4,
+            "strides": (1, 2, 2, (1, 2, 1)),
+            "deep_supervision": 2,
+            "norm": "batch",
+        },
+        {
+            "filters": (4, 6, 8, 8),
+            "kernel_size": (3,) * 4,
+            "strides": (1, 2, 2, (1, 2, 1)),
+            "upsample_kernel_size": (2, 2, (1, 2, 1)),
+            "norm_name": "batch",
+        },
     ),
     "unetr": (
-        "unetr", (32, 48, 16),
+        "unetr",
+        (32, 48, 16),
         {"width": 4, "hidden": 24, "mlp_features": 40, "num_heads": 4},
         {"feature_size": 4, "hidden_size": 24, "mlp_dim": 40, "num_heads": 4},
     ),
-}  # fmt: skip
+}
 
 
 TEN_STEPS = ("unet of odd size with batch norm",)

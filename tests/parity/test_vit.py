@@ -65,8 +65,10 @@ def test_torchvisions_weights_give_its_logits_and_go_back(theirs):
     assert set(back) == set(state)
     for name in state:
         np.testing.assert_array_equal(back[name], state[name])
-    old = {name.replace("mlp.0", "mlp.linear_1").replace("mlp.3", "mlp.linear_2"): tensor
-           for name, tensor in state.items()}  # fmt: skip
+    old = {
+        name.replace("mlp.0", "mlp.linear_1").replace("mlp.3", "mlp.linear_2"): tensor
+        for name, tensor in state.items()
+    }
     published = load_torch(_empty((48, 48)), old, TORCHVISION)
     jax.tree.map(np.testing.assert_array_equal, published, variables)
 

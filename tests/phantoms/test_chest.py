@@ -109,12 +109,16 @@ def test_whole_picture_figures_say_little():
     pairs = []
     for number in range(16):
         patient = draw_patient(config, number)
-        pairs.append([
-            picture_features(render_patient(
-                replace(patient, bones=draw_bones(0, number, loss)), config
-            ).stored)
-            for loss in (0.0, SEPARATION)
-        ])  # fmt: skip
+        pairs.append(
+            [
+                picture_features(
+                    render_patient(
+                        replace(patient, bones=draw_bones(0, number, loss)), config
+                    ).stored
+                )
+                for loss in (0.0, SEPARATION)
+            ]
+        )
     pairs = np.array(pairs)
     spread = np.sqrt(pairs.var(0, ddof=1).mean(0))
     apart = np.abs((pairs[:, 1] - pairs[:, 0]).mean(0))
@@ -146,8 +150,17 @@ def test_files_come_back_with_spacing_and_polarity(cohort):
 def test_manifest_and_truth(cohort):
     manifest, truth = (pd.read_csv(cohort / n) for n in ("manifest.csv", "parameters.csv"))
     assert list(manifest) == [
-        "patient_id", "path", "label", "site", "split", "age", "sex", "height", "weight", "bmi",
-    ]  # fmt: skip
+        "patient_id",
+        "path",
+        "label",
+        "site",
+        "split",
+        "age",
+        "sex",
+        "height",
+        "weight",
+        "bmi",
+    ]
     assert set(manifest.site) == {"A", "B", "C"}
     labels = np.where(manifest.label == "osteoporosis", 1, 0)
     np.testing.assert_array_equal(labels, truth.true_label)

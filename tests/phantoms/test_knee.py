@@ -142,8 +142,16 @@ def test_sides_are_mirrored():
 def test_files(cohort):
     manifest, truth = (pd.read_csv(cohort / n) for n in ("manifest.csv", "parameters.csv"))
     assert list(manifest) == [
-        "patient_id", "path", "view", "label", "site", "split", "age", "sex", "bone",
-    ]  # fmt: skip
+        "patient_id",
+        "path",
+        "view",
+        "label",
+        "site",
+        "split",
+        "age",
+        "sex",
+        "bone",
+    ]
     assert list(manifest.view) == ["AP", "LL"] * 4 and len(truth) == 4
     for number, (_, rows) in enumerate(manifest.groupby("patient_id", sort=True)):
         patient = draw_patient(SMALL, number)

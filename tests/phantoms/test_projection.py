@@ -22,9 +22,24 @@ from msk_jax.phantoms.projection import (
 from msk_jax.phantoms.radiograph_writer import Exposure, write_radiograph
 
 EXPOSURE = Exposure(
-    "PHANTOM-1", "Phantom^One", "F", 61, "A", "Test", "DX", False, "CHEST", "PA", "U", 1, 1, 0,
-    110.0, 0.5, 1.25,
-)  # fmt: skip
+    "PHANTOM-1",
+    "Phantom^One",
+    "F",
+    61,
+    "A",
+    "Test",
+    "DX",
+    False,
+    "CHEST",
+    "PA",
+    "U",
+    1,
+    1,
+    0,
+    110.0,
+    0.5,
+    1.25,
+)
 DETECTOR = Detector(1e6, 0.7, 0.2, 30.0, 0.5, 0.0, 0.9, 0.0, 1.0)
 
 

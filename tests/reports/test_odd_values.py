@@ -100,8 +100,14 @@ def _groups(values) -> list[dict]:
 
 def _verdict(values) -> dict:
     limits = [_plain(values[0]) if values else None, None]
-    return {"name": "slope", "verdict": "open", "limits": limits, "n": 3, "counted": "cases",
-            **_figure(values)}  # fmt: skip
+    return {
+        "name": "slope",
+        "verdict": "open",
+        "limits": limits,
+        "n": 3,
+        "counted": "cases",
+        **_figure(values),
+    }
 
 
 def _history(values) -> pd.DataFrame:
@@ -121,8 +127,13 @@ def _readers(values) -> dict:
 
 
 def _study(values) -> dict:
-    test = {"first": "a", "second": "b", "difference": _figure(values)["value"],
-            "low": _figure(values)["low"], "high": _figure(values)["high"]}  # fmt: skip
+    test = {
+        "first": "a",
+        "second": "b",
+        "difference": _figure(values)["value"],
+        "low": _figure(values)["low"],
+        "high": _figure(values)["high"],
+    }
     overall = {"measure": "auc", "differences": [test], "by_reader": [{**test, "reader": "r"}]}
     return {"overall": overall, "groups": {}}
 

@@ -61,9 +61,7 @@ def test_an_epoch_is_judged_as_scikit_learn_does(classes):
     rng = np.random.default_rng(2)
     labels = np.arange(40) % classes
     probabilities = softmax(rng.normal(size=(40, classes)), axis=1)
-    figures = Classification(classes).validation(
-        _table(labels), {"probabilities": probabilities}
-    )
+    figures = Classification(classes).validation(_table(labels), {"probabilities": probabilities})
     scores = probabilities[:, 1] if classes == 2 else probabilities
     assert figures["auc"] == pytest.approx(roc_auc_score(labels, scores, multi_class="ovr"))
     assert figures["loss"] == pytest.approx(log_loss(labels, probabilities))

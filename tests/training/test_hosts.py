@@ -87,9 +87,23 @@ def test_hosts_stop_together_are_killed_and_fewer_devices_go_on(shards, tmp_path
     workdir = tmp_path / "run"
     last = workdir / "fold_0" / "last"
     command = [
-        "train", TINY, "--data-dir", str(shards), "--workdir", str(workdir), "--fold", "0",
-        "--checkpoint-every", "2", "--epochs", "40", "--patience", "40", "--no-aspp", "--no-rfpn",
-    ]  # fmt: skip
+        "train",
+        TINY,
+        "--data-dir",
+        str(shards),
+        "--workdir",
+        str(workdir),
+        "--fold",
+        "0",
+        "--checkpoint-every",
+        "2",
+        "--epochs",
+        "40",
+        "--patience",
+        "40",
+        "--no-aspp",
+        "--no-rfpn",
+    ]
 
     def start():
         given = ["msk_jax", *command, "--coordinator", address(), "--num-hosts", "2", "--host"]

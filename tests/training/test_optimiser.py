@@ -15,9 +15,12 @@ PARAMS = {
     "head": {"kernel": jnp.full(2, 2.0), "scale": jnp.full(2, 2.0)},
 }
 PLAIN = {
-    "epochs": 1, "warmup_epochs": 0, "learning_rate": 1e-2, "final_learning_rate": 0.0,
+    "epochs": 1,
+    "warmup_epochs": 0,
+    "learning_rate": 1e-2,
+    "final_learning_rate": 0.0,
     "gradient_clip": None,
-}  # fmt: skip
+}
 
 
 def _updates(recipe, grads=None, steps=1):
@@ -41,17 +44,25 @@ def test_cosine_by_hand():
 
 def test_poly_and_step_by_hand():
     poly = Recipe(
-        epochs=10, warmup_epochs=2, learning_rate=1.0, final_learning_rate=0.2, schedule="poly",
+        epochs=10,
+        warmup_epochs=2,
+        learning_rate=1.0,
+        final_learning_rate=0.2,
+        schedule="poly",
         poly_power=2.0,
-    )  # fmt: skip
+    )
     rate = learning_rate_schedule(poly, steps_per_epoch=5)
     assert rate(5) == pytest.approx(0.5) and rate(10) == pytest.approx(1.0)
     # Half of the way left: 0.2 + (1 - 0.2) * 0.5 ** 2.
     assert rate(30) == pytest.approx(0.4) and rate(50) == pytest.approx(0.2)
     steps = Recipe(
-        epochs=10, warmup_epochs=1, learning_rate=2.0, schedule="step", step_epochs=(4, 8),
+        epochs=10,
+        warmup_epochs=1,
+        learning_rate=2.0,
+        schedule="step",
+        step_epochs=(4, 8),
         step_factor=0.5,
-    )  # fmt: skip
+    )
     rate = learning_rate_schedule(steps, steps_per_epoch=5)
     found = [float(rate(step)) for step in (5, 19, 20, 39, 40, 49)]
     assert found == pytest.approx([2, 2, 1, 1, 0.5, 0.5])
@@ -69,9 +80,11 @@ def test_parts_have_their_own_rates_and_only_kernels_decay():
 
 def test_what_is_frozen_stays_and_has_no_part_in_the_norm():
     recipe = Recipe(
-        **(PLAIN | {"gradient_clip": 1.0}), rates=(("encoder/.*", 0), (".*", 1)),
-        optimiser="sgd", weight_decay=0.5,
-    )  # fmt: skip
+        **(PLAIN | {"gradient_clip": 1.0}),
+        rates=(("encoder/.*", 0), (".*", 1)),
+        optimiser="sgd",
+        weight_decay=0.5,
+    )
     grads = jax.tree.map(jnp.ones_like, PARAMS)
     grads["encoder"]["kernel"] = jnp.full(2, 1e9)
     updates = _updates(recipe, grads)
@@ -115,8 +128,9 @@ def test_patterns_that_leave_some_out_or_are_none():
         rate_factors(PARAMS, (("encodr.*", 0.0), (".*", 1.0)))
     found = rate_factors(PARAMS, (("head/kernel", 0.5), ("head.*", 2.0), (".*", 1.0)))
     assert found == {
-        "encoder": {"kernel": 1.0, "bias": 1.0}, "head": {"kernel": 0.5, "scale": 2.0},
-    }  # fmt: skip
+        "encoder": {"kernel": 1.0, "bias": 1.0},
+        "head": {"kernel": 0.5, "scale": 2.0},
+    }
 
 
 def test_settings_that_cannot_be():

@@ -20,9 +20,15 @@ from msk_jax.training.step import AXIS, StepSettings, first_state, train_step
 from tests.filled import filled
 
 CONFIG = MS25DNetConfig(
-    num_slices=3, backbone="resnet10", width=4, output_stride=8, aspp_rates=(1,),
-    pyramid_features=8, rfpn=False, dropout=0.3,
-)  # fmt: skip
+    num_slices=3,
+    backbone="resnet10",
+    width=4,
+    output_stride=8,
+    aspp_rates=(1,),
+    pyramid_features=8,
+    rfpn=False,
+    dropout=0.3,
+)
 
 
 def batches(count, size=8, side=32):
@@ -133,17 +139,21 @@ def test_trainings_that_differ_in_their_course_alone_share_a_program():
     def program(steps=steps, preprocess=Preprocess(), **recipe):  # noqa: B008
         recipe = Recipe(**recipe)
         task = Classification.of(recipe, 2)
-        return parallel.parallel_train_step(
-            make_settings(model, task, preprocess, recipe, steps)
-        )
+        return parallel.parallel_train_step(make_settings(model, task, preprocess, recipe, steps))
 
     first = program(seed=1)
     assert program(seed=2, batch_size=64, patience=3, monitor="loss", sampling="balanced") is first
     for change in (
-        {"learning_rate": 2e-4}, {"epochs": 9}, {"rates": ((".*", 0.5),)}, {"mixup": 0.2},
-        {"gradient_clip": None}, {"average_decay": 0.9}, {"augmentation": Augmentation(noise=0.5)},
-        {"steps": 11}, {"preprocess": Preprocess(window_width=1.0)},
-    ):  # fmt: skip
+        {"learning_rate": 2e-4},
+        {"epochs": 9},
+        {"rates": ((".*", 0.5),)},
+        {"mixup": 0.2},
+        {"gradient_clip": None},
+        {"average_decay": 0.9},
+        {"augmentation": Augmentation(noise=0.5)},
+        {"steps": 11},
+        {"preprocess": Preprocess(window_width=1.0)},
+    ):
         assert program(**{"seed": 1, **change}) is not first, change
 
 

@@ -31,9 +31,13 @@ def _fit(setting, folder, begin, end):
     trainer, data = setting
     done = [begin]
     trainer.fit(
-        folder, 0, *data, {}, lambda step, total, note: done.append(step),
+        folder,
+        0,
+        *data,
+        {},
+        lambda step, total, note: done.append(step),
         asked_to_stop=lambda: done[-1] + 1 >= end,
-    )  # fmt: skip
+    )
 
 
 def _restored(folder, like):

@@ -22,10 +22,27 @@ BEST_EPOCH = 2
 def _command(shards, workdir):
     """At this rate the network collapses early on: `BEST_EPOCH` stays the best one."""
     return [
-        "train", TINY, "--data-dir", str(shards), "--workdir", str(workdir), "--fold", "0",
-        "--checkpoint-every", "2", "--epochs", "6", "--average-decay", "0.9",
-        "--learning-rate", "0.03", "--monitor", "loss", "--patience", str(PATIENCE),
-    ]  # fmt: skip
+        "train",
+        TINY,
+        "--data-dir",
+        str(shards),
+        "--workdir",
+        str(workdir),
+        "--fold",
+        "0",
+        "--checkpoint-every",
+        "2",
+        "--epochs",
+        "6",
+        "--average-decay",
+        "0.9",
+        "--learning-rate",
+        "0.03",
+        "--monitor",
+        "loss",
+        "--patience",
+        str(PATIENCE),
+    ]
 
 
 def _train_and_kill(shards, workdir, after_step):

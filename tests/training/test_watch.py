@@ -12,10 +12,33 @@ from tests.conftest import TINY
 from tests.verbs.conftest import verb
 
 FLAGS = [
-    "--fold", "0", "--epochs", "4", "--optimiser", "sgd", "--learning-rate", "1e-3",
-    "--rates", "encoder/.*", "0.5", ".*", "1", "--schedule", "poly", "--sampling", "balanced",
-    "--mixup", "0.3", "--monitor", "none", "--accumulate", "2", "--remat", "--no-aspp", "--no-rfpn",
-]  # fmt: skip
+    "--fold",
+    "0",
+    "--epochs",
+    "4",
+    "--optimiser",
+    "sgd",
+    "--learning-rate",
+    "1e-3",
+    "--rates",
+    "encoder/.*",
+    "0.5",
+    ".*",
+    "1",
+    "--schedule",
+    "poly",
+    "--sampling",
+    "balanced",
+    "--mixup",
+    "0.3",
+    "--monitor",
+    "none",
+    "--accumulate",
+    "2",
+    "--remat",
+    "--no-aspp",
+    "--no-rfpn",
+]
 
 
 def _written(folder):
@@ -118,8 +141,21 @@ def _validated(workdir):
 
 
 def test_a_diverging_run_stops_with_a_sentence(shards, tmp_path, capsys):
-    verb("train", TINY, "--data-dir", shards, "--workdir", tmp_path / "run", "--fold", 0,
-         "--learning-rate", "1e38", "--gradient-clip", "None", status=2)  # fmt: skip
+    verb(
+        "train",
+        TINY,
+        "--data-dir",
+        shards,
+        "--workdir",
+        tmp_path / "run",
+        "--fold",
+        0,
+        "--learning-rate",
+        "1e38",
+        "--gradient-clip",
+        "None",
+        status=2,
+    )
     error = capsys.readouterr().err
     assert "no longer a finite number at step 2;" in error and "and 12 more. The state" in error
     fold = tmp_path / "run" / "fold_0"

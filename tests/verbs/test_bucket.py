@@ -82,9 +82,7 @@ def bucket(tmp_path, monkeypatch):
             tf.strings.regex_replace(name, "gs://", f"{root}/"), *args, **options
         ),
     )
-    monkeypatch.setattr(
-        files, "_store", lambda name: {"driver": "file", "path": f"{root}/{name}/"}
-    )
+    monkeypatch.setattr(files, "_store", lambda name: {"driver": "file", "path": f"{root}/{name}/"})
     board = records.Board
     monkeypatch.setattr("msk_jax.training.loop.Board", lambda path: board(folder.local(path)))
     return root / "bucket"

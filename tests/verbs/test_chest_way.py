@@ -75,9 +75,17 @@ def test_a_densitometry_column_takes_the_place_of_the_diagnosis(chest, tmp_path)
     assert (measured["t_score"].astype(float) != -2.5).all(), "rounding would make one ill"
     told.merge(measured, on="patient_id").to_csv(tmp_path / "dxa.csv", index=False)
     verb(
-        "build", TINY_CHEST, "--dicom", cohort / "dicom", "--manifest", tmp_path / "dxa.csv",
-        "--data-dir", tmp_path / "shards", "--key", cohort / "pseudonym.key",
-    )  # fmt: skip
+        "build",
+        TINY_CHEST,
+        "--dicom",
+        cohort / "dicom",
+        "--manifest",
+        tmp_path / "dxa.csv",
+        "--data-dir",
+        tmp_path / "shards",
+        "--key",
+        cohort / "pseudonym.key",
+    )
     diagnosed, found = (
         {record["patient_id"]: int(record["patient_label"]) for record in read_records(shards)}
         for shards in (chest / "shards", tmp_path / "shards")
@@ -100,8 +108,10 @@ def test_models_beside_the_network(chest):
     for name in SETS:
         tests = metrics["comparison"][name]["tests"]
         assert [(t["first"], t["second"]) for t in tests] == [
-            ("image", "clinical"), ("image", "combined"), ("clinical", "combined"),
-        ]  # fmt: skip
+            ("image", "clinical"),
+            ("image", "combined"),
+            ("clinical", "combined"),
+        ]
 
 
 def test_heat_maps_are_held_against_the_masks(chest):
@@ -126,10 +136,12 @@ def test_a_model_is_fitted_without_the_patients_that_it_is_asked_about(chest):
     )
     folds = load_folds(chest / "shards")
     parts = [
-        {p: "test" if f == k else "validation" if f == (k + 1) % 3 else "train"
-         for p, f in folds.items()}
+        {
+            p: "test" if f == k else "validation" if f == (k + 1) % 3 else "train"
+            for p, f in folds.items()
+        }
         for k in range(3)
-    ]  # fmt: skip
+    ]
     turned = test.assign(label=test["label"].where(test["fold"] != 0, 1 - test["label"]))
     combined = experiment.beside[1]
     before, after = (
@@ -144,9 +156,17 @@ def test_a_model_is_fitted_without_the_patients_that_it_is_asked_about(chest):
 
 def test_report_shows_the_published_areas_beside_ours(chest):
     page = (chest / "run" / "report.html").read_text()
-    for text in ("0.917", "0.759", "0.532", "0.896", "site C (external)", "clinical model",
-                 "Differences of AUC, paired", "Decision curves, held-out (internal)",
-                 "these are not clinical figures"):  # fmt: skip
+    for text in (
+        "0.917",
+        "0.759",
+        "0.532",
+        "0.896",
+        "site C (external)",
+        "clinical model",
+        "Differences of AUC, paired",
+        "Decision curves, held-out (internal)",
+        "these are not clinical figures",
+    ):
         assert text in page, text
 
 
@@ -163,8 +183,18 @@ def _predict_one_of_b(chest, tmp_path, capsys, change=None):
             tmp_path / "new.csv", index=False
         )
         more = ("--manifest", tmp_path / "new.csv")
-    verb("predict", "--workdir", chest / "run", "--dicom", tmp_path / "dicom", "--out",
-         tmp_path / "new", "--key", chest / "cohort" / "pseudonym.key", *more)  # fmt: skip
+    verb(
+        "predict",
+        "--workdir",
+        chest / "run",
+        "--dicom",
+        tmp_path / "dicom",
+        "--out",
+        tmp_path / "new",
+        "--key",
+        chest / "cohort" / "pseudonym.key",
+        *more,
+    )
     assert len(list((tmp_path / "new").glob("*.png"))) == 1
     return pd.read_csv(tmp_path / "new" / "predictions.csv"), " ".join(
         capsys.readouterr().out.split()

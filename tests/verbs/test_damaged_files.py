@@ -41,9 +41,16 @@ def _command(verb, folders, tmp_path):
         "go on": ("train", TINY, *data, *run),
         "evaluate": ("evaluate", TINY, *run),
         "report": ("report", *run, "--out", tmp_path / "report.html"),
-        "predict": ("predict", "--workdir", folders / "model", "--dicom", folders / "dicom",
-                    "--out", tmp_path / "out"),
-    }[verb]  # fmt: skip
+        "predict": (
+            "predict",
+            "--workdir",
+            folders / "model",
+            "--dicom",
+            folders / "dicom",
+            "--out",
+            tmp_path / "out",
+        ),
+    }[verb]
 
 
 @pytest.mark.parametrize(
@@ -114,8 +121,16 @@ def test_a_key_or_a_kind_is_wrong_further_in(folders, tmp_path, refused, verb, n
 def test_a_build_beside_a_damaged_one_says_how_to_replace_it(folders, phantom_cohort, refused):
     path = folders / "shards" / "cohort.json"
     original = json.loads(path.read_text())
-    build = ("build", TINY, "--dicom", phantom_cohort / "dicom", "--manifest",
-             phantom_cohort / "manifest.csv", "--data-dir", folders / "shards")  # fmt: skip
+    build = (
+        "build",
+        TINY,
+        "--dicom",
+        phantom_cohort / "dicom",
+        "--manifest",
+        phantom_cohort / "manifest.csv",
+        "--data-dir",
+        folders / "shards",
+    )
     try:
         for content in ([], {}, {**original, "build": {}}, {**original, "fingerprint": [1]}):
             path.write_text(json.dumps(content))

@@ -63,8 +63,17 @@ def test_build_refuses_every_study_and_keeps_the_good_ones(found, phantom_cohort
             shutil.copyfile(file, copy)
     own, foreign = pd.read_csv(phantom_cohort / "manifest.csv", dtype=str), _manifest(found)
     pd.concat([own, foreign]).to_csv(manifest, index=False)
-    command = ("build", TINY, "--dicom", dicom, "--manifest", manifest, "--key",
-               phantom_cohort / "pseudonym.key", "--data-dir")  # fmt: skip
+    command = (
+        "build",
+        TINY,
+        "--dicom",
+        dicom,
+        "--manifest",
+        manifest,
+        "--key",
+        phantom_cohort / "pseudonym.key",
+        "--data-dir",
+    )
     verb(*command, tmp_path / "data")
     printed = capsys.readouterr()
     assert "Traceback" not in printed.out + printed.err

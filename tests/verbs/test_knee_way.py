@@ -97,10 +97,21 @@ def test_features_are_of_patients_whom_the_network_never_saw(knee, metrics):
 
 def test_report_says_that_readers_are_simulated(knee):
     page = (knee / "run" / "report.html").read_text()
-    for text in ("These readers are simulated", "no person has read a case", "0.966", "0.637",
-                 "72.4\u202f%", "91.4\u202f%", "The published network alone: 93.1",
-                 "all other sites (external)", "McNemar", "these are not clinical figures",
-                 "junior (6)", "osteosarcoma, called", "giant cell tumour, called"):  # fmt: skip
+    for text in (
+        "These readers are simulated",
+        "no person has read a case",
+        "0.966",
+        "0.637",
+        "72.4\u202f%",
+        "91.4\u202f%",
+        "The published network alone: 93.1",
+        "all other sites (external)",
+        "McNemar",
+        "these are not clinical figures",
+        "junior (6)",
+        "osteosarcoma, called",
+        "giant cell tumour, called",
+    ):
         assert text in page, text
 
 
@@ -110,9 +121,7 @@ def test_real_readers_take_their_place(knee, tmp_path):
     ratings[ratings["group"] == "senior"].to_csv(tmp_path / "real.csv", index=False)
     tested = pd.read_csv(run / "test_set_predictions.csv")
     sets = dict(list(tested.groupby("test_set")))
-    readers = read_or_simulate(
-        load(TINY_KNEE), sets, 0.5, run, tmp_path / "real.csv", SILENT
-    )
+    readers = read_or_simulate(load(TINY_KNEE), sets, 0.5, run, tmp_path / "real.csv", SILENT)
     assert not readers["simulated"] and readers["analysis"]["n"]["readers"] == 5
     metrics = json.loads((run / "metrics.json").read_text())
     (run / "metrics.json").write_text(json.dumps({**metrics, "readers": readers}))
@@ -127,8 +136,17 @@ def test_predict_pools_the_views_of_a_patient(knee, tmp_path):
     (tmp_path / "dicom").mkdir()
     for path in rows["path"]:
         shutil.copy(knee / "cohort" / "dicom" / path, tmp_path / "dicom")
-    verb("predict", "--workdir", knee / "run", "--dicom", tmp_path / "dicom", "--out",
-         tmp_path / "new", "--key", knee / "cohort" / "pseudonym.key")  # fmt: skip
+    verb(
+        "predict",
+        "--workdir",
+        knee / "run",
+        "--dicom",
+        tmp_path / "dicom",
+        "--out",
+        tmp_path / "new",
+        "--key",
+        knee / "cohort" / "pseudonym.key",
+    )
     new = pd.read_csv(tmp_path / "new" / "predictions.csv")
     (whole,) = new[new["level"] == "patient"].to_dict("records")
     known = _rows(knee, "patient").set_index("patient_id").loc[whole["patient_id"], "prob"]

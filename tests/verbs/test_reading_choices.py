@@ -81,7 +81,14 @@ def test_predict_reads_by_them(discs, monkeypatch):
 
 def test_a_system_that_leaves_no_choice(discs, refused):
     error = refused(
-        "build", "sacroiliitis", "--dicom", discs, "--manifest", discs / "m.csv", "--data-dir",
-        discs / "d", *FLAGS,
-    )  # fmt: skip
+        "build",
+        "sacroiliitis",
+        "--dicom",
+        discs,
+        "--manifest",
+        discs / "m.csv",
+        "--data-dir",
+        discs / "d",
+        *FLAGS,
+    )
     assert "--nifti-form and --deshear are for systems that read whole volumes" in error

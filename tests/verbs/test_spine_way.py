@@ -52,16 +52,30 @@ def test_tables_and_figures(spine_run, spine_shards):
 def test_report_shows_the_published_figures(spine_run):
     verb("report", "--workdir", spine_run)
     page = (spine_run / "report.html").read_text()
-    for text in ("95.75 %", "96.36 %", "another cohort", "three classes, normal, compression and",
-                 "Confusion matrix, vertebra, held-out", "Phases before the recipe",
-                 "Of 4 held-out patients", "Mean absolute error, steps",
-                 "ROC curves of the cuts"):  # fmt: skip
+    for text in (
+        "95.75 %",
+        "96.36 %",
+        "another cohort",
+        "three classes, normal, compression and",
+        "Confusion matrix, vertebra, held-out",
+        "Phases before the recipe",
+        "Of 4 held-out patients",
+        "Mean absolute error, steps",
+        "ROC curves of the cuts",
+    ):
         assert text in page, text
 
 
 def test_predict_wants_the_places(spine_run, spine_cohort, tmp_path, refused):
-    error = refused("predict", "--workdir", spine_run, "--dicom", spine_cohort / "dicom",
-                    "--out", tmp_path / "none")  # fmt: skip
+    error = refused(
+        "predict",
+        "--workdir",
+        spine_run,
+        "--dicom",
+        spine_cohort / "dicom",
+        "--out",
+        tmp_path / "none",
+    )
     assert "Give --manifest with patient_id, level and centre_x_mm" in error
 
 
@@ -77,9 +91,20 @@ def test_predict_with_places_as_the_held_out_were(spine_run, spine_cohort, tmp_p
     pd.concat([other, manifest[told]]).to_csv(tmp_path / "places.csv", index=False)
     written = _Written()
     monkeypatch.setattr("msk_jax.study.dicom_results.DicomResults", written)
-    verb("predict", "--workdir", spine_run, "--dicom", spine_cohort / "dicom", "--out",
-         tmp_path / "new", "--manifest", tmp_path / "places.csv", "--key", key,
-         "--dicom-results")  # fmt: skip
+    verb(
+        "predict",
+        "--workdir",
+        spine_run,
+        "--dicom",
+        spine_cohort / "dicom",
+        "--out",
+        tmp_path / "new",
+        "--manifest",
+        tmp_path / "places.csv",
+        "--key",
+        key,
+        "--dicom-results",
+    )
     new = pd.read_csv(tmp_path / "new" / "predictions.csv")
     rejected = pd.read_csv(tmp_path / "new" / "rejected.csv")
     assert len(rejected) == 1 and "leaves the scan" in rejected["reason"][0]
@@ -128,19 +153,31 @@ def test_ablation_gives_the_macro_auc(spine_run, spine_shards, tmp_path):
 
 @pytest.mark.parametrize(
     ("experiment", "label", "reason"),
-    [(TINY_SPINE, "B", "both fractures are type A, so write the word"),
-     (TINY_SPINE, "A3", "there is `thoracolumbar_ao`"),
-     ("thoracolumbar_ao", "A", "does not say which step"),
-     ("thoracolumbar_ao", "B2", "by another mechanism"), ("thoracolumbar_ao", "C", "displacement"),
-     ("thoracolumbar_ao", "burst", "write A3 or A4")],
-)  # fmt: skip
+    [
+        (TINY_SPINE, "B", "both fractures are type A, so write the word"),
+        (TINY_SPINE, "A3", "there is `thoracolumbar_ao`"),
+        ("thoracolumbar_ao", "A", "does not say which step"),
+        ("thoracolumbar_ao", "B2", "by another mechanism"),
+        ("thoracolumbar_ao", "C", "displacement"),
+        ("thoracolumbar_ao", "burst", "write A3 or A4"),
+    ],
+)
 def test_other_words_are_refused_with_the_reason(
     experiment, label, reason, spine_cohort, tmp_path, capsys
 ):
     manifest = pd.read_csv(spine_cohort / "manifest.csv").replace({"label": {"burst": label}})
     manifest.to_csv(tmp_path / "letters.csv", index=False)
-    verb("build", experiment, "--dicom", spine_cohort / "dicom", "--manifest",
-         tmp_path / "letters.csv", "--data-dir", tmp_path / "shards", status=2)  # fmt: skip
+    verb(
+        "build",
+        experiment,
+        "--dicom",
+        spine_cohort / "dicom",
+        "--manifest",
+        tmp_path / "letters.csv",
+        "--data-dir",
+        tmp_path / "shards",
+        status=2,
+    )
     assert f"label {label!r} is not one of" in (error := capsys.readouterr().err)
     assert reason in error
     assert not (tmp_path / "shards").exists()

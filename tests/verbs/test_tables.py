@@ -42,10 +42,18 @@ def tables(tmp_path_factory):
 def ratings(tmp_path_factory):
     truth, drawn = RoeMetz(effect=0.8).draw(4, 25, 25, seed=3)
     rows = [
-        (f"r{j}", f"c{k}", ("aided", "unaided")[i], truth[k], drawn[i, j, k],
-         "junior" if j < 2 else "senior")
-        for i in range(2) for j in range(4) for k in range(50)
-    ]  # fmt: skip
+        (
+            f"r{j}",
+            f"c{k}",
+            ("aided", "unaided")[i],
+            truth[k],
+            drawn[i, j, k],
+            "junior" if j < 2 else "senior",
+        )
+        for i in range(2)
+        for j in range(4)
+        for k in range(50)
+    ]
     path = tmp_path_factory.mktemp("ratings") / "ratings.csv"
     columns = ["reader", "case", "modality", "truth", "rating", "group"]
     pd.DataFrame(rows, columns=columns).to_csv(path, index=False)
@@ -67,10 +75,24 @@ def faults(capsys):
 
 def test_a_foreign_table_whole(tables, tmp_path, capsys):
     verb(
-        "evaluate", "--predictions", tables / "ours.csv", "--compare", tables / "theirs.csv",
-        "--validation", tables / "validation.csv", "--decision-curve", "--by", "site", "age",
-        "--gate", "staging", "--bootstrap-samples", 100, "--out", tmp_path,
-    )  # fmt: skip
+        "evaluate",
+        "--predictions",
+        tables / "ours.csv",
+        "--compare",
+        tables / "theirs.csv",
+        "--validation",
+        tables / "validation.csv",
+        "--decision-curve",
+        "--by",
+        "site",
+        "age",
+        "--gate",
+        "staging",
+        "--bootstrap-samples",
+        100,
+        "--out",
+        tmp_path,
+    )
     result = json.loads((tmp_path / "figures.json").read_text())
     first, second = (pd.read_csv(tables / f"{n}.csv") for n in ("ours", "theirs"))
     areas = [roc_auc_score(t["truth"], t["score"]) for t in (first, second)]
@@ -118,11 +140,25 @@ def test_a_perfect_model_has_one_interval_and_a_group_any_name(tables, tmp_path,
     table = table.assign(**{"A b": table["a/b"]})
     table.to_csv(tmp_path / "perfect.csv", index=False)
     verb(
-        "evaluate", "--predictions", tmp_path / "perfect.csv", "--compare", tables / "theirs.csv",
-        "--by", "a/b", "A b", "--gate", "early", "--gate-rule", "point", "--bootstrap-samples", 20,
-        "--proportions", "exact",
-        "--out", tmp_path / "out",
-    )  # fmt: skip
+        "evaluate",
+        "--predictions",
+        tmp_path / "perfect.csv",
+        "--compare",
+        tables / "theirs.csv",
+        "--by",
+        "a/b",
+        "A b",
+        "--gate",
+        "early",
+        "--gate-rule",
+        "point",
+        "--bootstrap-samples",
+        20,
+        "--proportions",
+        "exact",
+        "--out",
+        tmp_path / "out",
+    )
     result = json.loads((tmp_path / "out" / "figures.json").read_text())
     assert result["comparison"]["auc"][0]["low"] == result["figures"]["auc"]["low"] > 0.8
     found = {path.stem for path in (tmp_path / "out").glob("*by_*.png")}
@@ -221,8 +257,18 @@ def three_classes(tmp_path_factory):
 
 def test_three_classes_of_a_foreign_table(three_classes, tmp_path, capsys, refused):
     path, labels, probs = three_classes
-    verb("evaluate", "--predictions", path, "--by", "site", "--bootstrap-samples", 50,
-         "--ordinal", "--out", tmp_path)  # fmt: skip
+    verb(
+        "evaluate",
+        "--predictions",
+        path,
+        "--by",
+        "site",
+        "--bootstrap-samples",
+        50,
+        "--ordinal",
+        "--out",
+        tmp_path,
+    )
     result = json.loads((tmp_path / "figures.json").read_text())
     right = probs.argmax(1) == labels
     assert result["accuracy"]["value"] == pytest.approx(right.mean())
@@ -247,8 +293,18 @@ def test_three_classes_of_a_foreign_table(three_classes, tmp_path, capsys, refus
     assert {p.stem for p in tmp_path.glob("*.png")} == pictures
     assert "90 cases of 45 patients: 30 burst, 30 normal, 30 wedge" in capsys.readouterr().out
     # One against the rest is a model of two classes, with all that can be asked of one.
-    verb("evaluate", "--predictions", path, "--one-class", "normal", "--decision-curve",
-         "--bootstrap-samples", 50, "--out", tmp_path)  # fmt: skip
+    verb(
+        "evaluate",
+        "--predictions",
+        path,
+        "--one-class",
+        "normal",
+        "--decision-curve",
+        "--bootstrap-samples",
+        50,
+        "--out",
+        tmp_path,
+    )
     result = json.loads((tmp_path / "figures.json").read_text())
     assert result["figures"]["auc"]["value"] == pytest.approx(of_normal)
     assert result["n"]["positives"] == 30 and "decision_curve" in result

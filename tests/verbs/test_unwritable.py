@@ -85,8 +85,13 @@ def trained(run, tmp_path, monkeypatch):
 
 
 OUTPUTS = (
-    "predictions.csv", "validation_predictions.csv", "features.npz", "cam", "model", "outputs.json",
-)  # fmt: skip
+    "predictions.csv",
+    "validation_predictions.csv",
+    "features.npz",
+    "cam",
+    "model",
+    "outputs.json",
+)
 """What training ends with, in this order."""
 
 

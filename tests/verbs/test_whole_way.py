@@ -22,8 +22,16 @@ def test_predictions_are_out_of_fold_and_complete(run, shards):
     table = pd.read_csv(run / "predictions.csv")
     folds = load_folds(shards)
     assert list(table.columns) == [
-        "patient_id", "unit_id", "level", "fold", "label", "prob", "site", "age", "sex",
-    ]  # fmt: skip
+        "patient_id",
+        "unit_id",
+        "level",
+        "fold",
+        "label",
+        "prob",
+        "site",
+        "age",
+        "sex",
+    ]
     assert dict(zip(table["patient_id"], table["fold"], strict=True)) == folds
     assert table["unit_id"].is_unique
     patients = table[table["level"] == "patient"]
@@ -47,10 +55,20 @@ def test_predictions_are_out_of_fold_and_complete(run, shards):
 
 def test_tables_of_a_run_are_judged_by_their_own_validation(run, tmp_path):
     verb(
-        "evaluate", "--predictions", run / "predictions.csv", "--level", "joint", "--by", "site",
-        "--validation", run / "validation_predictions.csv", "--bootstrap-samples", 10,
-        "--out", tmp_path,
-    )  # fmt: skip
+        "evaluate",
+        "--predictions",
+        run / "predictions.csv",
+        "--level",
+        "joint",
+        "--by",
+        "site",
+        "--validation",
+        run / "validation_predictions.csv",
+        "--bootstrap-samples",
+        10,
+        "--out",
+        tmp_path,
+    )
     judged = json.loads((tmp_path / "figures.json").read_text())
     level = json.loads((run / "metrics.json").read_text())["levels"]["joint"]
     thresholds = [entry["threshold"] for entry in level["thresholds"]["per_fold"]]
@@ -123,9 +141,17 @@ def test_predict_needs_the_model_folder_alone(run, phantom_cohort, tmp_path):
     key = phantom_cohort / "pseudonym.key"
     as_dicom = ["--dicom-results"] if importlib.util.find_spec("highdicom") else []
     verb(
-        "predict", "--workdir", tmp_path / "model", "--dicom", tmp_path / "new",
-        "--out", tmp_path / "out", "--key", key, *as_dicom,
-    )  # fmt: skip
+        "predict",
+        "--workdir",
+        tmp_path / "model",
+        "--dicom",
+        tmp_path / "new",
+        "--out",
+        tmp_path / "out",
+        "--key",
+        key,
+        *as_dicom,
+    )
     if as_dicom:
         (report, *others) = sorted((tmp_path / "out" / "dicom").glob("*_report.dcm"))
         assert len(others) == 1 and len(list(report.parent.glob("*_heatmap.dcm"))) == 2
@@ -142,9 +168,15 @@ def test_predict_needs_the_model_folder_alone(run, phantom_cohort, tmp_path):
     expected = known[known["level"] == "slice"].groupby("patient_id").size()
     assert (counts == expected[counts.index]).all()
     verb(
-        "predict", "--workdir", tmp_path / "model", "--dicom", tmp_path / "new",
-        "--out", tmp_path / "out", status=2,
-    )  # fmt: skip
+        "predict",
+        "--workdir",
+        tmp_path / "model",
+        "--dicom",
+        tmp_path / "new",
+        "--out",
+        tmp_path / "out",
+        status=2,
+    )
 
 
 def test_one_member_predicts_from_dicom_what_it_predicted_from_the_shards(
@@ -171,15 +203,17 @@ def test_one_member_predicts_from_dicom_what_it_predicted_from_the_shards(
     stage = saved.stage
     predict = parallel_predict(stage.model.build(axis_name=AXIS), stage.preprocess, stage.task)
     for side, joint in saved.experiment.cohort.region.extract(series).items():
-        stacks = np.stack([np.moveaxis(joint.voxels[c - 1 : c + 2], 0, -1)
-                           for c in range(2, len(joint.positions_mm) - 2)])  # fmt: skip
+        stacks = np.stack(
+            [
+                np.moveaxis(joint.voxels[c - 1 : c + 2], 0, -1)
+                for c in range(2, len(joint.positions_mm) - 2)
+            ]
+        )
         batch = 4 * jax.local_device_count()
         batches = [stacks[i : i + batch] for i in range(0, len(stacks), batch)]
         answers = predict_all(predict, saved.members[fold], batches, batch)
         expected = [known[f"{name}/{side}/{k}"] for k in range(len(stacks))]
-        np.testing.assert_allclose(
-            answers["probabilities"][:, 1], expected, rtol=1e-5, atol=1e-6
-        )
+        np.testing.assert_allclose(answers["probabilities"][:, 1], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_same_seed_same_bits(run, shards, tmp_path):
@@ -188,9 +222,17 @@ def test_same_seed_same_bits(run, shards, tmp_path):
         run / "fold_1/history.csv"
     ).read_text()
     verb(
-        "train", TINY, "--data-dir", shards, "--workdir", tmp_path / "other", "--fold", 1,
-        "--seed", 1,
-    )  # fmt: skip
+        "train",
+        TINY,
+        "--data-dir",
+        shards,
+        "--workdir",
+        tmp_path / "other",
+        "--fold",
+        1,
+        "--seed",
+        1,
+    )
     assert (tmp_path / "other/fold_1/history.csv").read_text() != (
         run / "fold_1/history.csv"
     ).read_text()
@@ -200,9 +242,13 @@ def test_going_on_with_another_cohort_is_refused(run, phantom_cohort, tiny, tmp_
     from msk_jax.data.build.builder import build_cohort
 
     build_cohort(
-        tiny.cohort, phantom_cohort / "dicom", phantom_cohort / "manifest.csv",
-        tmp_path / "other", num_folds=3, seed=5,
-    )  # fmt: skip
+        tiny.cohort,
+        phantom_cohort / "dicom",
+        phantom_cohort / "manifest.csv",
+        tmp_path / "other",
+        num_folds=3,
+        seed=5,
+    )
     verb("train", TINY, "--data-dir", tmp_path / "other", "--workdir", run, status=2)
     assert "another cohort" in capsys.readouterr().err
 
@@ -226,8 +272,11 @@ def test_predict_on_another_number_of_devices(run, phantom_cohort, tmp_path, cap
     printed = "".join(capsys.readouterr())
     alone = subprocess.run(
         [sys.executable, "-m", "msk_jax", *map(str, command), str(tmp_path / "one")],
-        cwd=REPOSITORY, capture_output=True, text=True, env=os.environ | {"XLA_FLAGS": ""},
-    )  # fmt: skip
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"XLA_FLAGS": ""},
+    )
     assert alone.returncode == 0, alone.stderr[-2000:]
     tables = {}
     for name, told in (("one", alone.stdout + alone.stderr), ("four", printed)):
@@ -248,8 +297,16 @@ def test_predict_with_nothing_usable_or_a_damaged_model(run, tmp_path, capsys):
     for file in (tmp_path / "model" / "0" / "state").rglob("*"):
         if file.is_file():
             file.write_bytes(b"half")
-    verb("predict", "--workdir", tmp_path / "model", "--dicom", tmp_path / "dicom",
-         "--out", tmp_path / "out2", status=2)  # fmt: skip
+    verb(
+        "predict",
+        "--workdir",
+        tmp_path / "model",
+        "--dicom",
+        tmp_path / "dicom",
+        "--out",
+        tmp_path / "out2",
+        status=2,
+    )
     assert "cannot be read" in capsys.readouterr().err
 
 
@@ -263,8 +320,16 @@ def test_folders_of_others_are_left_alone(shards, tmp_path, capsys):
 
 def test_shards_of_another_region_are_refused(shards, tmp_path, capsys):
     """The whole experiment's crops are four times finer than the tiny one's."""
-    verb("train", "sacroiliitis", "--small", "--data-dir", shards, "--workdir", tmp_path / "run",
-         status=2)  # fmt: skip
+    verb(
+        "train",
+        "sacroiliitis",
+        "--small",
+        "--data-dir",
+        shards,
+        "--workdir",
+        tmp_path / "run",
+        status=2,
+    )
     assert "other cohort settings" in capsys.readouterr().err
 
 
@@ -290,8 +355,17 @@ def test_build_by_the_command_line(phantom_cohort, tmp_path, capsys):
     verb(*build, "--data-dir", tmp_path / "other", status=2)
     assert "'arthritis' is not one of" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
-    verb("build", TINY, "--dicom", tmp_path / "empty", "--manifest",
-         phantom_cohort / "manifest.csv", "--data-dir", tmp_path / "other", status=2)  # fmt: skip
+    verb(
+        "build",
+        TINY,
+        "--dicom",
+        tmp_path / "empty",
+        "--manifest",
+        phantom_cohort / "manifest.csv",
+        "--data-dir",
+        tmp_path / "other",
+        status=2,
+    )
     assert str(tmp_path / "empty") in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
 

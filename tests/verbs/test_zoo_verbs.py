@@ -33,8 +33,10 @@ def test_models_lists_every_network(capsys):
     main(["models"])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(MODELS) + 1
-    assert any(line.split() == ["resnet50", "25,557,032", "224x224", "torchvision.models.resnet50"]
-               for line in lines)  # fmt: skip
+    assert any(
+        line.split() == ["resnet50", "25,557,032", "224x224", "torchvision.models.resnet50"]
+        for line in lines
+    )
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
@@ -48,8 +50,17 @@ def test_there_and_back_is_bit_equal(tmp_path, state, suffix, need):
         source = tmp_path / "in.pth"
         torch.save({name: torch.tensor(value) for name, value in state.items()}, source)
     out = tmp_path / f"back{suffix}"
-    main(["convert", "torch-to-flax", str(source), "--model", "resnet18", "--out",
-          str(tmp_path / "flax")])  # fmt: skip
+    main(
+        [
+            "convert",
+            "torch-to-flax",
+            str(source),
+            "--model",
+            "resnet18",
+            "--out",
+            str(tmp_path / "flax"),
+        ]
+    )
     main(["convert", "flax-to-torch", str(tmp_path / "flax"), "--out", str(out)])
     if suffix == ".pth":
         back = {k: v.numpy() for k, v in torch.load(out, weights_only=True).items()}
@@ -65,9 +76,25 @@ def test_another_head_and_another_stem(tmp_path, state, capsys):
     from msk_jax.verbs.convert import load
 
     save_file(state, tmp_path / "in.safetensors")
-    main(["convert", "torch-to-flax", str(tmp_path / "in.safetensors"), "--model", "resnet18",
-          "--out", str(tmp_path / "flax"), "--num-classes", "7", "--in-channels", "5",
-          "--inflation", "centre", "--naming", "timm"])  # fmt: skip
+    main(
+        [
+            "convert",
+            "torch-to-flax",
+            str(tmp_path / "in.safetensors"),
+            "--model",
+            "resnet18",
+            "--out",
+            str(tmp_path / "flax"),
+            "--num-classes",
+            "7",
+            "--in-channels",
+            "5",
+            "--inflation",
+            "centre",
+            "--naming",
+            "timm",
+        ]
+    )
     said = capsys.readouterr().out
     assert "with 7 classes" in said and "no head for so many classes: it starts afresh" in said
     found = load(tmp_path / "flax")
@@ -77,8 +104,9 @@ def test_another_head_and_another_stem(tmp_path, state, capsys):
     share = np.exp([-2, -0.5, 0, -0.5, -2])
     grey = state["conv1.weight"].sum(1).transpose(1, 2, 0)
     for k in range(5):
-        np.testing.assert_allclose(stem[:, :, k], grey * share[k] / share.sum(), rtol=2e-5,
-                                   atol=1e-6)  # fmt: skip
+        np.testing.assert_allclose(
+            stem[:, :, k], grey * share[k] / share.sum(), rtol=2e-5, atol=1e-6
+        )
 
 
 def test_what_does_not_fit_is_refused(tmp_path, state, capsys):

@@ -27,14 +27,14 @@ def pipeline_options(words: Sequence[str]):
     """Beam's own options.
 
     Args:
-      words: `name=value`, or `name` for a switch, as `runner=FlinkRunner`. Without a runner the
-        pipeline runs on this machine.
+        words: `name=value`, or `name` for a switch, as `runner=FlinkRunner`. Without a runner the
+            pipeline runs on this machine.
 
     Returns:
-      apache_beam.options.pipeline_options.PipelineOptions.
+        apache_beam.options.pipeline_options.PipelineOptions.
 
     Raises:
-      UserError: Beam is not installed, has no such runner or refuses a value.
+        UserError: Beam is not installed, has no such runner or refuses a value.
     """
     try:
         from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
@@ -73,15 +73,15 @@ def convert_with_beam(
     """As `conversion.convert`, by a Beam pipeline.
 
     Args:
-      studies: of the manifest; their files must be where the workers see them too.
-      cohort: what to take from them.
-      manifest: checked rows.
-      options: see `pipeline_options`.
-      shared: folder that the workers see too, for what they made.
-      cache: as for `convert`; the workers must see it too.
+        studies: of the manifest; their files must be where the workers see them too.
+        cohort: what to take from them.
+        manifest: checked rows.
+        options: see `pipeline_options`.
+        shared: folder that the workers see too, for what they made.
+        cache: as for `convert`; the workers must see it too.
 
     Raises:
-      UserError: the pipeline failed, or a worker left nothing.
+        UserError: the pipeline failed, or a worker left nothing.
     """
     found = pipeline_options(options)
     if cache is not None:
@@ -95,7 +95,7 @@ def convert_with_beam(
         convert_numbered = functools.partial(
             _convert_numbered, folder=folder, cohort=cohort, manifest=replace(manifest, rows=()),
             cache=None if cache is None else Path(cache).absolute(),
-        )  # fmt: skip
+        )
         _run(convert_numbered, len(studies), found)
         for k, study in enumerate(studies):
             made = load(folder / f"{k}.npz")

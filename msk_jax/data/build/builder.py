@@ -154,27 +154,27 @@ def build_cohort(
     """Build the shards of a cohort, unless `data_dir` already holds them.
 
     Args:
-      cohort: what to build.
-      dicom: folder with the DICOM files, or another source, see `source.opened`.
-      manifest: CSV, see `cohort.read_manifest`.
-      data_dir: where the shards go.
-      key: of the pseudonyms; by default the one beside the manifest or the user's own, made once.
-      num_folds: of the cross-validation.
-      seed: of the folds.
-      overwrite: replace another build in `data_dir`.
-      progress: called as `progress(done, total, note)`, first over files, then over series.
-      split: `patient`, folds of patients; `site`, each site a fold (leave one site out);
-        `manifest`, test, validation and training patients as its column `split` says.
-      workers: processes that read DICOM files; the shards are the same for any number.
-      cache: folder for converted studies; a later build converts only what is not in it.
-      held_out: share of the patients who are in no fold; with folds of patients only.
-      beam: options of a pipeline that reads in place of `workers`, see `beam.pipeline_options`.
-      refuse_below: the lowest of `grading.GRADES` that a scan may have; None: none is refused.
-      options: of `region.asked_options`, where volumes leave a choice.
+        cohort: what to build.
+        dicom: folder with the DICOM files, or another source, see `source.opened`.
+        manifest: CSV, see `cohort.read_manifest`.
+        data_dir: where the shards go.
+        key: of the pseudonyms; by default the one beside the manifest or the user's own, made once.
+        num_folds: of the cross-validation.
+        seed: of the folds.
+        overwrite: replace another build in `data_dir`.
+        progress: called as `progress(done, total, note)`, first over files, then over series.
+        split: `patient`, folds of patients; `site`, each site a fold (leave one site out);
+            `manifest`, test, validation and training patients as its column `split` says.
+        workers: processes that read DICOM files; the shards are the same for any number.
+        cache: folder for converted studies; a later build converts only what is not in it.
+        held_out: share of the patients who are in no fold; with folds of patients only.
+        beam: options of a pipeline that reads in place of `workers`, see `beam.pipeline_options`.
+        refuse_below: the lowest of `grading.GRADES` that a scan may have; None: none is refused.
+        options: of `region.asked_options`, where volumes leave a choice.
 
     Raises:
-      UserError: a faulty manifest, a folder without DICOM, nothing usable, too few patients for
-        the folds, a target that cannot be written, is full, or holds something else.
+        UserError: a faulty manifest, a folder without DICOM, nothing usable, too few patients for
+            the folds, a target that cannot be written, is full, or holds something else.
     """
     if beam is not None:
         pipeline_options(beam)  # told before anything is read
@@ -256,7 +256,7 @@ def _write_tables(
 def _fingerprint(
     cohort: Cohort, manifest: Manifest, key: bytes, parting: _Parting, refuse_below: str | None,
     options: ReadOptions | None,
-) -> dict:  # fmt: skip
+) -> dict:
     """What tells one build from another."""
     return {
         "manifest_sha256": manifest.sha256,

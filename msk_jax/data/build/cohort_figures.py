@@ -47,17 +47,17 @@ def cohort_table(cohort: Cohort, records: list[dict], scans: list[GradedScan]) -
     """Describe the usable part of a cohort.
 
     Args:
-      cohort: gives the class names.
-      records: without their volumes.
-      scans: those that were measured; those of refused quality are only counted.
+        cohort: gives the class names.
+        records: without their volumes.
+        scans: those that were measured; those of refused quality are only counted.
 
     Returns:
-      A JSON-able dict: `levels`, the names of image, unit and patient; `by_label`, counts of the
-      classes at each of them; `sites` and `sex`, patients, with `by_site` and `by_sex`
-      splitting them by class; `age`, quartiles over patients, with `age_by_label`; `scans`,
-      `pixel_mm`, `spacing_mm` (between slices) and `num_slices` of the CT as lowest and highest;
-      `quality`, the same of what was measured, how many headers lack which attribute, how many
-      scans have which grade, over all and for each figure, and how many were refused.
+        A JSON-able dict: `levels`, the names of image, unit and patient; `by_label`, counts of the
+        classes at each of them; `sites` and `sex`, patients, with `by_site` and `by_sex`
+        splitting them by class; `age`, quartiles over patients, with `age_by_label`; `scans`,
+        `pixel_mm`, `spacing_mm` (between slices) and `num_slices` of the CT as lowest and highest;
+        `quality`, the same of what was measured, how many headers lack which attribute, how many
+        scans have which grade, over all and for each figure, and how many were refused.
     """
     patients = list({record["patient_id"]: record for record in records}.values())
     units = list({record["unit_id"]: record for record in records}.values())

@@ -35,15 +35,15 @@ def convert(
     """What `records.read_study` makes of each study, in their order.
 
     Args:
-      studies: of the manifest.
-      cohort: what to take from them.
-      manifest: checked rows.
-      workers: processes; 1 stays in this one.
-      cache: folder of studies converted before; those that are new and of which nothing was
-        rejected are added.
+        studies: of the manifest.
+        cohort: what to take from them.
+        manifest: checked rows.
+        workers: processes; 1 stays in this one.
+        cache: folder of studies converted before; those that are new and of which nothing was
+            rejected are added.
 
     Raises:
-      UserError: the cache cannot be written to.
+        UserError: the cache cannot be written to.
     """
     if cache is not None:
         prepare(Path(cache))
@@ -88,7 +88,7 @@ def prepare(cache: Path) -> None:
     """Make the folder of the cache.
 
     Raises:
-      UserError: it cannot be written to.
+        UserError: it cannot be written to.
     """
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -112,7 +112,7 @@ def _place(cache: Path, study: Study, cohort: Cohort, manifest: Manifest) -> Pat
         "rows": [asdict(row) for row in study.rows], "files": files,
         "columns": manifest.columns, "has_lesions": manifest.has_lesions,
         "options": None if study.options is None else asdict(study.options),
-    }  # fmt: skip
+    }
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
     return cache / f"{digest}.npz"
 

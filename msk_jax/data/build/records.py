@@ -92,13 +92,13 @@ def assign_series(
     """Give every manifest row its files.
 
     Args:
-      manifest: checked rows.
-      found: what the DICOM folder holds.
-      modality: modality of the cohort, to choose the series where the manifest names none.
-      pseudonyms: by patient_id.
+        manifest: checked rows.
+        found: what the DICOM folder holds.
+        modality: modality of the cohort, to choose the series where the manifest names none.
+        pseudonyms: by patient_id.
 
     Returns:
-      Studies in order of pseudonym, and the rows without a usable series.
+        Studies in order of pseudonym, and the rows without a usable series.
     """
     index = SeriesIndex(found, modality)
     known = {row.patient_id for row in manifest.rows}
@@ -143,7 +143,7 @@ def read_study(
     """Read one series and crop its units; no fault of the study gets past this function.
 
     Returns:
-      Records (see `record`), rejections, and facts of the scan if a unit could be used.
+        Records (see `record`), rejections, and facts of the scan if a unit could be used.
     """
     try:
         series = read_images(cohort.region, study.files, cohort.modality, study.options)

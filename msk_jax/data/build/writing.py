@@ -21,12 +21,12 @@ def write_shards(cohort: Cohort, records: Iterable[dict], data_dir: Path) -> Pat
     identifiers fix.
 
     Args:
-      cohort: gives the name and the size of the crops.
-      records: as `records.record` makes them.
-      data_dir: the data set lands in `data_dir/<name>/<version>`.
+        cohort: gives the name and the size of the crops.
+        records: as `records.record` makes them.
+        data_dir: the data set lands in `data_dir/<name>/<version>`.
 
     Returns:
-      That folder.
+        That folder.
     """
     tfds.disable_progress_bar()  # our caller shows its own
     builder = _builder_class(cohort.name)(cohort=cohort, records=records, data_dir=data_dir)

@@ -162,12 +162,12 @@ def read_manifest(path: Path, cohort: Cohort, labelled: bool = True) -> Manifest
     Any other column is a fault.
 
     Args:
-      path: the file.
-      cohort: whose manifest it is.
-      labelled: False where units are to be predicted: then `label` may be missing.
+        path: the file.
+        cohort: whose manifest it is.
+        labelled: False where units are to be predicted: then `label` may be missing.
 
     Raises:
-      UserError: every fault found, with its row, in one message.
+        UserError: every fault found, with its row, in one message.
     """
     path = Path(path)
     table, digest = read_table(path)
@@ -212,9 +212,17 @@ def known_columns(cohort: Cohort) -> list[str]:
     measured = cohort.measured.column if cohort.measured else ""
     return [
         *filter(None, ("patient_id", cohort.region.unit_column, "label", measured)),
-        "patient_label", "study_uid", "series_uid", "path", *cohort.region.columns, "split",
-        "site", "age", "sex", *(variable.name for variable in cohort.clinical),
-    ]  # fmt: skip
+        "patient_label",
+        "study_uid",
+        "series_uid",
+        "path",
+        *cohort.region.columns,
+        "split",
+        "site",
+        "age",
+        "sex",
+        *(variable.name for variable in cohort.clinical),
+    ]
 
 
 def _unknown_columns(columns, cohort: Cohort) -> list[str]:

@@ -35,21 +35,23 @@ def draft_rows(found: Scan, cohort: Cohort) -> list[dict[str, str]]:
         header = _header(files[0])
         age = parse_age(text(header, "PatientAge"))
         sequence = recognise(header) if about.modality == "MR" else None
-        rows.append({
-            "patient_id": about.patient_id,
-            "study_uid": text(header, "StudyInstanceUID"),
-            "series_uid": uid,
-            # One that cannot be read stays as it is, for a person to correct.
-            "age": text(header, "PatientAge") if age is None else f"{age:g}",
-            "sex": text(header, "PatientSex").upper()[:1],
-            "x_modality": about.modality,
-            "x_description": about.description,
-            "x_plane": plane_of(header),
-            "x_sequence": sequence.weighting if sequence else "",
-            "x_confidence": sequence.confidence if sequence else "",
-            "x_slice_mm": f"{number(header, 'SliceThickness') or 0:g}",
-            "x_files": str(about.num_files),
-        })  # fmt: skip
+        rows.append(
+            {
+                "patient_id": about.patient_id,
+                "study_uid": text(header, "StudyInstanceUID"),
+                "series_uid": uid,
+                # One that cannot be read stays as it is, for a person to correct.
+                "age": text(header, "PatientAge") if age is None else f"{age:g}",
+                "sex": text(header, "PatientSex").upper()[:1],
+                "x_modality": about.modality,
+                "x_description": about.description,
+                "x_plane": plane_of(header),
+                "x_sequence": sequence.weighting if sequence else "",
+                "x_confidence": sequence.confidence if sequence else "",
+                "x_slice_mm": f"{number(header, 'SliceThickness') or 0:g}",
+                "x_files": str(about.num_files),
+            }
+        )
     rows += [
         {"path": legible(found.place(p).relative_to(found.folder).as_posix())}
         for p in found.pictures

@@ -40,7 +40,9 @@ _PARTS = {
     "RepetitionTime": ("MRTimingAndRelatedParametersSequence", ""),
     "ConvolutionKernel": ("CTReconstructionSequence", ""),
     "FrameType": (
-        "MRImageFrameTypeSequence", "CTImageFrameTypeSequence", "PETFrameTypeSequence",
+        "MRImageFrameTypeSequence",
+        "CTImageFrameTypeSequence",
+        "PETFrameTypeSequence",
         "XRay3DFrameTypeSequence",
     ),
     "ComplexImageComponent": ("MRImageFrameTypeSequence", ""),
@@ -56,11 +58,12 @@ _PARTS = {
     "SequenceName": ("",),
     "ScanOptions": ("",),
     "DiffusionGradientOrientation": (
-        "MRDiffusionSequence/DiffusionGradientDirectionSequence", "",
+        "MRDiffusionSequence/DiffusionGradientDirectionSequence",
+        "",
     ),
     "SeriesNumber": ("",),
     "AcquisitionTime": ("",),
-}  # fmt: skip
+}
 # What slices of one acquisition differ in as well, one by one or every other one: it tells images
 # at the same position apart, but not volumes. A time of day stays out of messages.
 _OF_SLICES = ("AcquisitionTime",)
@@ -78,13 +81,13 @@ def choose_part(frames: list[Frame], part: int | None) -> list[Frame]:
     slice of one volume part nothing.
 
     Args:
-      frames: of one series.
-      part: which of them, from 0, in order of the attribute that tells them apart; with None
-        several are refused.
+        frames: of one series.
+        part: which of them, from 0, in order of the attribute that tells them apart; with None
+            several are refused.
 
     Raises:
-      SeriesError: several and none was chosen, or there is no such part; several images at most
-        positions that nothing tells apart.
+        SeriesError: several and none was chosen, or there is no such part; several images at most
+            positions that nothing tells apart.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         straight = orthonormal(np.array([frame.plane.orientation for frame in frames], float))

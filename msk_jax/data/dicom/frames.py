@@ -32,6 +32,7 @@ MAX_FRAMES = 65536
 _TILED = ("TILED_FULL", "TILED_SPARSE")
 _MOSAIC_GROUP, _MOSAIC_CREATOR, _MOSAIC_COUNT = 0x0019, "SIEMENS MR HEADER", 0x0A
 
+
 @dataclass(frozen=True)
 class Frame:
     """One slice of a series: which frame of which file, and where it lies."""
@@ -51,8 +52,8 @@ def frames_of(file: int, path: Path, header: Dataset) -> list[Frame]:
     """The frames of one file.
 
     Raises:
-      SeriesError: no image size, no place in the patient, frames without functional groups, or a
-        picture that is more or less than one slice, see `check_layout`.
+        SeriesError: no image size, no place in the patient, frames without functional groups, or a
+            picture that is more or less than one slice, see `check_layout`.
     """
     check_layout(path, header)
     rows, columns = (integer(header, name) for name in ("Rows", "Columns"))
@@ -82,8 +83,8 @@ def check_layout(path: Path, header: Dataset) -> None:
     """Refuse pictures that are laid together of several, or cut from one.
 
     Raises:
-      SeriesError: a mosaic of slices, as Siemens writes them for echo-planar MR, or tiles of a
-        larger picture (PS3.3 C.7.6.17.3).
+        SeriesError: a mosaic of slices, as Siemens writes them for echo-planar MR, or tiles of a
+            larger picture (PS3.3 C.7.6.17.3).
     """
     is_named = "MOSAIC" in words(header, "ImageType")
     if is_named or _slices_in_mosaic(header) > 1:
@@ -152,7 +153,7 @@ def check_kind(paths: list[Path], headers: list[Dataset], modality: str | None) 
     """Refuse files of another modality than was asked for, and localizers among slices.
 
     Raises:
-      SeriesError: as said.
+        SeriesError: as said.
     """
     expected = modality or text(headers[0], "Modality").upper()
     for path, header in zip(paths, headers, strict=True):
@@ -176,7 +177,7 @@ def check_one_series(headers: list[Dataset]) -> None:
     """Refuse files of several series.
 
     Raises:
-      SeriesError: as said.
+        SeriesError: as said.
     """
     modalities = defaultdict(set)
     for header in headers:
@@ -197,7 +198,7 @@ def check_one_patient(names: list[str]) -> None:
     The identifiers themselves stay out of the reason, which is written to `rejected.csv`.
 
     Raises:
-      SeriesError: as said.
+        SeriesError: as said.
     """
     if len(set(names)) < 2:
         return

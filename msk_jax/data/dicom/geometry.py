@@ -121,14 +121,14 @@ def arrange_slices(
     """Check that slices of any orientation form one evenly spaced volume, and order them.
 
     Args:
-      planes: the slices in any order.
-      tolerance: see `Tolerance`.
-      thickness_mm: the distance to state for a single slice.
-      allow_shear: accept slices that are tilted against the direction in which they are stacked
-        (gantry tilt), all by the same angle.
+        planes: the slices in any order.
+        tolerance: see `Tolerance`.
+        thickness_mm: the distance to state for a single slice.
+        allow_shear: accept slices that are tilted against the direction in which they are stacked
+            (gantry tilt), all by the same angle.
 
     Raises:
-      SeriesError: as `stack_slices`, but for the direction of the slices, which may be any.
+        SeriesError: as `stack_slices`, but for the direction of the slices, which may be any.
     """
     if len(planes) < tolerance.min_slices:
         raise _too_few(planes, tolerance)
@@ -168,13 +168,13 @@ def stack_slices(
     """Check that slices form one straight, evenly spaced axial volume, and order them.
 
     Args:
-      planes: the slices in any order.
-      tolerance: see `Tolerance`.
+        planes: the slices in any order.
+        tolerance: see `Tolerance`.
 
     Raises:
-      SeriesError: too few slices; sizes, spacings or orientations that differ; duplicated
-        positions; a missing slice; uneven spacing; gantry tilt; an oblique or non-axial
-        acquisition.
+        SeriesError: too few slices; sizes, spacings or orientations that differ; duplicated
+            positions; a missing slice; uneven spacing; gantry tilt; an oblique or non-axial
+            acquisition.
     """
     if len(planes) < tolerance.min_slices:
         raise _too_few(planes, tolerance)
@@ -200,10 +200,10 @@ def orthonormal(orientations: np.ndarray) -> np.ndarray:
     ones to those that headers round, each turned by as much as the other.
 
     Args:
-      orientations: six cosines as of ImageOrientationPatient, [..., 6].
+        orientations: six cosines as of ImageOrientationPatient, [..., 6].
 
     Returns:
-      [..., 2, 3].
+        [..., 2, 3].
     """
     axes = np.reshape(orientations, (*np.shape(orientations)[:-1], 2, 3))
     axes = axes / np.linalg.norm(axes, axis=-1, keepdims=True)

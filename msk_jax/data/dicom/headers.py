@@ -63,7 +63,7 @@ def read_header(path: Path) -> Dataset:
     """Open one file; its bulk data are read when they are asked for.
 
     Raises:
-      SeriesError: not a DICOM file, truncated, damaged, or unfolding to more than `max_bytes`.
+        SeriesError: not a DICOM file, truncated, damaged, or unfolding to more than `max_bytes`.
     """
     try:
         return read_bounded(path, defer_size=_DEFERRED_BYTES)
@@ -82,8 +82,8 @@ def read_bounded(path: Path, **options) -> Dataset:
     """`pydicom.dcmread` of a file that, if it is deflated, unfolds to `max_bytes` at most.
 
     Raises:
-      SeriesError: it unfolds to more.
-      Exception: whatever pydicom raises for a file that is damaged or no DICOM.
+        SeriesError: it unfolds to more.
+        Exception: whatever pydicom raises for a file that is damaged or no DICOM.
     """
     path = Path(path)
     with path.open("rb") as file:

@@ -15,7 +15,7 @@ def laterality(header: Dataset) -> str:
     Laterality (0020,0060), ImageLaterality (0020,0062) and FrameLaterality (0020,9072) are read.
 
     Raises:
-      SeriesError: they contradict each other.
+        SeriesError: they contradict each other.
     """
     anatomy = group_item(groups_of(header, 0), "FrameAnatomySequence")
     stated = {

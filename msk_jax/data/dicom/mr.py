@@ -59,7 +59,7 @@ def recognise(header: Dataset) -> MRSequence:
     """Recognise the sequence of an MR image from its header, classic or enhanced.
 
     Args:
-      header: of any slice of the series.
+        header: of any slice of the series.
     """
     groups = groups_of(header, 0)
     spoken_text = " ".join(

@@ -79,11 +79,11 @@ def read_plain(
     """What `pydicom.dcmread` gives with the same options; None where it must be asked.
 
     Args:
-      file: opened.
-      meta: of this file.
-      defer_size: longer values stay in the file until they are asked for.
-      stop_before_pixels: leave out pixel data.
-      specific_tags: leave out all others; () leaves out none.
+        file: opened.
+        meta: of this file.
+        defer_size: longer values stay in the file until they are asked for.
+        stop_before_pixels: leave out pixel data.
+        specific_tags: leave out all others; () leaves out none.
     """
     if meta.syntax != ExplicitVRLittleEndian:
         return None
@@ -99,9 +99,13 @@ def read_plain(
 
 
 def _walk(
-    file: BinaryIO, block: bytes, place: int, limit: int, defer_size: int | None = None,
+    file: BinaryIO,
+    block: bytes,
+    place: int,
+    limit: int,
+    defer_size: int | None = None,
     wanted: Collection[int] = (),
-) -> tuple[dict[BaseTag, RawDataElement | DataElement], int, int | None] | None:  # fmt: skip
+) -> tuple[dict[BaseTag, RawDataElement | DataElement], int, int | None] | None:
     """Elements below the tag `limit`, where the next one lies, and its tag (None: the file ends).
 
     None where tags do not rise, a kind of value is unknown, the character set is none of words, or

@@ -69,15 +69,16 @@ def read_nifti(
     qform (with pixdim) agree on within 0.1 mm at the farthest corner.
 
     Args:
-      path: `.nii` or `.nii.gz`, three-dimensional.
-      units: of its values, `HU` where the collection says so.
-      modality: what to call it.
-      options: `nifti_form`, which statement to trust where they differ; `deshear`, to straighten a
-        volume whose axes are not perpendicular. The others are for DICOM.
+        path: `.nii` or `.nii.gz`, three-dimensional.
+        units: of its values, `HU` where the collection says so.
+        modality: what to call it.
+        options: `nifti_form`, which statement to trust where they differ; `deshear`, to straighten
+            a volume whose axes are not perpendicular. The others are for DICOM.
 
     Raises:
-      SeriesError: damaged, not three-dimensional, no grey values, values that are no numbers, no
-        affine, statements about its place that differ, sheared, or out of proportion to its file.
+        SeriesError: damaged, not three-dimensional, no grey values, values that are no numbers, no
+            affine, statements about its place that differ, sheared, or out of proportion to its
+            file.
     """
     options = options or ReadOptions()
     stored = _read(Path(path), (3,))
@@ -111,12 +112,12 @@ def read_labels(path: Path, nifti_form: NiftiForm | None = None) -> sitk.Image:
     patient, and its spacing is that of the header's pixdim.
 
     Args:
-      path: see `read_nifti`.
-      nifti_form: which statement about its place to trust where they differ.
+        path: see `read_nifti`.
+        nifti_form: which statement about its place to trust where they differ.
 
     Raises:
-      SeriesError: damaged, of other dimensions, no place or one that contradicts itself, sheared,
-        or out of proportion to its file.
+        SeriesError: damaged, of other dimensions, no place or one that contradicts itself, sheared,
+            or out of proportion to its file.
     """
     stored = _read(Path(path), (2, 3))
     image = sitk.GetImageFromArray(stored.voxels.T)

@@ -66,18 +66,18 @@ def affine_of(
     """The affine of a volume.
 
     Args:
-      name: of the file, for messages.
-      header: nibabel's, of NIfTI-1 or NIfTI-2.
-      shape: of the volume, (i, j, k).
-      form: which statement to trust where they differ.
+        name: of the file, for messages.
+        header: nibabel's, of NIfTI-1 or NIfTI-2.
+        shape: of the volume, (i, j, k).
+        form: which statement to trust where they differ.
 
     Returns:
-      float64 [4, 4], voxel [i, j, k] to patient coordinates in mm, LPS; None: the header states
-      nothing (both codes are 0).
+        float64 [4, 4], voxel [i, j, k] to patient coordinates in mm, LPS; None: the header states
+        nothing (both codes are 0).
 
     Raises:
-      SeriesError: statements that differ and nobody said which to trust, that are mirrored images
-        of each other, are no affine, or lack a spacing; spacings that no image of a body has.
+        SeriesError: statements that differ and nobody said which to trust, that are mirrored images
+            of each other, are no affine, or lack a spacing; spacings that no image of a body has.
     """
     unit = _UNITS.get(int(header["xyzt_units"]) & 7, 1.0)
     stated = (_sform(header, shape, unit), _qform(header, shape, unit))

@@ -21,10 +21,17 @@ _FORMATS = ("PNG", "JPEG")
 _ORIENTATION = 0x0112
 _GREY_ALPHA, _RGB_ALPHA = 4, 6  # colour types of PNG
 _OTHERS = {
-    b"GIF8": "GIF", b"BM": "BMP", b"\0\0\0\x0cjP  ": "JPEG 2000", b"\xffO\xffQ": "JPEG 2000",
-    b"RIFF": "WebP", b"%PDF": "PDF", b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip",
-    b"\x5c\x01\0\0": "NIfTI", b"\0\0\x01\x5c": "NIfTI",
-}  # fmt: skip
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+    b"\xffO\xffQ": "JPEG 2000",
+    b"RIFF": "WebP",
+    b"%PDF": "PDF",
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "zip",
+    b"\x5c\x01\0\0": "NIfTI",
+    b"\0\0\x01\x5c": "NIfTI",
+}
 """How files of other forms begin."""
 
 
@@ -42,13 +49,13 @@ def read_picture(path: Path, spacing_mm: float | None = None, modality: str = "D
     colours and transparency.
 
     Args:
-      path: the file.
-      spacing_mm: of its pixels, where the manifest knows it; else the file's resolution if it can
-        be one of film, else unknown.
-      modality: what to call it.
+        path: the file.
+        spacing_mm: of its pixels, where the manifest knows it; else the file's resolution if it can
+            be one of film, else unknown.
+        modality: what to call it.
 
     Raises:
-      SeriesError: not such a picture, damaged, several pages, or out of proportion to its file.
+        SeriesError: not such a picture, damaged, several pages, or out of proportion to its file.
     """
     path = Path(path)
     try:

@@ -57,13 +57,13 @@ def read_radiograph(path: Path, voi: bool = False) -> Radiograph:
     """Read one CR, DX or other projection image of grey values, were they stored as colour.
 
     Args:
-      path: a single-frame file.
-      voi: apply the file's VOI look-up table or window, as a viewer would (PS3.3 C.11.2).
+        path: a single-frame file.
+        voi: apply the file's VOI look-up table or window, as a viewer would (PS3.3 C.11.2).
 
     Raises:
-      SeriesError: several frames, colours that are not grey, pixels that are not square without
-        their spacing, padding that leaves one value, damage, a missing codec; see
-        `values.read_frames`.
+        SeriesError: several frames, colours that are not grey, pixels that are not square without
+            their spacing, padding that leaves one value, damage, a missing codec; see
+            `values.read_frames`.
     """
     path = Path(path)
     header = read_header(path)

@@ -49,13 +49,13 @@ class Samples:
         padding of a DICOM file does, what is half transparent half of it.
 
         Args:
-          name: of the file, for messages.
+            name: of the file, for messages.
 
         Returns:
-          float32 (float64 where more than 24 bits are stored) [rows, columns].
+            float32 (float64 where more than 24 bits are stored) [rows, columns].
 
         Raises:
-          SeriesError: values that are no numbers, or nothing but transparency.
+            SeriesError: values that are no numbers, or nothing but transparency.
         """
         values = self.values
         if not np.isfinite(values).all():

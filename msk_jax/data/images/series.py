@@ -71,13 +71,13 @@ def read_series(paths: Iterable[Path], modality: str = "CT") -> Series:
     instance numbers play no part.
 
     Args:
-      paths: the files of the series, in any order; classic or enhanced multi-frame.
-      modality: what every file must say (DICOM PS3.3 C.7.3.1.1.1).
+        paths: the files of the series, in any order; classic or enhanced multi-frame.
+        modality: what every file must say (DICOM PS3.3 C.7.3.1.1.1).
 
     Raises:
-      SeriesError: anything that keeps the files from being one straight, complete, axial volume
-        of one patient in Hounsfield units; see `geometry.stack_slices` and `values.read_frames`
-        as well.
+        SeriesError: anything that keeps the files from being one straight, complete, axial volume
+            of one patient in Hounsfield units; see `geometry.stack_slices` and `values.read_frames`
+            as well.
     """
     paths, headers, frames = read_frames_of_series(paths, modality)
     frames = choose_part(frames, None)

@@ -95,8 +95,8 @@ def read_tiff(path: Path) -> Samples:
     alpha; uncompressed, LZW, deflate, PackBits, Zstd, CCITT and JPEG, with either predictor.
 
     Raises:
-      SeriesError: several pages, another photometric interpretation or compression, too large.
-      Exception: whatever a damaged file leads to.
+        SeriesError: several pages, another photometric interpretation or compression, too large.
+        Exception: whatever a damaged file leads to.
     """
     with path.open("rb") as file:
         order = byte_order(file.read(4))
@@ -144,16 +144,28 @@ def _layout(tags: Tags, order: str, path: Path) -> _Layout:
     ):
         raise _unread(path, f"{bits} bits in compression {compression} with predictor {predictor}")
     is_tiled = 324 in tags
-    block = (number(tags, 323), number(tags, 322)) if is_tiled else (
-        min(number(tags, 278, height), height), width
-    )  # fmt: skip
+    block = (
+        (number(tags, 323), number(tags, 322))
+        if is_tiled
+        else (min(number(tags, 278, height), height), width)
+    )
     together = 1 if number(tags, 284, 1) == 2 else samples
     if min(width, height, *block) < 1:
         raise ValueError("a side of no length")
     return _Layout(
-        width, height, samples, together, bits, kind, order, compression, predictor, photometric,
-        block, is_tiled,
-    )  # fmt: skip
+        width,
+        height,
+        samples,
+        together,
+        bits,
+        kind,
+        order,
+        compression,
+        predictor,
+        photometric,
+        block,
+        is_tiled,
+    )
 
 
 def _unread(path: Path, what: str) -> SeriesError:
@@ -217,9 +229,14 @@ def _by_libtiff(segments: list[bytes], tags: Tags, layout: _Layout, width: int) 
     of grey values of 8 bits. JPEG and CCITT compress pictures and give these, YCbCr as RGB.
     """
     entries = {
-        256: width, 257: sum(layout.rows), 258: 8, 259: layout.compression, 262: _BLACK_IS_ZERO,
-        277: 1, 278: layout.block[0],
-    }  # fmt: skip
+        256: width,
+        257: sum(layout.rows),
+        258: 8,
+        259: layout.compression,
+        262: _BLACK_IS_ZERO,
+        277: 1,
+        278: layout.block[0],
+    }
     if layout.compression in _OF_PICTURES:
         is_grey = _CHANNELS[layout.photometric] == 1
         entries[258] = (layout.bits,) * layout.together
@@ -244,9 +261,9 @@ def _tiff_of(segments: list[bytes], entries: dict) -> bytes:
     head, tail = struct.pack("<H", len(values)), b""
     for tag, numbers in zip(sorted(entries), values, strict=True):
         is_bytes = tag == 347  # tables of JPEG
-        kind, letter = (7, "B") if is_bytes else (4, "I") if tag in (256, 257, 273, 278, 279) else (
-            3, "H"
-        )  # fmt: skip
+        kind, letter = (
+            (7, "B") if is_bytes else (4, "I") if tag in (256, 257, 273, 278, 279) else (3, "H")
+        )
         packed = struct.pack(f"<{len(numbers)}{letter}", *numbers)
         inline = packed.ljust(4, b"\0")
         if len(packed) > 4:

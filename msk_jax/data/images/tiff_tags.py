@@ -11,14 +11,57 @@ Tags = dict[int, tuple]
 """Numbers by tag; of a rational one the quotient."""
 
 _TYPES = {
-    1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i", 10: "ii", 11: "f",
-    12: "d", 13: "I", 16: "Q", 17: "q", 18: "Q",
-}  # fmt: skip
+    1: "B",
+    2: "B",
+    3: "H",
+    4: "I",
+    5: "II",
+    6: "b",
+    7: "B",
+    8: "h",
+    9: "i",
+    10: "ii",
+    11: "f",
+    12: "d",
+    13: "I",
+    16: "Q",
+    17: "q",
+    18: "Q",
+}
 _RATIONAL = (5, 10)
-_READ = frozenset((
-    254, 255, 256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 282, 283, 284, 292, 293, 296,
-    317, 320, 322, 323, 324, 325, 338, 339, 347, 530,
-))  # fmt: skip
+_READ = frozenset(
+    (
+        254,
+        255,
+        256,
+        257,
+        258,
+        259,
+        262,
+        266,
+        273,
+        274,
+        277,
+        278,
+        279,
+        282,
+        283,
+        284,
+        292,
+        293,
+        296,
+        317,
+        320,
+        322,
+        323,
+        324,
+        325,
+        338,
+        339,
+        347,
+        530,
+    )
+)
 """Tags that say how pixels are stored, and what they mean."""
 _MAX_BYTES = 2**22
 """Of one tag: a million segments."""
@@ -35,7 +78,7 @@ def pages(file: BinaryIO) -> Iterator[Tags]:
     """The tags of each page of an open file, but of smaller copies of a page.
 
     Raises:
-      ValueError: the file ends before they do.
+        ValueError: the file ends before they do.
     """
     head = _read(file, 0, 16)
     order, is_big = byte_order(head), 43 in head[2:4]

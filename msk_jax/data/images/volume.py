@@ -101,14 +101,14 @@ def read_volume(
     instance numbers play no part.
 
     Args:
-      paths: the files of the series, in any order.
-      modality: what every file must say; by default what the first says.
-      options: what to do where the series leaves a choice.
+        paths: the files of the series, in any order.
+        modality: what every file must say; by default what the first says.
+        options: what to do where the series leaves a choice.
 
     Raises:
-      SeriesError: anything that keeps the files from being one straight, complete, evenly spaced
-        volume of one patient with known units; see `geometry.arrange_slices` and
-        `values.read_frames` as well.
+        SeriesError: anything that keeps the files from being one straight, complete, evenly spaced
+            volume of one patient with known units; see `geometry.arrange_slices` and
+            `values.read_frames` as well.
     """
     options = options or ReadOptions()
     paths, headers, frames = read_frames_of_series(paths, modality)

@@ -21,7 +21,7 @@ def check_size(path: Path, dataset: Dataset) -> None:
     """Refuse encapsulated pixel data whose frames are larger than the header says.
 
     Raises:
-      SeriesError: as said, or fewer frames than promised.
+        SeriesError: as said, or fewer frames than promised.
     """
     if dataset.file_meta.TransferSyntaxUID == RLELossless:
         return  # decoded into what the header says, whatever it holds

@@ -36,16 +36,16 @@ def decode_grey(path: Path, dataset: Dataset) -> np.ndarray:
     """Grey values of a colour image (RGB, YBR or a palette) that has no colours.
 
     Args:
-      path: of the file, for messages.
-      dataset: as `headers.read_header` opened it.
+        path: of the file, for messages.
+        dataset: as `headers.read_header` opened it.
 
     Returns:
-      Unsigned integers [rows, columns], or [frames, rows, columns] of several frames: the value of
-      all three channels, of a lossy image their luminance.
+        Unsigned integers [rows, columns], or [frames, rows, columns] of several frames: the value
+        of all three channels, of a lossy image their luminance.
 
     Raises:
-      SeriesError: pixels of which red, green and blue differ.
-      Exception: whatever pydicom raises where the pixels cannot be decoded.
+        SeriesError: pixels of which red, green and blue differ.
+        Exception: whatever pydicom raises where the pixels cannot be decoded.
     """
     syntax = dataset.file_meta.TransferSyntaxUID
     values, about = get_decoder(syntax).as_array(dataset, raw=True)

@@ -25,15 +25,15 @@ def read_stored(
     """Stored values [frames, rows, columns], and the same before unused bits were cleared.
 
     Args:
-      path: of the file, for messages and its size.
-      dataset: as `headers.read_header` opened it.
-      allow_colour: read a colour image whose colours are all grey, see `colour.decode_grey`.
+        path: of the file, for messages and its size.
+        dataset: as `headers.read_header` opened it.
+        allow_colour: read a colour image whose colours are all grey, see `colour.decode_grey`.
 
     Returns:
-      Both in the byte order of this machine, whatever that of the file.
+        Both in the byte order of this machine, whatever that of the file.
 
     Raises:
-      SeriesError: see `values.read_frames`.
+        SeriesError: see `values.read_frames`.
     """
     rows, columns = (integer(dataset, name) or 0 for name in ("Rows", "Columns"))
     count = num_frames(dataset)

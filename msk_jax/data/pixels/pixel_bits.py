@@ -16,7 +16,7 @@ def words_of(data: bytes, dataset: Dataset) -> np.ndarray:
     """Whole words of uncompressed pixels as unsigned numbers, in the byte order of the file.
 
     Raises:
-      SeriesError: they have another size than 8, 16, 32 or 64 bits.
+        SeriesError: they have another size than 8, 16, 32 or 64 bits.
     """
     allocated = integer(dataset, "BitsAllocated")
     if allocated not in _SIZES:
@@ -33,7 +33,7 @@ def unused_bits(dataset: Dataset, allocated: int) -> tuple[int, int]:
     """How many bits of a word lie below and above those of the pixel.
 
     Raises:
-      SeriesError: the header contradicts itself.
+        SeriesError: the header contradicts itself.
     """
     stored, high = integer(dataset, "BitsStored") or 0, integer(dataset, "HighBit")
     below = max(0, (stored - 1 if high is None else high) + 1 - stored)
@@ -54,7 +54,7 @@ def cleared(words: np.ndarray, dataset: Dataset) -> np.ndarray:
     they are.
 
     Raises:
-      SeriesError: see `unused_bits`.
+        SeriesError: see `unused_bits`.
     """
     size = words.dtype.itemsize
     below, above = unused_bits(dataset, 8 * size)

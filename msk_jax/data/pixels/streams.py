@@ -25,8 +25,13 @@ _END_OF_SCAN = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
 _J2K_START, _J2K_END, _TILE_PART, _TILE_DATA = 0x4F, 0xD9, 0x90, 0x93
 _J2K_COMMENT, _TILE_LENGTHS = 0x64, 0x55
 _J2K_CONTENT = {
-    *range(0x50, 0x60), 0x60, 0x61, 0x63, *range(0x72, 0x7A), _TILE_LENGTHS,
-}  # fmt: skip
+    *range(0x50, 0x60),
+    0x60,
+    0x61,
+    0x63,
+    *range(0x72, 0x7A),
+    _TILE_LENGTHS,
+}
 
 _JP2_MARK = b"\0\0\0\x0cjP  \r\n\x87\n"
 _JP2_KIND = b"\0\0\0\x14ftypjp2 \0\0\0\0jp2 "
@@ -54,7 +59,7 @@ def stripped(frame: bytes) -> Stripped:
     """A frame of JPEG, JPEG-LS or JPEG 2000, bare or in a JP2 file, without what is no picture.
 
     Raises:
-      StreamError: none of these, damaged, or it has segments of a kind that is unknown.
+        StreamError: none of these, damaged, or it has segments of a kind that is unknown.
     """
     if frame[:2] == b"\xff\xd8":
         return _jpeg(frame)
@@ -70,7 +75,7 @@ def jpeg_segments(frame: bytes) -> Iterator[tuple[int, int, int]]:
     ends, the data of a scan as part of its header.
 
     Raises:
-      StreamError: there is no marker where one must be, or a segment is longer than the frame.
+        StreamError: there is no marker where one must be, or a segment is longer than the frame.
     """
     place = 2
     while place < len(frame):
@@ -96,7 +101,7 @@ def boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Kinds and contents of the boxes of a JP2 file, or of a box that holds boxes (15444-1 I.4).
 
     Raises:
-      StreamError: a box is shorter than its own header.
+        StreamError: a box is shorter than its own header.
     """
     place = 0
     while place + 8 <= len(content):
@@ -249,15 +254,15 @@ def rle_stripped(frame: bytes, num_planes: int, plane_bytes: int) -> Stripped | 
     """An RLE frame without what its segments, or the room between them, hold beside the pixels.
 
     Args:
-      frame: with its header.
-      num_planes: bytes of a pixel, of all its samples.
-      plane_bytes: pixels of a frame.
+        frame: with its header.
+        num_planes: bytes of a pixel, of all its samples.
+        plane_bytes: pixels of a frame.
 
     Returns:
-      None where it cannot be cut, because the last run of a segment goes beyond its pixels.
+        None where it cannot be cut, because the last run of a segment goes beyond its pixels.
 
     Raises:
-      StreamError: the header does not fit the image, or a segment has fewer pixels.
+        StreamError: the header does not fit the image, or a segment has fewer pixels.
     """
     if len(frame) < _RLE_HEADER.size:
         raise StreamError("is damaged (shorter than its header)")

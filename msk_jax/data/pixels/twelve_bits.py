@@ -14,9 +14,17 @@ from pydicom.uid import JPEGExtended12Bit, SecondaryCaptureImageStorage, generat
 from msk_jax.data.dicom.headers import integer
 
 _SHAPE = (
-    "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns",
-    "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData",
-)  # fmt: skip
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PixelData",
+)
 
 
 def is_extended(dataset: Dataset) -> bool:
@@ -29,7 +37,7 @@ def decode_extended(dataset: Dataset) -> np.ndarray:
     """Stored values [frames, rows, columns] of grey images.
 
     Raises:
-      RuntimeError: damaged data.
+        RuntimeError: damaged data.
     """
     # A file of the pixels alone: GDCM would apply the rescale slope and intercept of the whole.
     copy = Dataset()

@@ -23,9 +23,11 @@ ARBITRARY = "arbitrary"
 """Units of values that the header gives no meaning to, as of most MR."""
 
 _NOT_PLAIN = (
-    "ModalityLUTSequence", "PixelValueTransformationSequence",
-    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
-)  # fmt: skip
+    "ModalityLUTSequence",
+    "PixelValueTransformationSequence",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+)
 _UNITS_ARE_HU = {"", "HU", "US"}  # US: unspecified, which older scanners write for HU
 
 
@@ -49,16 +51,17 @@ def read_frames(
     """Decode every frame of a file and give its values units.
 
     Args:
-      path: of the file, for messages and its size.
-      dataset: as `headers.read_header` opened it.
-      real_world: use the real-world-value map instead of the modality transformation.
-      allow_colour: read a colour image whose colours are all grey, see `colour.decode_grey`.
+        path: of the file, for messages and its size.
+        dataset: as `headers.read_header` opened it.
+        real_world: use the real-world-value map instead of the modality transformation.
+        allow_colour: read a colour image whose colours are all grey, see `colour.decode_grey`.
 
     Raises:
-      SeriesError: truncated or damaged pixel data, pixel data out of proportion to the file, a
-        compression without its codec, colour, CT without a usable rescale slope and intercept, an
-        inverted CT image that cannot be told from a plain one, no real-world-value map, values that
-      are no finite numbers.
+        SeriesError: truncated or damaged pixel data, pixel data out of proportion to the file, a
+            compression without its codec, colour, CT without a usable rescale slope and intercept,
+            an inverted CT image that cannot be told from a plain one, no real-world-value map,
+            values that
+        are no finite numbers.
     """
     stored, raw = read_stored(path, dataset, allow_colour)
     return _with_units(path, dataset, stored, raw, real_world)
@@ -69,11 +72,11 @@ def read_hounsfield(path: Path, dataset: Dataset) -> np.ndarray:
     what int16 holds from `AIR_HU` on, padding as air.
 
     Args:
-      path: of the file, for messages and its size.
-      dataset: as `headers.read_header` opened it.
+        path: of the file, for messages and its size.
+        dataset: as `headers.read_header` opened it.
 
     Raises:
-      SeriesError: other units; see `read_frames` as well.
+        SeriesError: other units; see `read_frames` as well.
     """
     stored, raw = read_stored(path, dataset)
     intercept = _whole_intercept(dataset, stored)
@@ -200,10 +203,18 @@ def _real_world(
             f"{path.name} has no real-world-value map. Read its rescaled values instead."
         )
     low, high = (
-        next(filter(lambda v: v is not None, (number(item, f"{kind}RealWorldValue{end}ValueMapped")
-             for kind in ("", "DoubleFloat"))), None)
+        next(
+            filter(
+                lambda v: v is not None,
+                (
+                    number(item, f"{kind}RealWorldValue{end}ValueMapped")
+                    for kind in ("", "DoubleFloat")
+                ),
+            ),
+            None,
+        )
         for end in ("First", "Last")
-    )  # fmt: skip
+    )
     slope, intercept = number(item, "RealWorldValueSlope"), number(item, "RealWorldValueIntercept")
     table = item.get("RealWorldValueLUTData")
     stored = stored.astype(np.float64)
@@ -253,10 +264,10 @@ def check_padded(slices: Iterable[np.ndarray]) -> None:
     """Refuse an image that padding made one value of.
 
     Args:
-      slices: values with padding filled in; they are read until two differ.
+        slices: values with padding filled in; they are read until two differ.
 
     Raises:
-      SeriesError: as said.
+        SeriesError: as said.
     """
     low, high = math.inf, -math.inf
     for values in slices:
@@ -299,8 +310,8 @@ def mirror_sum(dataset: Dataset, source: Dataset) -> float:
     Turned round, the lowest value that the bits can hold becomes the highest.
 
     Args:
-      dataset: says what the bits can hold.
-      source: has the rescale slope and intercept; without them values are the stored ones.
+        dataset: says what the bits can hold.
+        source: has the rescale slope and intercept; without them values are the stored ones.
     """
     bits = min(integer(dataset, "BitsStored") or 16, 64)
     # -2^(bits - 1) and 2^(bits - 1) - 1, or 0 and 2^bits - 1

@@ -26,18 +26,49 @@ _PERSON = "PersonName"
 """What a name in a private attribute is called."""
 
 _KEYWORDS = {
-    "PatientID", "PatientName", "PatientBirthDate", "OtherPatientIDs", "OtherPatientNames",
-    "PatientBirthName", "PatientMotherBirthName", "PatientAddress", "PatientTelephoneNumbers",
-    "AccessionNumber", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID",
-    "FrameOfReferenceUID", "StudyID", "InstitutionName", "InstitutionAddress",
-    "InstitutionalDepartmentName", "StationName", "ReferringPhysicianName",
-    "PerformingPhysicianName", "OperatorsName", "NameOfPhysiciansReadingStudy",
-    "RequestingPhysician", "PhysiciansOfRecord", "DeviceSerialNumber", "IssuerOfPatientID",
-    "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate", "AcquisitionDateTime",
-    "FillerOrderNumberImagingServiceRequest", "PlacerOrderNumberImagingServiceRequest",
-    "MilitaryRank", "CountryOfResidence", "MedicalRecordLocator", "EthnicGroup", "Occupation",
-    "PatientComments", "RequestedProcedureID", "AdmissionID",
-}  # fmt: skip
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "OtherPatientIDs",
+    "OtherPatientNames",
+    "PatientBirthName",
+    "PatientMotherBirthName",
+    "PatientAddress",
+    "PatientTelephoneNumbers",
+    "AccessionNumber",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "SOPInstanceUID",
+    "FrameOfReferenceUID",
+    "StudyID",
+    "InstitutionName",
+    "InstitutionAddress",
+    "InstitutionalDepartmentName",
+    "StationName",
+    "ReferringPhysicianName",
+    "PerformingPhysicianName",
+    "OperatorsName",
+    "NameOfPhysiciansReadingStudy",
+    "RequestingPhysician",
+    "PhysiciansOfRecord",
+    "DeviceSerialNumber",
+    "IssuerOfPatientID",
+    "StudyDate",
+    "SeriesDate",
+    "AcquisitionDate",
+    "ContentDate",
+    "AcquisitionDateTime",
+    "FillerOrderNumberImagingServiceRequest",
+    "PlacerOrderNumberImagingServiceRequest",
+    "MilitaryRank",
+    "CountryOfResidence",
+    "MedicalRecordLocator",
+    "EthnicGroup",
+    "Occupation",
+    "PatientComments",
+    "RequestedProcedureID",
+    "AdmissionID",
+}
 
 
 @dataclass(frozen=True)
@@ -83,11 +114,11 @@ def identifiers(
     """What names somebody in the headers of files, nested sequences too.
 
     Args:
-      files: of any kind; what is no DICOM has no header.
-      unread: gets those that are DICOM and cannot be read.
+        files: of any kind; what is no DICOM has no header.
+        unread: gets those that are DICOM and cannot be read.
 
     Returns:
-      Keyword by value, and how many values were too short.
+        Keyword by value, and how many values were too short.
     """
     values: dict[str, str] = {}
     for file in files:
@@ -110,9 +141,9 @@ def audit(folder: Path, names: dict[str, str], num_short: int = 0) -> Audit:
     """Look for identifiers in all files below a folder.
 
     Args:
-      folder: shards, a run, reports, copies without names.
-      names: see `identifiers`.
-      num_short: passed on.
+        folder: shards, a run, reports, copies without names.
+        names: see `identifiers`.
+        num_short: passed on.
     """
     sought = Sought.of(names, product_vocabulary())
     hits, count, notes = set(), 0, Notes()

@@ -37,10 +37,26 @@ _OF_BIRTH = {"PatientBirthDate", "PatientBirthTime"}
 """Not among the dates that the option retains: beside a study's date they would tell the age."""
 
 _DUMMY = {
-    "AE": "ANON", "AS": "000Y", "CS": "ANON", "DS": "0", "FD": 0.0, "FL": 0.0, "IS": "0",
-    "LO": "ANON", "LT": "ANON", "PN": "ANON", "SH": "ANON", "SL": 0, "SS": 0, "ST": "ANON",
-    "UC": "ANON", "UL": 0, "UR": "urn:anon", "US": 0, "UT": "ANON",
-}  # fmt: skip
+    "AE": "ANON",
+    "AS": "000Y",
+    "CS": "ANON",
+    "DS": "0",
+    "FD": 0.0,
+    "FL": 0.0,
+    "IS": "0",
+    "LO": "ANON",
+    "LT": "ANON",
+    "PN": "ANON",
+    "SH": "ANON",
+    "SL": 0,
+    "SS": 0,
+    "ST": "ANON",
+    "UC": "ANON",
+    "UL": 0,
+    "UR": "urn:anon",
+    "US": 0,
+    "UT": "ANON",
+}
 
 
 @dataclass(frozen=True)
@@ -61,8 +77,9 @@ class Rules:
         found = self.exact.get(int(tag), "")
         for group, element, group_mask, element_mask, action in self.repeating:
             if not found and (tag.group & group_mask, tag.element & element_mask) == (
-                group & group_mask, element & element_mask,
-            ):  # fmt: skip
+                group & group_mask,
+                element & element_mask,
+            ):
                 found = action
         return found
 
@@ -71,7 +88,7 @@ def basic_profile() -> Rules:
     """The table of PS3.15 E.1-1.
 
     Raises:
-      UserError: the extra is not installed.
+        UserError: the extra is not installed.
     """
     try:
         from dicomanonymizer.dicomfields_selector import dicom_anonymization_database_selector
@@ -82,10 +99,16 @@ def basic_profile() -> Rules:
         ) from None
     table = dicom_anonymization_database_selector(_TABLE)
     actions = {
-        "X_TAGS": "remove", "X_Z_TAGS": "empty", "Z_TAGS": "empty", "D_TAGS": "replace",
-        "Z_D_TAGS": "replace", "X_D_TAGS": "replace", "X_Z_D_TAGS": "replace", "U_TAGS": "uid",
+        "X_TAGS": "remove",
+        "X_Z_TAGS": "empty",
+        "Z_TAGS": "empty",
+        "D_TAGS": "replace",
+        "Z_D_TAGS": "replace",
+        "X_D_TAGS": "replace",
+        "X_Z_D_TAGS": "replace",
+        "U_TAGS": "uid",
         "X_Z_U_STAR_TAGS": "uid",
-    }  # fmt: skip
+    }
     exact, repeating = {}, []
     for name, action in actions.items():
         for tag in table[name]:
@@ -107,16 +130,16 @@ def deidentify(
     """A copy of a data set that names nobody.
 
     Args:
-      dataset: with its file meta information; not changed.
-      key: of the pseudonyms; the same key gives the same pseudonyms, UIDs and date shifts.
-      rules: see `basic_profile`.
-      keep_characteristics: keep age, sex, size and weight.
-      allow_burned_in: also of images that may show text.
+        dataset: with its file meta information; not changed.
+        key: of the pseudonyms; the same key gives the same pseudonyms, UIDs and date shifts.
+        rules: see `basic_profile`.
+        keep_characteristics: keep age, sex, size and weight.
+        allow_burned_in: also of images that may show text.
 
     Raises:
-      SeriesError: the image has, or may have, burned-in annotation and that was not allowed, or
-        a value cannot be understood, or the file does not identify itself, or what is beside its
-        pixels cannot be cleared, see `drawings.clean_pixel_data`.
+        SeriesError: the image has, or may have, burned-in annotation and that was not allowed, or
+            a value cannot be understood, or the file does not identify itself, or what is beside
+            its pixels cannot be cleared, see `drawings.clean_pixel_data`.
     """
     burned = text(dataset, "BurnedInAnnotation").upper()
     if not allow_burned_in and (burned == "YES" or (is_capture(dataset) and burned != "NO")):
@@ -173,7 +196,7 @@ def deidentify_file(path: Path, target: Path, key: bytes, rules: Rules, **option
     """Write a de-identified copy of a file; see `deidentify`.
 
     Raises:
-      SeriesError: the file cannot be read, or no valid file can be made of it; see `deidentify`.
+        SeriesError: the file cannot be read, or no valid file can be made of it; see `deidentify`.
     """
     copy = deidentify(read_header(path), key, rules, **options)
     target.parent.mkdir(parents=True, exist_ok=True)

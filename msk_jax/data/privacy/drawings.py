@@ -31,9 +31,11 @@ PIXELS = {"PixelData": 0, "FloatPixelData": 4, "DoubleFloatPixelData": 8}
 """Bytes of a value; 0: BitsAllocated says."""
 
 _NATIVE = (
-    ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
     DeflatedExplicitVRLittleEndian,
-)  # fmt: skip
+)
 # JPEG (also its retired processes), JPEG-LS, JPEG 2000 and its high-throughput kind (PS3.6 A-1).
 _STREAMS = {
     f"1.2.840.10008.1.2.4.{k}" for k in (*range(50, 67), 70, 80, 81, *range(90, 94), 201, 202, 203)
@@ -66,11 +68,11 @@ def clean_pixel_data(dataset: Dataset) -> None:
     """Clear what is beside the pixels, in place.
 
     Args:
-      dataset: with its file meta information and its overlays: they say where bits are theirs.
+        dataset: with its file meta information and its overlays: they say where bits are theirs.
 
     Raises:
-      SeriesError: it cannot be told what is beside the pixels, or it cannot be cleared without
-        compressing them anew.
+        SeriesError: it cannot be told what is beside the pixels, or it cannot be cleared without
+            compressing them anew.
     """
     for keyword in PIXELS:
         if dataset.get(keyword) and _is_encapsulated(dataset):
@@ -85,7 +87,7 @@ def has_bits_beside(dataset: Dataset) -> bool:
     """Whether bits beside the pixel say anything.
 
     Raises:
-      SeriesError: they cannot be looked at.
+        SeriesError: they cannot be looked at.
     """
     if not dataset.get("PixelData"):
         return False
@@ -103,7 +105,7 @@ def said_beside_pixels(dataset: Dataset) -> Iterator[bytes]:
     """Comments, application data and boxes of compressed frames, and what follows the pixels.
 
     Raises:
-      SeriesError: a frame cannot be looked into.
+        SeriesError: a frame cannot be looked into.
     """
     for keyword in PIXELS:
         if dataset.get(keyword) and _is_encapsulated(dataset):
@@ -118,7 +120,7 @@ def _is_encapsulated(dataset: Dataset) -> bool:
     """Whether the pixels are compressed frames.
 
     Raises:
-      SeriesError: they are not what the transfer syntax says, or that cannot be looked into.
+        SeriesError: they are not what the transfer syntax says, or that cannot be looked into.
     """
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax not in (*_NATIVE, *_STREAMS, RLELossless):
@@ -223,7 +225,7 @@ def _decoded_and_cleared(dataset: Dataset, index: int, frame: bytes) -> np.ndarr
     """The pixels of a compressed frame, where its words hold anything beside them; else None.
 
     Raises:
-      SeriesError: they may, and cannot be decoded.
+        SeriesError: they may, and cannot be decoded.
     """
     allocated = integer(dataset, "BitsAllocated") or 0
     below, above = unused_bits(dataset, allocated)

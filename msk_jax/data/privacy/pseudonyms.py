@@ -34,7 +34,7 @@ def default_key_path(manifest: Path | None) -> Path:
     """`pseudonym.key` beside the manifest if there is one, else the user's own.
 
     Raises:
-      UserError: the user has no home to keep it in.
+        UserError: the user has no home to keep it in.
     """
     if manifest is not None:
         beside = Path(manifest).parent / KEY_NAME
@@ -54,7 +54,7 @@ def load_key(path: Path) -> bytes:
     """Read a key as it lies in the file, without surrounding white space.
 
     Raises:
-      UserError: the file cannot be read or is shorter than 16 bytes.
+        UserError: the file cannot be read or is shorter than 16 bytes.
     """
     try:
         key = Path(path).read_bytes().strip()
@@ -75,7 +75,7 @@ def load_or_create_key(path: Path) -> bytes:
     """Read a key; where there is no file, make one that only its owner can read (mode 0600).
 
     Raises:
-      UserError: the file can be neither read nor made.
+        UserError: the file can be neither read nor made.
     """
     path = Path(path)
     if path.exists():

@@ -32,9 +32,16 @@ MIN_SHORT = 2
 """Still shorter ones are counted and not looked for."""
 
 OF_PERSONS = {
-    "PatientID", "PatientName", "OtherPatientIDs", "OtherPatientNames", "PatientBirthName",
-    "PatientMotherBirthName", "AccessionNumber", "AdmissionID", "MedicalRecordLocator",
-}  # fmt: skip
+    "PatientID",
+    "PatientName",
+    "OtherPatientIDs",
+    "OtherPatientNames",
+    "PatientBirthName",
+    "PatientMotherBirthName",
+    "AccessionNumber",
+    "AdmissionID",
+    "MedicalRecordLocator",
+}
 """Of short identifiers only these: that a department is called CT names nobody."""
 
 _BIRTH = "PatientBirthDate"
@@ -42,20 +49,60 @@ _MAX_PARTS = 6
 _LONG_NUMBER = 10  # digits: no number of a result has as many by chance
 _LONG_WORD = 8  # letters: two short names in one word are a word of some language
 _BETWEEN = (
-    "^", " ", ", ", ",", "; ", ";", "_", "-", ".", "=", "/", "|", "\t", "+", "%20", "%5E", "__",
-    '","', '", "', "</td><td>", "",
-)  # fmt: skip
+    "^",
+    " ",
+    ", ",
+    ",",
+    "; ",
+    ";",
+    "_",
+    "-",
+    ".",
+    "=",
+    "/",
+    "|",
+    "\t",
+    "+",
+    "%20",
+    "%5E",
+    "__",
+    '","',
+    '", "',
+    "</td><td>",
+    "",
+)
 _BEFORE_WORD = b" ([{\"'`^=_-,;:/\\|\n\t>"
 _AFTER_WORD = [b"%c" % c for c in b" )]}\"'`^=_-,;:/\\|\r\n\t<.!?"]
 _ANY_TEXT = ("latin-1", "utf-16-le", "utf-16-be")
 _OTHER_ENCODINGS = (
-    "shift_jis", "iso2022_jp", "gb18030", "big5", "euc_kr", "iso8859_2", "iso8859_5", "cp1251",
-    "iso8859_7", "iso8859_9",
-)  # fmt: skip
-_AS_ASCII = str.maketrans({
-    "ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "ø": "oe",
-    "Ø": "Oe", "å": "aa", "Å": "Aa", "æ": "ae", "Æ": "Ae",
-})  # fmt: skip
+    "shift_jis",
+    "iso2022_jp",
+    "gb18030",
+    "big5",
+    "euc_kr",
+    "iso8859_2",
+    "iso8859_5",
+    "cp1251",
+    "iso8859_7",
+    "iso8859_9",
+)
+_AS_ASCII = str.maketrans(
+    {
+        "ä": "ae",
+        "ö": "oe",
+        "ü": "ue",
+        "Ä": "Ae",
+        "Ö": "Oe",
+        "Ü": "Ue",
+        "ß": "ss",
+        "ø": "oe",
+        "Ø": "Oe",
+        "å": "aa",
+        "Å": "Aa",
+        "æ": "ae",
+        "Æ": "Ae",
+    }
+)
 _AS_PLAIN = str.maketrans({"ß": "ss", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D"})
 
 
@@ -80,9 +127,9 @@ def spellings(value: str, keyword: str, vocabulary: Vocabulary) -> dict[bytes, E
     """Byte strings that name somebody, and what must not stand beside each.
 
     Args:
-      value: of the header.
-      keyword: of its attribute.
-      vocabulary: what is written without any patient too.
+        value: of the header.
+        keyword: of its attribute.
+        vocabulary: what is written without any patient too.
     """
     if _kind(keyword) == "PN":
         return _of_name(value, vocabulary)
@@ -113,9 +160,7 @@ def _dates(value: str) -> set[str]:
     year, month, day = value[:4], value[4:6], value[6:]
     orders = ((year, month, day), (day, month, year), (month, day, year))
     plain = {mark.join(order) for order in orders for mark in "-./"}
-    short = {
-        mark.join(part.lstrip("0") for part in order) for order in orders[1:] for mark in "./"
-    }
+    short = {mark.join(part.lstrip("0") for part in order) for order in orders[1:] for mark in "./"}
     return {value, f"{day}{month}{year}", *plain, *short}
 
 
@@ -206,8 +251,12 @@ def _variants(text: str) -> tuple[str, ...]:
     """The same letters in other case, composed and decomposed, and without marks."""
     plain = unicodedata.normalize("NFD", text.translate(_AS_PLAIN))
     plain = "".join(c for c in plain if not unicodedata.combining(c))
-    forms = (unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text), plain,
-             unicodedata.normalize("NFC", text).translate(_AS_ASCII))  # fmt: skip
+    forms = (
+        unicodedata.normalize("NFC", text),
+        unicodedata.normalize("NFD", text),
+        plain,
+        unicodedata.normalize("NFC", text).translate(_AS_ASCII),
+    )
     return tuple(w for form in forms for w in (form, form.upper(), form.lower(), form.title()))
 
 

@@ -38,9 +38,11 @@ _EMBEDDED = re.compile(rb"data:[\w/+.;=-]*;base64,([A-Za-z0-9+/=\s]*)")
 _ZIP = b"PK\x03\x04"
 _PACKERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 _CLOSED = {
-    b"%PDF": "a PDF document", b"7z\xbc\xaf": "a 7z archive", b"Rar!": "a RAR archive",
+    b"%PDF": "a PDF document",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"Rar!": "a RAR archive",
     b"(\xb5/\xfd": "a Zstandard archive",
-}  # fmt: skip
+}
 _DICM = slice(128, 132)
 
 Content = Iterator[tuple[str, Iterable[bytes]]]
@@ -68,9 +70,9 @@ def contents(file: Path, place: str, notes: Notes) -> Content:
     they can be read.
 
     Args:
-      file: to be read.
-      place: what to call it; what is in it is called so and, behind `!`, by its own name.
-      notes: filled while the contents are read.
+        file: to be read.
+        place: what to call it; what is in it is called so and, behind `!`, by its own name.
+        notes: filled while the contents are read.
     """
     for name, blocks in _contents(file, place, notes):
         yield name, _as_far_as_whole(blocks, name, notes)

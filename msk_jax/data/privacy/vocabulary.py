@@ -44,9 +44,7 @@ class Vocabulary:
     def has_word(self, word: str) -> bool:
         """Whether the product writes this as a word, in whatever case."""
         edges = r"(?<![^\W\d_]){}(?![^\W\d_])"
-        return self.has(word) and bool(
-            re.search(edges.format(re.escape(word.lower())), self.text)
-        )
+        return self.has(word) and bool(re.search(edges.format(re.escape(word.lower())), self.text))
 
     def has(self, text: str) -> bool:
         """Whether this occurs in what the product writes, also within a word, in whatever case."""

@@ -86,8 +86,8 @@ def grade_scan(figures: Mapping[str, Any], limits: QualityLimits) -> ScanGrade:
     """Grade a scan.
 
     Args:
-      figures: by the names of the fields of `limits`.
-      limits: of the grades.
+        figures: by the names of the fields of `limits`.
+        limits: of the grades.
     """
     asked = {entry.name: getattr(limits, entry.name) for entry in fields(limits)}
     return ScanGrade(

@@ -14,26 +14,42 @@ from msk_jax.data.dicom.headers import text
 from msk_jax.data.images.series import parse_age
 
 _COMMON = (
-    "Modality", "Manufacturer", "ManufacturerModelName", "SeriesDescription", "BodyPartExamined",
-    "PatientPosition", "PatientAge", "PatientSex", "SliceThickness", "PixelSpacing",
-    "ImageOrientationPatient", "ImagePositionPatient",
-)  # fmt: skip
+    "Modality",
+    "Manufacturer",
+    "ManufacturerModelName",
+    "SeriesDescription",
+    "BodyPartExamined",
+    "PatientPosition",
+    "PatientAge",
+    "PatientSex",
+    "SliceThickness",
+    "PixelSpacing",
+    "ImageOrientationPatient",
+    "ImagePositionPatient",
+)
 _BY_MODALITY = {
     "CT": ("KVP", "XRayTubeCurrent", "ConvolutionKernel", "RescaleSlope", "RescaleIntercept"),
-    "MR": ("MagneticFieldStrength", "RepetitionTime", "EchoTime", "ScanningSequence",
-           "SequenceVariant"),
-    "CR": (), "DX": (),
-}  # fmt: skip
+    "MR": (
+        "MagneticFieldStrength",
+        "RepetitionTime",
+        "EchoTime",
+        "ScanningSequence",
+        "SequenceVariant",
+    ),
+    "CR": (),
+    "DX": (),
+}
 _PLANE = ("SliceThickness", "ImageOrientationPatient", "ImagePositionPatient", "PatientPosition")
 _GROUPS = {
-    "PixelSpacing": "PixelMeasuresSequence", "SliceThickness": "PixelMeasuresSequence",
+    "PixelSpacing": "PixelMeasuresSequence",
+    "SliceThickness": "PixelMeasuresSequence",
     "ImageOrientationPatient": "PlaneOrientationSequence",
     "ImagePositionPatient": "PlanePositionSequence",
     "RescaleSlope": "PixelValueTransformationSequence",
     "RescaleIntercept": "PixelValueTransformationSequence",
     "RepetitionTime": "MRTimingAndRelatedParametersSequence",
     "KVP": "CTXRayDetailsSequence",
-}  # fmt: skip
+}
 UNREAD_AGE = "PatientAge(unread)"
 """What stands for an age that is written in a way that cannot be read."""
 
@@ -67,11 +83,12 @@ def measure(voxels: np.ndarray, spacing_mm: tuple[float, float, float]) -> Quali
     """Measure a volume, its figures of slices on every fourth of them or on some ten.
 
     Args:
-      voxels: [slices, rows, columns].
-      spacing_mm: between columns, rows, slices.
+        voxels: [slices, rows, columns].
+        spacing_mm: between columns, rows, slices.
 
     Returns:
-      Noise, sharpness and contrast over what is not air or padding, 0 where there is nothing else.
+        Noise, sharpness and contrast over what is not air or padding, 0 where there is nothing
+        else.
     """
     every = max(_EVERY, len(voxels) // _MOST)
     figures = [_slice_figures(image) for image in voxels[::every]]
@@ -132,9 +149,12 @@ def _eroded(inside: np.ndarray) -> np.ndarray:
     """Without the pixels that have a neighbour outside, above, below or beside them."""
     found = np.zeros_like(inside)
     found[1:-1, 1:-1] = (
-        inside[1:-1, 1:-1] & inside[:-2, 1:-1] & inside[2:, 1:-1]
-        & inside[1:-1, :-2] & inside[1:-1, 2:]
-    )  # fmt: skip
+        inside[1:-1, 1:-1]
+        & inside[:-2, 1:-1]
+        & inside[2:, 1:-1]
+        & inside[1:-1, :-2]
+        & inside[1:-1, 2:]
+    )
     return found
 
 
@@ -142,7 +162,7 @@ def missing_tags(header: Dataset) -> tuple[str, ...]:
     """What a complete header of this modality would have and this one has not, and `UNREAD_AGE`.
 
     Args:
-      header: of any image of the series, classic or enhanced.
+        header: of any image of the series, classic or enhanced.
     """
     modality = text(header, "Modality").upper()
     wanted = [*_COMMON, *_BY_MODALITY.get(modality, ())]

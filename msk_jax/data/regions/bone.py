@@ -17,13 +17,13 @@ def coarse_bone(
     """Bone on a coarse grid.
 
     Args:
-      series: a CT.
-      bone_hu: threshold on the block means.
-      min_component_mm3: smaller connected pieces are dropped.
-      target_mm: voxels are averaged in blocks up to about this size.
+        series: a CT.
+        bone_hu: threshold on the block means.
+        min_component_mm3: smaller connected pieces are dropped.
+        target_mm: voxels are averaged in blocks up to about this size.
 
     Returns:
-      bool [z, y, x]; spacing (x, y, z) in mm; centre of voxel [0, 0, 0] (x, y, z) in mm.
+        bool [z, y, x]; spacing (x, y, z) in mm; centre of voxel [0, 0, 0] (x, y, z) in mm.
     """
     fine = np.asarray(series.spacing_mm)
     factors = np.maximum(1, np.rint(target_mm / fine)).astype(int)
@@ -118,9 +118,12 @@ def _best_turn(
         end = np.minimum(np.ceil(place.max(axis=0)).astype(int) + 3, footprint.shape)
         turned = np.zeros((end[0] - low[0], footprint.shape[1]), footprint.dtype)
         ndimage.affine_transform(
-            footprint, matrix, middle - matrix @ (middle - low),
-            output=turned[:, low[1] : end[1]], order=1,
-        )  # fmt: skip
+            footprint,
+            matrix,
+            middle - matrix @ (middle - low),
+            output=turned[:, low[1] : end[1]],
+            order=1,
+        )
         best = max(best, (*_mirror_axis(turned, start, reach), turn))
     return best
 

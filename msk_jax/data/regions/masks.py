@@ -41,10 +41,15 @@ def find_masks(folder: Path, key_path: Path, units: Sequence[str]) -> dict[tuple
     Raises:
         UserError: there is no such folder, no mask in it, or no key.
     """
-    files = [] if not folder.is_dir() else [
-        file for file in sorted(folder.iterdir())
-        if file.name.lower().endswith(_SUFFIX) and not is_litter(file)
-    ]  # fmt: skip
+    files = (
+        []
+        if not folder.is_dir()
+        else [
+            file
+            for file in sorted(folder.iterdir())
+            if file.name.lower().endswith(_SUFFIX) and not is_litter(file)
+        ]
+    )
     if not files:
         raise UserError(f"There is no mask (<patient_id>{_SUFFIX}) in {folder}.")
     key, by_form = load_key(key_path), [{} for _ in _FORMS]
@@ -139,9 +144,16 @@ def mask_on_crop(
     origin[along] = record["positions_mm"][centre]
     spacing = np.asarray(record["spacing_mm"], float)
     on_crop = sitk.Resample(
-        image, (size, size, 1), sitk.Transform(), sitk.sitkNearestNeighbor,
-        origin.tolist(), spacing.tolist(), direction.tolist(), 0, sitk.sitkUInt8,
-    )  # fmt: skip
+        image,
+        (size, size, 1),
+        sitk.Transform(),
+        sitk.sitkNearestNeighbor,
+        origin.tolist(),
+        spacing.tolist(),
+        direction.tolist(),
+        0,
+        sitk.sitkUInt8,
+    )
     return sitk.GetArrayFromImage(on_crop)[0] > 0
 
 
@@ -152,9 +164,10 @@ def _check_proportions(file: Path, crop: Crop, record: Mapping[str, Any], column
     corners = [
         np.asarray(origin_mm, float)[[0, 2]] / spacing_mm[0]
         for origin_mm, spacing_mm in (
-            (crop.origin_mm, crop.spacing_mm), (record["origin_mm"], record["spacing_mm"])
+            (crop.origin_mm, crop.spacing_mm),
+            (record["origin_mm"], record["spacing_mm"]),
         )
-    ]  # fmt: skip
+    ]
     if np.abs(corners[0] - corners[1]).max() > 0.5 * (1 + column):
         raise UserError(
             f"The mask {file} has other proportions than its picture. Draw it on the picture that "

@@ -70,8 +70,8 @@ class RadiographRegion(Whole):
         """The picture with its proportions kept, padded with its darkest value to a square.
 
         Args:
-          series: of `read`.
-          place: the view, which names the crop.
+            series: of `read`.
+            place: the view, which names the crop.
         """
         from msk_jax.data.regions.radiograph_crops import cut
 

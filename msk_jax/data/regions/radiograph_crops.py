@@ -29,16 +29,16 @@ def read_projection(files: Iterable[Path], modality: str = "CR/DX") -> Series:
     `stretched`.
 
     Args:
-      files: the one file of the series, DICOM, PNG, JPEG or TIFF.
-      modality: what it may be, `CR/DX` for either.
+        files: the one file of the series, DICOM, PNG, JPEG or TIFF.
+        modality: what it may be, `CR/DX` for either.
 
     Returns:
-      Spacing is that of the header, wherever it holds; where it gives none, it is not known
-      (`Series.spacing_known`). The position in the patient is unknown: the corner at the right foot
-      is the origin.
+        Spacing is that of the header, wherever it holds; where it gives none, it is not known
+        (`Series.spacing_known`). The position in the patient is unknown: the corner at the right
+        foot is the origin.
 
     Raises:
-      SeriesError: several files, another modality, an empty picture; as `read_radiograph`.
+        SeriesError: several files, another modality, an empty picture; as `read_radiograph`.
     """
     files = list(files)
     if len(files) != 1:
@@ -74,7 +74,7 @@ def stretched(values: np.ndarray) -> np.ndarray:
     straight line.
 
     Raises:
-      SeriesError: an image of one value.
+        SeriesError: an image of one value.
     """
     low, high = np.percentile(values, TAILS)
     if not high > low:
@@ -98,8 +98,15 @@ def cut(region: RadiographRegion, series: Series, place: Hashable) -> dict[str, 
     image = replace(series, voxels=values).to_sitk()
     grid = (pixel_mm, pixel_mm, float(spacing[1]))
     crop = sitk.Resample(
-        image, (region.size, region.size, 1), sitk.Transform(), sitk.sitkLinear, origin, grid,
-        CORONAL, float(values.min()), sitk.sitkFloat32,
-    )  # fmt: skip
+        image,
+        (region.size, region.size, 1),
+        sitk.Transform(),
+        sitk.sitkLinear,
+        origin,
+        grid,
+        CORONAL,
+        float(values.min()),
+        sitk.sitkFloat32,
+    )
     voxels = np.rint(sitk.GetArrayFromImage(crop)).astype(np.int16)
     return {str(place): Crop(voxels, np.array([middle[1]], np.float32), origin, grid, CORONAL)}

@@ -104,7 +104,7 @@ class Region(Protocol):
         """The crops of all units that can be found, named `<unit>` or `<unit>/<view>`.
 
         Raises:
-          SeriesError: the series does not show them as it must.
+            SeriesError: the series does not show them as it must.
         """
 
 
@@ -114,7 +114,7 @@ def asked_options(
     """What flags ask for where a volume leaves a choice; None: nothing.
 
     Raises:
-      UserError: something is asked for that this region's images do not leave open.
+        UserError: something is asked for that this region's images do not leave open.
     """
     if nifti_form is None and not deshear:
         return None

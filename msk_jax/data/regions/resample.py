@@ -28,12 +28,12 @@ def to_frame(volume: Volume, frame: PatientFrame, fill: float | None = None) -> 
     """Reorient a volume, without touching a value, and resample it linearly where asked.
 
     Args:
-      volume: of any orientation.
-      frame: what is wanted.
-      fill: value of what lies outside; by default the lowest of the volume.
+        volume: of any orientation.
+        frame: what is wanted.
+        fill: value of what lies outside; by default the lowest of the volume.
 
     Raises:
-      UserError: `axes` does not name each axis once, or a spacing is not positive.
+        UserError: `axes` does not name each axis once, or a spacing is not positive.
     """
     _check(frame)
     fill = float(volume.voxels.min()) if fill is None else fill
@@ -112,7 +112,12 @@ def _respace(image: sitk.Image, spacing_mm, fill: float) -> sitk.Image:
 
 def _onto(image: sitk.Image, count, spacing, origin, direction, fill: float) -> sitk.Image:
     return sitk.Resample(
-        image, [int(n) for n in count], sitk.Transform(), sitk.sitkLinear,
-        [float(v) for v in origin], [float(v) for v in spacing],
-        [float(v) for v in np.ravel(direction)], fill,
-    )  # fmt: skip
+        image,
+        [int(n) for n in count],
+        sitk.Transform(),
+        sitk.sitkLinear,
+        [float(v) for v in origin],
+        [float(v) for v in spacing],
+        [float(v) for v in np.ravel(direction)],
+        fill,
+    )

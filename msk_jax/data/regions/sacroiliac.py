@@ -22,8 +22,11 @@ class SacroiliacRegion:
     unit_column: ClassVar[str] = "side"
     unit_names: ClassVar[tuple[str, ...]] = ("left", "right")
     columns: ClassVar[tuple[str, ...]] = (
-        "grade", "lesion_z_mm", "joint_top_mm", "joint_bottom_mm",
-    )  # fmt: skip
+        "grade",
+        "lesion_z_mm",
+        "joint_top_mm",
+        "joint_bottom_mm",
+    )
     needs_place: ClassVar[bool] = False
     reads_pictures: ClassVar[bool] = False
     takes_options: ClassVar[bool] = False
@@ -118,16 +121,16 @@ class SacroiliacRegion:
         """Crop both joints.
 
         Args:
-          series: a pelvic CT.
-          joint_z_mm: patient z of the bottom and top of the joints, where it is known; found from
-            the bone otherwise.
+            series: a pelvic CT.
+            joint_z_mm: patient z of the bottom and top of the joints, where it is known; found from
+                the bone otherwise.
 
         Returns:
-          `left` and `right` (the patient's), on grids that differ only in their mirrored x.
+            `left` and `right` (the patient's), on grids that differ only in their mirrored x.
 
         Raises:
-          SeriesError: slices too far apart, no pelvis, no joints found, or a region that leaves
-            the scanned volume.
+            SeriesError: slices too far apart, no pelvis, no joints found, or a region that leaves
+                the scanned volume.
         """
         from msk_jax.data.regions.sacroiliac_joints import cut
 

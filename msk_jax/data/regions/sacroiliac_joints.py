@@ -58,7 +58,7 @@ def locate(
     """Find midline, posterior edge and extent of the joints from the bone.
 
     Raises:
-      SeriesError: no pelvis, or no joints found.
+        SeriesError: no pelvis, or no joints found.
     """
     bone, spacing, origin = coarse_bone(series, region.bone_hu, region.min_component_mm3)
     z = origin[2] + spacing[2] * np.arange(bone.shape[0])
@@ -184,9 +184,16 @@ def _resample(region: SacroiliacRegion, volume: sitk.Image, frame, z_mm, mirrore
     size = (region.size, region.size, len(z_mm))
     direction = MIRRORED if mirrored else AXIAL
     crop = sitk.Resample(
-        volume, size, sitk.Transform(), sitk.sitkLinear, origin, spacing,
-        direction, float(AIR_HU), sitk.sitkInt16,
-    )  # fmt: skip
+        volume,
+        size,
+        sitk.Transform(),
+        sitk.sitkLinear,
+        origin,
+        spacing,
+        direction,
+        float(AIR_HU),
+        sitk.sitkInt16,
+    )
     return Crop(
         voxels=sitk.GetArrayFromImage(crop),
         positions_mm=z_mm.astype(np.float32),

@@ -22,8 +22,9 @@ class VertebraRegion:
 
     unit_column: ClassVar[str] = "level"
     unit_names: ClassVar[tuple[str, ...]] = (
-        *(f"T{k}" for k in range(1, 13)), *(f"L{k}" for k in range(1, 7)),
-    )  # fmt: skip
+        *(f"T{k}" for k in range(1, 13)),
+        *(f"L{k}" for k in range(1, 7)),
+    )
     columns: ClassVar[tuple[str, ...]] = _CENTRE
     needs_place: ClassVar[bool] = True
     reads_pictures: ClassVar[bool] = False
@@ -84,14 +85,14 @@ class VertebraRegion:
         """Cut one vertebra.
 
         Args:
-          series: a CT that shows it.
-          place: which, and where the centre of its body lies.
+            series: a CT that shows it.
+            place: which, and where the centre of its body lies.
 
         Returns:
-          `<level>/axial`, `<level>/sagittal` or both.
+            `<level>/axial`, `<level>/sagittal` or both.
 
         Raises:
-          SeriesError: no place, slices too far apart, or a vertebra outside the scan.
+            SeriesError: no place, slices too far apart, or a vertebra outside the scan.
         """
         from msk_jax.data.regions.vertebra_crops import cut
 

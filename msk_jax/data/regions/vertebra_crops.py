@@ -28,8 +28,9 @@ def cut(region: VertebraRegion, series: Series, place: Place | None) -> dict[str
     _check_inside(region, series, level, np.asarray(centre))
     planes = ("axial", "sagittal") if region.plane == "both" else (region.plane,)
     volume = series.to_sitk()
-    return {f"{level}/{plane}": _slices(region, volume, np.asarray(centre), plane)
-            for plane in planes}  # fmt: skip
+    return {
+        f"{level}/{plane}": _slices(region, volume, np.asarray(centre), plane) for plane in planes
+    }
 
 
 def _check_inside(region: VertebraRegion, series: Series, level: str, centre: np.ndarray) -> None:
@@ -53,9 +54,16 @@ def _slices(region: VertebraRegion, volume: sitk.Image, centre: np.ndarray, plan
     axes = np.array(direction).reshape(3, 3)
     origin = tuple((centre - axes @ steps).tolist())
     crop = sitk.Resample(
-        volume, (region.size, region.size, count), sitk.Transform(), sitk.sitkLinear, origin,
-        spacing, direction, float(AIR_HU), sitk.sitkInt16,
-    )  # fmt: skip
+        volume,
+        (region.size, region.size, count),
+        sitk.Transform(),
+        sitk.sitkLinear,
+        origin,
+        spacing,
+        direction,
+        float(AIR_HU),
+        sitk.sitkInt16,
+    )
     along = int(np.argmax(np.abs(axes[:, 2])))
     positions = origin[along] + axes[along, 2] * region.step_mm * np.arange(count)
     voxels = sitk.GetArrayFromImage(crop)

@@ -64,8 +64,8 @@ class VolumeRegion(Whole):
         """The box about the middle of the volume, by linear interpolation.
 
         Args:
-          series: of `read`.
-          place: the view, which names the crop.
+            series: of `read`.
+            place: the view, which names the crop.
         """
         from msk_jax.data.regions.volume_crops import cut
 

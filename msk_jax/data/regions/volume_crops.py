@@ -32,14 +32,14 @@ def read_whole(
     and become what `radiograph_crops.stretched` makes of them.
 
     Args:
-      files: of one DICOM series, or the one NIfTI file.
-      modality: what it must be, `CT/MR` for either. A NIfTI file does not say; it is taken for the
-        first, and of CT for Hounsfield units.
-      options: what to do where the volume leaves a choice.
+        files: of one DICOM series, or the one NIfTI file.
+        modality: what it must be, `CT/MR` for either. A NIfTI file does not say; it is taken for
+            the first, and of CT for Hounsfield units.
+        options: what to do where the volume leaves a choice.
 
     Raises:
-      SeriesError: another modality, a picture, an empty volume; as `volume.read_volume` and
-        `nifti.read_nifti`.
+        SeriesError: another modality, a picture, an empty volume; as `volume.read_volume` and
+            `nifti.read_nifti`.
     """
     files, wanted = list(files), modality.split("/")
     if len(files) == 1 and is_picture(files[0]):
@@ -79,14 +79,19 @@ def cut(region: VolumeRegion, series: Series, place: Hashable) -> dict[str, Crop
     grid = np.array([region.pixel_mm, region.pixel_mm, region.slice_mm])
     size = np.array([region.size, region.size, region.num_slices])
     image = _smoothed(series, axes, grid).to_sitk()
-    middle = image.TransformContinuousIndexToPhysicalPoint(
-        [(n - 1) / 2 for n in image.GetSize()]
-    )
+    middle = image.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in image.GetSize()])
     origin = np.array(middle) - axes @ ((size - 1) / 2 * grid)
     box = sitk.Resample(
-        image, size.tolist(), sitk.Transform(), sitk.sitkLinear, origin.tolist(),
-        grid.tolist(), direction, float(series.voxels.min()), sitk.sitkFloat32,
-    )  # fmt: skip
+        image,
+        size.tolist(),
+        sitk.Transform(),
+        sitk.sitkLinear,
+        origin.tolist(),
+        grid.tolist(),
+        direction,
+        float(series.voxels.min()),
+        sitk.sitkFloat32,
+    )
     along = int(np.argmax(np.abs(axes[:, 2])))
     positions = origin[along] + axes[along, 2] * region.slice_mm * np.arange(region.num_slices)
     crop = Crop(

@@ -36,7 +36,7 @@ def read_cohort(data_dir: Path) -> dict:
     """`cohort.json` of a built cohort.
 
     Raises:
-      UserError: there is none, or it is damaged.
+        UserError: there is none, or it is damaged.
     """
     path = data_dir / COHORT_NAME
     if not path.is_file():
@@ -51,14 +51,14 @@ def existing_build(data_dir: Path, name: str, fingerprint: dict, overwrite: bool
     """The counts of the build in `data_dir` if it is this very one; None if it may be built.
 
     Args:
-      data_dir: the target, which may be missing.
-      name: of the data set.
-      fingerprint: what the new build would be made from.
-      overwrite: whether another build may be replaced.
+        data_dir: the target, which may be missing.
+        name: of the data set.
+        fingerprint: what the new build would be made from.
+        overwrite: whether another build may be replaced.
 
     Raises:
-      UserError: the folder is a file, holds another build and `overwrite` is not set, or holds
-        anything that no build made.
+        UserError: the folder is a file, holds another build and `overwrite` is not set, or holds
+            anything that no build made.
     """
     try:
         if not data_dir.exists():
@@ -88,8 +88,10 @@ def existing_build(data_dir: Path, name: str, fingerprint: dict, overwrite: bool
         return {**{name: counts[name] for name in _BUILD}, "num_unread_ages": unread}
     if overwrite:
         return None
-    raise UserError(f"{_difference(data_dir, content, fingerprint)} Give --overwrite to replace "
-                    "it, or another --data-dir.")  # fmt: skip
+    raise UserError(
+        f"{_difference(data_dir, content, fingerprint)} Give --overwrite to replace "
+        "it, or another --data-dir."
+    )
 
 
 @contextmanager
@@ -97,12 +99,12 @@ def staging(data_dir: Path, name: str, needed_bytes: int) -> Iterator[Path]:
     """A temporary sibling of `data_dir`, moved into its place if the block ends well.
 
     Args:
-      data_dir: the target; a build that it holds is replaced, other files stay.
-      name: of the data set.
-      needed_bytes: room that the block is expected to take.
+        data_dir: the target; a build that it holds is replaced, other files stay.
+        name: of the data set.
+        needed_bytes: room that the block is expected to take.
 
     Raises:
-      UserError: the place cannot be written or has too little room, at the start or on the way.
+        UserError: the place cannot be written or has too little room, at the start or on the way.
     """
     data_dir = data_dir.absolute()
     staged = None

@@ -14,9 +14,12 @@ from msk_jax.errors import UserError
 from msk_jax.files import read_json
 
 _SPLITS = {
-    "num_folds": int, "seed": int, "cohort_digest": str, "folds": [[str]],
+    "num_folds": int,
+    "seed": int,
+    "cohort_digest": str,
+    "folds": [[str]],
     "test_sets?": {str: [str]},
-}  # fmt: skip
+}
 _PARTS = ("test", "validation", "train")
 SplitKind = Literal["patient", "site", "manifest"]
 HELD_OUT = "held-out"
@@ -31,15 +34,15 @@ def make_folds(labels: Mapping[str, int], num_folds: int, seed: int) -> dict[str
     """Deal patients into folds, each class spread evenly (scikit-learn's StratifiedKFold).
 
     Args:
-      labels: class of each patient.
-      num_folds: K of the K-fold cross-validation, at least 3.
-      seed: of the shuffle.
+        labels: class of each patient.
+        num_folds: K of the K-fold cross-validation, at least 3.
+        seed: of the shuffle.
 
     Returns:
-      Fold 0 to K - 1 of each patient. The order of `labels` plays no part.
+        Fold 0 to K - 1 of each patient. The order of `labels` plays no part.
 
     Raises:
-      UserError: too few folds, or fewer patients of a class than folds.
+        UserError: too few folds, or fewer patients of a class than folds.
     """
     from sklearn.model_selection import StratifiedKFold
 
@@ -67,12 +70,12 @@ def draw_held_out(labels: Mapping[str, int], share: float, seed: int) -> list[st
     """Patients who are in no fold, of every class the same share as far as whole patients go.
 
     Args:
-      labels: class of each patient.
-      share: of the patients, 0 to 0.5.
-      seed: of the draw.
+        labels: class of each patient.
+        share: of the patients, 0 to 0.5.
+        seed: of the draw.
 
     Raises:
-      UserError: too few patients for one of every class.
+        UserError: too few patients for one of every class.
     """
     if not share:
         return []
@@ -94,11 +97,11 @@ def external_sets(sites: Mapping[str, str], training_site: str) -> dict[str, lis
     """The patients of every site but one, by the name of their test set, `external_<site>`.
 
     Args:
-      sites: of each patient.
-      training_site: the one whose patients are in folds; '' gives no test sets.
+        sites: of each patient.
+        training_site: the one whose patients are in folds; '' gives no test sets.
 
     Raises:
-      UserError: nobody is of the training site, or somebody's site is not known.
+        UserError: nobody is of the training site, or somebody's site is not known.
     """
     if not training_site:
         return {}
@@ -126,12 +129,12 @@ def check_sites(
     """Refuse test sets by site that are not all of that site, and only of it.
 
     Args:
-      folds: fold of each patient.
-      test_sets: by name, patients who are in no fold.
-      sites: of each patient in the shards.
+        folds: fold of each patient.
+        test_sets: by name, patients who are in no fold.
+        sites: of each patient in the shards.
 
     Raises:
-      UserError: a patient of an external site is in a fold, or one of another site in its set.
+        UserError: a patient of an external site is in a fold, or one of another site in its set.
     """
     for name, members in test_sets.items():
         if not name.startswith(EXTERNAL):
@@ -154,14 +157,14 @@ def check_split(rows, labels: Mapping[str, int], split: SplitKind, num_folds: in
     """The number of folds that a kind of split leads to, before anything is read.
 
     Args:
-      rows: of the manifest.
-      labels: class of each patient.
-      split: see `builder.build_cohort`.
-      num_folds: counts for folds of patients.
+        rows: of the manifest.
+        labels: class of each patient.
+        split: see `builder.build_cohort`.
+        num_folds: counts for folds of patients.
 
     Raises:
-      UserError: a patient of two sites, too few sites, a part of the split without patients, or
-        too few patients of a class; a patient without a site.
+        UserError: a patient of two sites, too few sites, a part of the split without patients, or
+            too few patients of a class; a patient without a site.
     """
     if split == "patient":
         check_enough(labels, num_folds)
@@ -194,17 +197,17 @@ def folds_by_group(
     """Each site, or each part of a split that the manifest gives, as a fold.
 
     Args:
-      groups: site, or part, of each patient.
-      labels: class of each patient.
-      split: `site` or `manifest`.
-      num_folds: sites or parts of the manifest.
+        groups: site, or part, of each patient.
+        labels: class of each patient.
+        split: `site` or `manifest`.
+        num_folds: sites or parts of the manifest.
 
     Returns:
-      Fold of each patient. Of a manifest's parts, test is fold 0, validation 1 and train 2, so
-      that model 0 is the one that was meant.
+        Fold of each patient. Of a manifest's parts, test is fold 0, validation 1 and train 2, so
+        that model 0 is the one that was meant.
 
     Raises:
-      UserError: a site or part has lost all its patients, or the training part has one class.
+        UserError: a site or part has lost all its patients, or the training part has one class.
     """
     order = _PARTS if split == "manifest" else tuple(sorted(set(groups.values())))
     folds = {patient: order.index(group) for patient, group in groups.items()}
@@ -264,11 +267,11 @@ def write_folds(
     """Write `splits.json`: one list of pseudonyms per fold, and what they were made from.
 
     Args:
-      path: where.
-      folds: fold of each patient.
-      seed: that they were drawn with.
-      digest: see `cohort_digest`.
-      test_sets: by name, patients who are in no fold; those without patients are left out.
+        path: where.
+        folds: fold of each patient.
+        seed: that they were drawn with.
+        digest: see `cohort_digest`.
+        test_sets: by name, patients who are in no fold; those without patients are left out.
     """
     num_folds = max(folds.values()) + 1
     lists = [sorted(p for p, fold in folds.items() if fold == k) for k in range(num_folds)]
@@ -283,13 +286,13 @@ def load_folds(data_dir: Path, labels: Mapping[str, int] | None = None) -> dict[
     """Read the folds of a built cohort.
 
     Args:
-      data_dir: of the build.
-      labels: class of each patient in the shards; given them, the folds must be those that were
-        drawn for these very shards.
+        data_dir: of the build.
+        labels: class of each patient in the shards; given them, the folds must be those that were
+            drawn for these very shards.
 
     Raises:
-      UserError: no or damaged `splits.json`, a patient in two folds, a patient of the shards in
-        none, or folds of another build, in which someone might be tested who was trained on.
+        UserError: no or damaged `splits.json`, a patient in two folds, a patient of the shards in
+            none, or folds of another build, in which someone might be tested who was trained on.
     """
     path, content = _read_splits(data_dir)
     tested = [patient for members in content.get("test_sets", {}).values() for patient in members]
@@ -310,7 +313,7 @@ def load_test_sets(data_dir: Path) -> dict[str, set[str]]:
     """By name, the patients of a built cohort who are in no fold; `load_folds` checks them.
 
     Raises:
-      UserError: no or damaged `splits.json`.
+        UserError: no or damaged `splits.json`.
     """
     return {
         name: set(found) for name, found in _read_splits(data_dir)[1].get("test_sets", {}).items()

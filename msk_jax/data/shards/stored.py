@@ -42,7 +42,6 @@ class Place:
         return len(self.crc32)
 
 
-
 def open_stored(data_dir: Path):
     """The tfds builder of the cohort in `data_dir`.
 
@@ -164,8 +163,11 @@ def _position(record: bytes, voxels: bytes) -> int:
 
 def shard_files(builder) -> list[Path]:
     """The files of a cohort in the order of its records."""
-    return [builder.data_path / name for split in builder.info.splits.values()
-            for name in sorted(split.filenames)]  # fmt: skip
+    return [
+        builder.data_path / name
+        for split in builder.info.splits.values()
+        for name in sorted(split.filenames)
+    ]
 
 
 def read_slices(place: Place, first: int, last: int, plane: tuple[int, int]) -> np.ndarray:

@@ -29,14 +29,14 @@ def unpack(archive: Path, folder: Path) -> list[tuple[Path, str]]:
     """Unpack a zip archive below a folder, as far as its members keep to it.
 
     Args:
-      archive: the file.
-      folder: made if it is missing; nothing is written outside it.
+        archive: the file.
+        folder: made if it is missing; nothing is written outside it.
 
     Returns:
-      The members that were not unpacked, with the reason.
+        The members that were not unpacked, with the reason.
 
     Raises:
-      UserError: the archive is damaged, or unfolds to more than `headers.max_bytes` of its size.
+        UserError: the archive is damaged, or unfolds to more than `headers.max_bytes` of its size.
     """
     passed = []
     room = max_bytes(archive)
@@ -123,7 +123,7 @@ def files_of_dicomdir(path: Path) -> list[Path]:
     Upper and lower case, and the version numbers of old discs (`;1`), are forgiven.
 
     Raises:
-      UserError: it is damaged, refers to nothing, or to files outside its folder.
+        UserError: it is damaged, refers to nothing, or to files outside its folder.
     """
     try:
         records = items(read_bounded(path), "DirectoryRecordSequence")
@@ -132,8 +132,11 @@ def files_of_dicomdir(path: Path) -> list[Path]:
         raise UserError(
             f"{path} is no readable DICOMDIR ({type(error).__name__}). Give its folder instead."
         ) from error
-    parts = [[str(part) for part in ([name] if isinstance(name, str) else name)]
-             for name in named if name]  # fmt: skip
+    parts = [
+        [str(part) for part in ([name] if isinstance(name, str) else name)]
+        for name in named
+        if name
+    ]
     if not parts:
         raise UserError(f"{path} refers to no files. Give its folder instead.")
     for name in parts:

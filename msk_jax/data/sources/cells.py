@@ -60,9 +60,9 @@ class Cells:
         """The place of a cell among the words that it may be; 0, with a fault, for any other.
 
         Args:
-          column: which cell.
-          allowed: the words.
-          refused: words that are often taken for one of them, and why they are not.
+            column: which cell.
+            allowed: the words.
+            refused: words that are often taken for one of them, and why they are not.
         """
         text = self.text(column)
         if text in allowed:
@@ -77,7 +77,7 @@ def read_table(path: Path) -> "tuple[pd.DataFrame, str]":
     """The cells of a manifest as stripped text, indexed by data row from 0, and its SHA-256.
 
     Raises:
-      UserError: there is no such file, or it is no table; see `table_reader.read_table`.
+        UserError: there is no such file, or it is no table; see `table_reader.read_table`.
     """
     where = f"The manifest {path}"
     missing = f"There is no manifest {path}. Give the CSV with one row per unit."

@@ -57,8 +57,8 @@ class Server:
         """A service by its address; `?PatientID=4711&Modality=CT` behind it filters.
 
         Raises:
-          UserError: no host, a name and password in the address, or a token that would be sent in
-            the clear to another machine.
+            UserError: no host, a name and password in the address, or a token that would be sent in
+                the clear to another machine.
         """
         parts = urlsplit(re.sub(r"^(https?):/(?!/)", r"\1://", address))  # as a Path writes it
         if not parts.hostname:
@@ -81,7 +81,7 @@ class Server:
         """A session with token and retries.
 
         Raises:
-          UserError: the extra is not installed.
+            UserError: the extra is not installed.
         """
         try:
             from dicomweb_client.api import DICOMwebClient
@@ -115,9 +115,11 @@ def _retries():
             return None if wish is None else min(wish, _MAX_WAIT_S)
 
     return Bounded(
-        total=_ATTEMPTS - 1, backoff_factor=_BACKOFF_S, status_forcelist=_RETRIABLE,
+        total=_ATTEMPTS - 1,
+        backoff_factor=_BACKOFF_S,
+        status_forcelist=_RETRIABLE,
         raise_on_status=False,
-    )  # fmt: skip
+    )
 
 
 @dataclass
@@ -170,13 +172,13 @@ def fetch(
     """Bring all series that match into a folder; what is there as a whole is not fetched again.
 
     Args:
-      server: where from.
-      folder: gets one folder a series, named by a hash of its UID, see `fetched.SeriesFolder`.
-      filters: searches by DICOM keyword whose results are united, as `{"PatientID": "4711"}`.
-      progress: called as `progress(series done, series, "")`.
+        server: where from.
+        folder: gets one folder a series, named by a hash of its UID, see `fetched.SeriesFolder`.
+        filters: searches by DICOM keyword whose results are united, as `{"PatientID": "4711"}`.
+        progress: called as `progress(series done, series, "")`.
 
     Raises:
-      UserError: no connection, a refusal by the server, an answer that is no DICOM.
+        UserError: no connection, a refusal by the server, an answer that is no DICOM.
     """
     connection = server.connect()
     listing = Listing()
@@ -228,8 +230,10 @@ def _retrieve(connection: Connection, study: str, series: str):
     answer = connection.session.get(
         f"{connection.server.url}/studies/{study}/series/{series}",
         # As stored: what is compressed stays so, and is decoded by the codecs that are installed.
-        headers={"Accept": _AS_STORED}, stream=True, timeout=_TIMEOUT_S,
-    )  # fmt: skip
+        headers={"Accept": _AS_STORED},
+        stream=True,
+        timeout=_TIMEOUT_S,
+    )
     answer.raise_for_status()
     return answer
 
@@ -302,13 +306,15 @@ def store(server: Server, files: Sequence[Path]) -> None:
     """Send DICOM files by STOW-RS.
 
     Raises:
-      UserError: no connection, or a refusal by the server.
+        UserError: no connection, or a refusal by the server.
     """
     client = server.connect().client
     client.set_http_retry_params(
-        retry=True, max_attempts=_ATTEMPTS, wait_exponential_multiplier=1000 * _BACKOFF_S,
+        retry=True,
+        max_attempts=_ATTEMPTS,
+        wait_exponential_multiplier=1000 * _BACKOFF_S,
         retriable_error_codes=_RETRIABLE,
-    )  # fmt: skip
+    )
     for file in files:
         dataset = pydicom.dcmread(file)
         answer = _asked(server, lambda d=dataset: client.store_instances([d]))

@@ -14,17 +14,37 @@ from pathlib import Path
 
 from msk_jax.errors import SeriesError
 
-LITTER_FOLDERS = frozenset((
-    "__macosx", ".appledouble", ".fseventsd", ".spotlight-v100", ".temporaryitems", ".trashes",
-    "@eadir", "$recycle.bin", "system volume information",
-))  # fmt: skip
+LITTER_FOLDERS = frozenset(
+    (
+        "__macosx",
+        ".appledouble",
+        ".fseventsd",
+        ".spotlight-v100",
+        ".temporaryitems",
+        ".trashes",
+        "@eadir",
+        "$recycle.bin",
+        "system volume information",
+    )
+)
 _LITTER = frozenset((".ds_store", ".localized", "thumbs.db", "ehthumbs.db", "desktop.ini"))
 _APPLE_DOUBLE = "._"
 
 _CODE_PAGES = (
-    "utf-8", "cp437", "cp850", "cp852", "cp866", "cp1250", "cp1251", "cp1252", "latin-1", "cp932",
-    "gb18030", "big5", "cp949",
-)  # fmt: skip
+    "utf-8",
+    "cp437",
+    "cp850",
+    "cp852",
+    "cp866",
+    "cp1250",
+    "cp1251",
+    "cp1252",
+    "latin-1",
+    "cp932",
+    "gb18030",
+    "big5",
+    "cp949",
+)
 """What names of archives are written in: UTF-8 without saying so, and the code pages that
 Windows has set in Europe and East Asia."""
 

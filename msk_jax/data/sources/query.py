@@ -119,10 +119,13 @@ def list_series(connection: Any, filters: dict[str, str], page: int = PAGE) -> L
             f"{_NARROW}",
         )
     if pages.is_repeating:
-        return Listing(series, notes=(
-            f"The server does not look at `offset`; it is taken at its word that the {len(series)} "
-            "series that it lists are all.",
-        ))  # fmt: skip
+        return Listing(
+            series,
+            notes=(
+                "The server does not look at `offset`; it is taken at its word that the "
+                f"{len(series)} series that it lists are all.",
+            ),
+        )
     return Listing(series)
 
 

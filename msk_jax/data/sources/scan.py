@@ -35,11 +35,20 @@ from msk_jax.errors import SeriesError, UserError
 _HEADER_TAGS = frozenset(
     tag_for_keyword(keyword)
     for keyword in (
-        "SOPClassUID", "SeriesInstanceUID", "PatientID", "Modality", "SeriesDescription",
-        "ImageType", "Rows", "InstanceNumber", "AcquisitionNumber", "ImagesInAcquisition",
-        "NumberOfSeriesRelatedInstances", "NumberOfFrames",
+        "SOPClassUID",
+        "SeriesInstanceUID",
+        "PatientID",
+        "Modality",
+        "SeriesDescription",
+        "ImageType",
+        "Rows",
+        "InstanceNumber",
+        "AcquisitionNumber",
+        "ImagesInAcquisition",
+        "NumberOfSeriesRelatedInstances",
+        "NumberOfFrames",
     )
-)  # fmt: skip
+)
 _MIN_SLICES = 3
 
 _NOT_DICOM = "not a DICOM file (no DICM mark)"
@@ -106,14 +115,15 @@ def scan(
     """Find every image series below a folder from the headers of its files.
 
     Args:
-      folder: searched to any depth; file names carry no meaning; a DICOMDIR is ignored, as is what
-        systems leave (`names.is_litter`), and a link that leaves the folder is not followed.
-      progress: called as `progress(files read, files, "")`.
-      files: read these instead of all; those that are missing are listed as skipped.
-      unpacked: an empty folder that zip archives are unpacked to; without it they are skipped.
+        folder: searched to any depth; file names carry no meaning; a DICOMDIR is ignored, as is
+            what systems leave (`names.is_litter`), and a link that leaves the folder is not
+            followed.
+        progress: called as `progress(files read, files, "")`.
+        files: read these instead of all; those that are missing are listed as skipped.
+        unpacked: an empty folder that zip archives are unpacked to; without it they are skipped.
 
     Raises:
-      UserError: the folder is missing, or holds no image.
+        UserError: the folder is missing, or holds no image.
     """
     folder = Path(folder)
     if not folder.is_dir():

@@ -36,16 +36,16 @@ def opened(
     """Open a source; what had to be unpacked or fetched goes when the block ends.
 
     Args:
-      address: a folder, a zip archive, a DICOMDIR file, or the http(s) address of a DICOMweb
-        service.
-      filters: what to ask a server for, see `dicomweb.fetch`.
-      progress: called as `progress(done, total, note)` while fetching.
-      room: folder for what is unpacked or fetched; by default the system's for temporary files.
+        address: a folder, a zip archive, a DICOMDIR file, or the http(s) address of a DICOMweb
+            service.
+        filters: what to ask a server for, see `dicomweb.fetch`.
+        progress: called as `progress(done, total, note)` while fetching.
+        room: folder for what is unpacked or fetched; by default the system's for temporary files.
 
     Raises:
-      UserError: there is nothing there, or it is none of these; a server that lists only some of
-        its series; see `dicomweb.fetch` as well. Series of which not all came are in
-        `scan.Scan.incomplete`.
+        UserError: there is nothing there, or it is none of these; a server that lists only some of
+            its series; see `dicomweb.fetch` as well. Series of which not all came are in
+            `scan.Scan.incomplete`.
     """
     with tempfile.TemporaryDirectory(prefix="msk_jax-", dir=room) as temporary:
         room = Path(temporary)

@@ -46,13 +46,13 @@ def bootstrap_areas(
     same number of each. All scores share their samples, which makes the difference a paired one.
 
     Args:
-      labels: 0 or 1 [cases].
-      scores: [scores, cases], or [cases] for one.
-      clusters: patient of each case; by default each case is a patient.
-      interval: percentiles, or bias-corrected and accelerated ones.
+        labels: 0 or 1 [cases].
+        scores: [scores, cases], or [cases] for one.
+        clusters: patient of each case; by default each case is a patient.
+        interval: percentiles, or bias-corrected and accelerated ones.
 
     Raises:
-      ValueError: as `roc.delong`.
+        ValueError: as `roc.delong`.
 
     Source: B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap (1993), 14.
     """
@@ -158,10 +158,10 @@ def _areas(counts: jax.Array, place: jax.Array, labels: jax.Array, starts: jax.A
     """Areas [samples, scores] when patient p counts counts[p, samples] times.
 
     Args:
-      counts: [patients, samples].
-      place: patient of each case, cases by ascending score [scores, cases].
-      labels: of these cases [scores, cases].
-      starts: whether a case's score differs from the one before it [scores, cases].
+        counts: [patients, samples].
+        place: patient of each case, cases by ascending score [scores, cases].
+        labels: of these cases [scores, cases].
+        starts: whether a case's score differs from the one before it [scores, cases].
     """
     samples = counts.shape[1]
 

@@ -29,7 +29,7 @@ def confusion(labels: np.ndarray, called: np.ndarray) -> Confusion:
     """Counts of the outcomes of labels [cases] (0 or 1) called positive or not [cases] (bool).
 
     Raises:
-      ValueError: labels or calls other than 0 and 1, or unequal lengths.
+        ValueError: labels or calls other than 0 and 1, or unequal lengths.
     """
     labels, called = check_yes_no("Labels and calls", labels, called)
     return Confusion(
@@ -53,20 +53,20 @@ def binary_figures(
     """All figures of a decision, with intervals.
 
     Args:
-      labels: 0 or 1 [cases].
-      called: called positive [cases], bool.
-      clusters: patient of each case [cases]; where given, every interval counts patients instead
-        of cases (`clustered_proportion`, bootstrap over patients).
-      method: "wilson" or "exact", for the proportions without clusters.
+        labels: 0 or 1 [cases].
+        called: called positive [cases], bool.
+        clusters: patient of each case [cases]; where given, every interval counts patients instead
+            of cases (`clustered_proportion`, bootstrap over patients).
+        method: "wilson" or "exact", for the proportions without clusters.
 
     Returns:
-      sensitivity TP/(TP+FN), specificity TN/(TN+FP), ppv TP/(TP+FP), npv TN/(TN+FN) and accuracy
-      as `Proportion`; balanced_accuracy (sensitivity + specificity)/2, f1 2TP/(2TP+FP+FN) and mcc
-      (TP TN - FP FN) / sqrt((TP+FP)(TP+FN)(TN+FP)(TN+FN)) as `Figure` with a bootstrap interval. A
-      figure with an empty denominator has no value (scikit-learn would say 0).
+        sensitivity TP/(TP+FN), specificity TN/(TN+FP), ppv TP/(TP+FP), npv TN/(TN+FN) and accuracy
+        as `Proportion`; balanced_accuracy (sensitivity + specificity)/2, f1 2TP/(2TP+FP+FN) and mcc
+        (TP TN - FP FN) / sqrt((TP+FP)(TP+FN)(TN+FP)(TN+FN)) as `Figure` with a bootstrap interval.
+        A figure with an empty denominator has no value (scikit-learn would say 0).
 
     Raises:
-      ValueError: as `confusion`.
+        ValueError: as `confusion`.
     """
     labels, called = check_yes_no("Labels and calls", labels, called)
     right = labels == called
@@ -130,7 +130,7 @@ def youden_threshold(labels: np.ndarray, probs: np.ndarray) -> float:
     more than a second look.
 
     Raises:
-      ValueError: labels other than 0 and 1, only one class, or probabilities outside 0..1.
+        ValueError: labels other than 0 and 1, only one class, or probabilities outside 0..1.
 
     Source: W. J. Youden, Cancer 1950;3:32.
     """
@@ -146,8 +146,8 @@ def threshold_at_sensitivity(labels: np.ndarray, probs: np.ndarray, sensitivity:
     Candidates and calls as in `youden_threshold`.
 
     Raises:
-      ValueError: only one class, probabilities outside 0..1, or a sensitivity outside 0..1 (0
-        itself excluded).
+        ValueError: only one class, probabilities outside 0..1, or a sensitivity outside 0..1 (0
+            itself excluded).
     """
     if not 0.0 < sensitivity <= 1.0:
         raise ValueError(f"A sensitivity of {sensitivity} cannot be asked for; give 0 < s <= 1.")
@@ -162,8 +162,8 @@ def threshold_at_specificity(labels: np.ndarray, probs: np.ndarray, specificity:
     positive, which is the answer where no candidate is specific enough.
 
     Raises:
-      ValueError: only one class, probabilities outside 0..1, or a specificity outside 0..1 (0
-        itself excluded).
+        ValueError: only one class, probabilities outside 0..1, or a specificity outside 0..1 (0
+            itself excluded).
     """
     if not 0.0 < specificity <= 1.0:
         raise ValueError(f"A specificity of {specificity} cannot be asked for; give 0 < s <= 1.")

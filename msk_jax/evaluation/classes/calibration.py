@@ -86,22 +86,23 @@ def calibration_figures(
     """Slope, intercept, calibration in the large, Brier score, log loss and expected error.
 
     Args:
-      labels: 0 or 1 [cases].
-      probs: 0..1 [cases].
-      clusters: patient of each case; the bootstrap draws patients, and the intervals of slope and
-        intercepts use the sandwich variance over patients.
-      num_bins: groups of equal size for the expected calibration error.
-      interval: of slope and intercepts without clusters. Wald's, the usual one, is wider than it
-        need be with few cases: of 29 it holds a slope of 1 in 97.1 % of studies, score in 95.6 %.
+        labels: 0 or 1 [cases].
+        probs: 0..1 [cases].
+        clusters: patient of each case; the bootstrap draws patients, and the intervals of slope and
+            intercepts use the sandwich variance over patients.
+        num_bins: groups of equal size for the expected calibration error.
+        interval: of slope and intercepts without clusters. Wald's, the usual one, is wider than it
+            need be with few cases: of 29 it holds a slope of 1 in 97.1 % of studies, score in 95.6
+                %.
 
     Returns:
-      slope b and intercept a of logit P(y = 1) = a + b logit(p), in_the_large (a with b = 1),
-      brier, brier_scaled (1 - brier / that of the prevalence), log_loss, ece and ece_by_chance.
-      The expected error grows by chance alone, and resampling adds to that: a bootstrap interval
-      missed the true one in 98 % of simulated studies of 100 cases. So ece has none; beside it
-      stands the mean and range of a perfect model with these probabilities, cases independent.
+        slope b and intercept a of logit P(y = 1) = a + b logit(p), in_the_large (a with b = 1),
+        brier, brier_scaled (1 - brier / that of the prevalence), log_loss, ece and ece_by_chance.
+        The expected error grows by chance alone, and resampling adds to that: a bootstrap interval
+        missed the true one in 98 % of simulated studies of 100 cases. So ece has none; beside it
+        stands the mean and range of a perfect model with these probabilities, cases independent.
     Raises:
-      ValueError: labels other than 0 and 1, probabilities outside 0..1, unequal lengths.
+        ValueError: labels other than 0 and 1, probabilities outside 0..1, unequal lengths.
 
     Source: D. R. Cox, Biometrika 1958;45:562; B. Van Calster et al., BMC Med 2019;17:230; intervals
     as in `logistic.score_bounds`.
@@ -162,10 +163,12 @@ def _expected_error(
     return {
         "ece": missing("equal groups", _NO_INTERVAL, float(error(labels[None])[0])),
         "ece_by_chance": Figure(
-            float(chance.mean()), float(bounds.low[0]), float(bounds.high[0]),
+            float(chance.mean()),
+            float(bounds.low[0]),
+            float(bounds.high[0]),
             "consistency resampling",
         ),
-    }  # fmt: skip
+    }
 
 
 def _lines(
@@ -255,7 +258,7 @@ def brier_parts(labels: np.ndarray, probs: np.ndarray) -> BrierParts:
     Cases of exactly equal probability form a group, so that the parts add up to the score.
 
     Raises:
-      ValueError: as `calibration_figures`, or no case.
+        ValueError: as `calibration_figures`, or no case.
 
     Source: A. H. Murphy, J Appl Meteorol 1973;12:595.
     """
@@ -291,7 +294,7 @@ def hosmer_lemeshow(labels: np.ndarray, probs: np.ndarray, num_bins: int = 10) -
     they are the number of groups: take `chi2` and refer it to that.
 
     Raises:
-      ValueError: as `brier_parts`, or fewer than three groups, or a group of probability 0 or 1.
+        ValueError: as `brier_parts`, or fewer than three groups, or a group of probability 0 or 1.
 
     Source: D. W. Hosmer and S. Lemeshow, Commun Stat 1980;9:1043.
     """
@@ -318,19 +321,19 @@ def calibration_curve(
     """Flexible curve: logistic regression on a restricted cubic spline of logit(p).
 
     Args:
-      labels: 0 or 1 [cases].
-      probs: 0..1 [cases].
-      clusters: patient of each case; the bounds then use the sandwich variance over patients.
-      num_knots: 3 to 5, at Harrell's percentiles.
-      points: of the grid, from the lowest to the highest probability.
-      confidence: of the pointwise bounds, from the coefficients' covariance.
+        labels: 0 or 1 [cases].
+        probs: 0..1 [cases].
+        clusters: patient of each case; the bounds then use the sandwich variance over patients.
+        num_knots: 3 to 5, at Harrell's percentiles.
+        points: of the grid, from the lowest to the highest probability.
+        confidence: of the pointwise bounds, from the coefficients' covariance.
 
     Returns:
-      The curve; None where it cannot be fitted: one class, classes that do not overlap, or too
-      few distinct probabilities.
+        The curve; None where it cannot be fitted: one class, classes that do not overlap, or too
+        few distinct probabilities.
 
     Raises:
-      ValueError: as `calibration_figures`, or another number of knots.
+        ValueError: as `calibration_figures`, or another number of knots.
 
     Source: F. E. Harrell, Regression Modeling Strategies (2015), 2.4.5 and 10.11.
     """

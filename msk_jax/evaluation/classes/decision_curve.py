@@ -60,14 +60,14 @@ def decision_curve(
     """Net benefit TP/n - FP/n t/(1 - t) of acting where the probability is at least t.
 
     Args:
-      labels: 0 or 1 [cases].
-      probs: 0..1 [cases].
-      clusters: patient of each case, for the bootstrap of the bounds.
-      other: a second model's probabilities for the same cases [cases], to compare.
-      thresholds: t [points], 0 < t < 1; by default 0.01 to 0.99.
+        labels: 0 or 1 [cases].
+        probs: 0..1 [cases].
+        clusters: patient of each case, for the bootstrap of the bounds.
+        other: a second model's probabilities for the same cases [cases], to compare.
+        thresholds: t [points], 0 < t < 1; by default 0.01 to 0.99.
 
     Raises:
-      ValueError: as `calibration_figures`, no case, or thresholds outside 0..1.
+        ValueError: as `calibration_figures`, no case, or thresholds outside 0..1.
 
     Source: A. J. Vickers and E. B. Elkin, Med Decis Making 2006;26:565; A. J. Vickers et al., BMC
     Med Inform Decis Mak 2008;8:53 (intervals, interventions avoided).

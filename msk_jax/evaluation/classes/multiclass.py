@@ -29,21 +29,21 @@ def multiclass_figures(
     """Figures of several classes; the class called is that of the highest probability.
 
     Args:
-      labels: class of each case [cases], 0 .. classes - 1.
-      probs: [cases, classes].
-      clusters: patient of each case; where given, intervals count patients.
-      names: of the classes; by default their numbers.
+        labels: class of each case [cases], 0 .. classes - 1.
+        probs: [cases, classes].
+        clusters: patient of each case; where given, intervals count patients.
+        names: of the classes; by default their numbers.
 
     Returns:
-      classes: by name, `auc` (one against the rest) and the figures of `binary_figures`;
-      accuracy; macro_auc (unweighted mean over classes), hand_till (mean over pairs of classes),
-      balanced_accuracy (mean of the classes' sensitivities), macro_f1 and Cohen's kappa as
-      `Figure`; confusion
-      [true][called]. A class without cases leaves the means without an answer.
+        classes: by name, `auc` (one against the rest) and the figures of `binary_figures`;
+        accuracy; macro_auc (unweighted mean over classes), hand_till (mean over pairs of classes),
+        balanced_accuracy (mean of the classes' sensitivities), macro_f1 and Cohen's kappa as
+        `Figure`; confusion
+        [true][called]. A class without cases leaves the means without an answer.
 
     Raises:
-      ValueError: shapes that do not fit, classes outside 0 .. classes - 1, or probabilities that
-        are not finite.
+        ValueError: shapes that do not fit, classes outside 0 .. classes - 1, or probabilities that
+            are not finite.
 
     Source: D. J. Hand and R. J. Till, Machine Learning 2001;45:171.
     """
@@ -127,9 +127,10 @@ def _kappa(labels: np.ndarray, called: np.ndarray, weights: np.ndarray) -> np.nd
     """Cohen's kappa for each row of case weights [samples, cases]."""
     total = weights.sum(axis=1)
     agreed = weights @ (labels == called) / total
-    chance = sum(
-        (weights @ (labels == c)) * (weights @ (called == c)) for c in np.unique(labels)
-    ) / total**2  # fmt: skip
+    chance = (
+        sum((weights @ (labels == c)) * (weights @ (called == c)) for c in np.unique(labels))
+        / total**2
+    )
     with np.errstate(invalid="ignore", divide="ignore"):
         return (agreed - chance) / (1 - chance)
 
@@ -147,17 +148,17 @@ def ordinal_figures(
     """Figures of classes with an order, as stages or grades.
 
     Args:
-      truth: class of each case [cases], 0 .. num_classes - 1.
-      called: class that was said [cases].
-      clusters: patient of each case; where given, intervals count patients.
+        truth: class of each case [cases], 0 .. num_classes - 1.
+        called: class that was said [cases].
+        clusters: patient of each case; where given, intervals count patients.
 
     Returns:
-      exact, within_one (share of cases no more than one class off), mean_absolute_error (classes),
-      kappa_linear, kappa_quadratic and kendall_tau_b. Kappas of clustered cases have a bootstrap
-      interval.
+        exact, within_one (share of cases no more than one class off), mean_absolute_error
+        (classes), kappa_linear, kappa_quadratic and kendall_tau_b. Kappas of clustered cases have a
+        bootstrap interval.
 
     Raises:
-      ValueError: unequal lengths, or classes outside 0 .. num_classes - 1.
+        ValueError: unequal lengths, or classes outside 0 .. num_classes - 1.
     """
     truth, called = np.asarray(truth), np.asarray(called)
     known = np.arange(num_classes)
@@ -205,17 +206,18 @@ def order_figures(
     """How well probabilities put cases in the order of their classes.
 
     Args:
-      labels: class of each case [cases], 0 .. classes - 1.
-      probs: [cases, classes].
-      clusters: patient of each case; where given, intervals count patients.
+        labels: class of each case [cases], 0 .. classes - 1.
+        probs: [cases, classes].
+        clusters: patient of each case; where given, intervals count patients.
 
     Returns:
-      The ordinal C: mean over pairs of classes of the AUC of the expected class, the sum of classes
-      times their probabilities. And for each class but the first the AUC of "this or higher", by
-      the sum of the probabilities from it upwards.
+        The ordinal C: mean over pairs of classes of the AUC of the expected class, the sum of
+            classes
+        times their probabilities. And for each class but the first the AUC of "this or higher", by
+        the sum of the probabilities from it upwards.
 
     Raises:
-      ValueError: as `multiclass_figures`.
+        ValueError: as `multiclass_figures`.
 
     Source: B. Van Calster and others, Biometrical Journal 2012;54:674.
     """

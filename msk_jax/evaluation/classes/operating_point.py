@@ -96,8 +96,10 @@ def recalibrated(parts: list[Part], probs: np.ndarray) -> tuple[np.ndarray, dict
     Raises:
         ValueError: as `recalibration.recalibrate`.
     """
-    maps = [recalibrate(p.validation["label"].to_numpy(), p.validation["prob"].to_numpy())
-            for p in parts]  # fmt: skip
+    maps = [
+        recalibrate(p.validation["label"].to_numpy(), p.validation["prob"].to_numpy())
+        for p in parts
+    ]
     mapped = _of_cases(parts, lambda part, k: maps[k](probs[part.cases]))
     lines = [{"intercept": one.x[0], "slope": one.x[1]} for one in maps]
     if parts[0].fold is None:

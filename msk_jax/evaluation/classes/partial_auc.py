@@ -27,19 +27,19 @@ def partial_auc(
     """Area under the ROC curve between two specificities, or two sensitivities.
 
     Args:
-      labels: 0 or 1 [cases].
-      scores: [cases].
-      low: lower end of the part.
-      high: upper end.
-      focus: what `low` and `high` bound.
-      clusters: patient of each case, for the bootstrap; patients with and without a positive case
-        are drawn separately.
-      corrected: D. K. McClish's (1 + (A - min) / (max - min)) / 2 instead of the area A itself,
-        with min the area under the diagonal and max the whole part: 0.5 by chance, 1 at best.
-      interval: of the bootstrap.
+        labels: 0 or 1 [cases].
+        scores: [cases].
+        low: lower end of the part.
+        high: upper end.
+        focus: what `low` and `high` bound.
+        clusters: patient of each case, for the bootstrap; patients with and without a positive case
+            are drawn separately.
+        corrected: D. K. McClish's (1 + (A - min) / (max - min)) / 2 instead of the area A itself,
+            with min the area under the diagonal and max the whole part: 0.5 by chance, 1 at best.
+        interval: of the bootstrap.
 
     Raises:
-      ValueError: as `roc.delong`, or ends that do not bound a part.
+        ValueError: as `roc.delong`, or ends that do not bound a part.
 
     Source: D. K. McClish, Med Decis Making 1989;9:190.
     """

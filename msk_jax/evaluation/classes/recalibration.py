@@ -45,8 +45,8 @@ def recalibrate(labels: np.ndarray, probs: np.ndarray, method: Method = "platt")
     "isotonic" any map that never falls.
 
     Raises:
-      ValueError: as `calibration_figures`, one class only, or, but for isotonic, classes that do
-        not overlap or probabilities that say nothing.
+        ValueError: as `calibration_figures`, one class only, or, but for isotonic, classes that do
+            not overlap or probabilities that say nothing.
 
     Source: J. Platt, Advances in Large Margin Classifiers (1999) 61, without his smoothed
     targets; B. Zadrozny and C. Elkan, KDD 2002:694; C. Guo et al., ICML 2017:1321.

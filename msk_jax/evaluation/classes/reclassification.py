@@ -24,20 +24,20 @@ def reclassification(
     """Net reclassification and integrated discrimination improvement, with bootstrap intervals.
 
     Args:
-      labels: 0 or 1 [cases].
-      old: probabilities of the old model [cases].
-      new: of the new model [cases].
-      cuts: between risk categories, a case at a cut in the upper one; None: every change counts
-        (continuous).
-      clusters: patient of each case.
+        labels: 0 or 1 [cases].
+        old: probabilities of the old model [cases].
+        new: of the new model [cases].
+        cuts: between risk categories, a case at a cut in the upper one; None: every change counts
+            (continuous).
+        clusters: patient of each case.
 
     Returns:
-      nri_events P(up | event) - P(down | event), nri_nonevents P(down | no event) - P(up | no
-      event), their sum nri, and idi, the gain in the distance between the classes' mean
-      probabilities. The NRI can favour a miscalibrated model: show it beside the decision curve.
+        nri_events P(up | event) - P(down | event), nri_nonevents P(down | no event) - P(up | no
+        event), their sum nri, and idi, the gain in the distance between the classes' mean
+        probabilities. The NRI can favour a miscalibrated model: show it beside the decision curve.
 
     Raises:
-      ValueError: as `calibration_figures`, or cuts that do not rise within 0..1.
+        ValueError: as `calibration_figures`, or cuts that do not rise within 0..1.
 
     Source: M. J. Pencina et al., Stat Med 2008;27:157 and 2011;30:11.
     """

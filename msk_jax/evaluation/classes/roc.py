@@ -51,13 +51,13 @@ def delong(
     and L. Hotilovac, Stat Methods Med Res 2008;17:207.
 
     Args:
-      labels: 0 or 1 [cases].
-      scores: higher means more likely 1 [cases].
-      confidence: of the two-sided interval.
-      interval: "logit": logit A ± z s / (A (1 - A)), back to 0..1. "plain": A ± z s, cut to 0..1,
-        as DeLong and most programs have it. With few cases or an area near 1 the plain one lies
-        too high: of 29 cases and a true area of 0.85 it holds the truth in 89 % of studies, the
-        logit one in 95 %. With many cases they agree.
+        labels: 0 or 1 [cases].
+        scores: higher means more likely 1 [cases].
+        confidence: of the two-sided interval.
+        interval: "logit": logit A ± z s / (A (1 - A)), back to 0..1. "plain": A ± z s, cut to 0..1,
+            as DeLong and most programs have it. With few cases or an area near 1 the plain one lies
+            too high: of 29 cases and a true area of 0.85 it holds the truth in 89 % of studies, the
+            logit one in 95 %. With many cases they agree.
 
     Where all positives lie above all negatives (A = 1) the DeLong variance is 0 and the logit
     infinite, but a finite sample does not prove perfection. Then the lower bound is
@@ -66,7 +66,7 @@ def delong(
     conservative bound, the Clopper-Pearson bound of k of k. A = 0 is answered by the mirror image.
 
     Raises:
-      ValueError: labels other than 0 and 1, scores that are not finite, unequal lengths.
+        ValueError: labels other than 0 and 1, scores that are not finite, unequal lengths.
     """
     check_choice("interval", interval, ("logit", "plain"))
     labels, scores = check_scores(labels, scores)
@@ -99,7 +99,7 @@ def roc_curve(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.nd
     """False-positive rate, true-positive rate and thresholds of scikit-learn's ROC curve.
 
     Raises:
-      ValueError: as `delong`, or only one class.
+        ValueError: as `delong`, or only one class.
     """
     labels, scores = check_scores(labels, scores)
     if labels.all() or not labels.any():
@@ -120,12 +120,12 @@ def clustered_auc(
     (positive unit, negative unit) that have no patient in common.
 
     Args:
-      labels: 0 or 1 [units].
-      scores: [units].
-      clusters: patient of each unit [units].
+        labels: 0 or 1 [units].
+        scores: [units].
+        clusters: patient of each unit [units].
 
     Raises:
-      ValueError: as `delong`, or not a cluster for each unit.
+        ValueError: as `delong`, or not a cluster for each unit.
 
     Source: N. A. Obuchowski, Biometrics 1997;53:567.
     """
@@ -191,13 +191,13 @@ def roc_band(
     Between its points a curve is a straight line, as the trapezoid area has it.
 
     Args:
-      labels: 0 or 1, both present [units].
-      scores: [units].
-      clusters: patient of each unit [units].
-      specificity: grid [points], 0..1; by default 101 equal steps.
+        labels: 0 or 1, both present [units].
+        scores: [units].
+        clusters: patient of each unit [units].
+        specificity: grid [points], 0..1; by default 101 equal steps.
 
     Raises:
-      ValueError: as `delong`, only one class, or one patient.
+        ValueError: as `delong`, only one class, or one patient.
     """
     labels, scores = check_scores(labels, scores)
     if labels.all() or not labels.any():
@@ -250,12 +250,12 @@ def placements(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.n
     """Share of the other class that each case is on the right side of, ties counting half.
 
     Args:
-      labels: bool, both classes present [cases].
-      scores: [scores, cases].
+        labels: bool, both classes present [cases].
+        scores: [scores, cases].
 
     Returns:
-      of positives [scores, positives] and of negatives [scores, negatives]; each row's mean is the
-      area.
+        of positives [scores, positives] and of negatives [scores, negatives]; each row's mean is
+        the area.
     """
     m, n = int(labels.sum()), int((~labels).sum())
     pooled = rankdata(scores, axis=1)
@@ -281,7 +281,7 @@ def obuchowski_components(
     """Areas [k] and covariance [k, k] of units whose patients are independent.
 
     Raises:
-      ValueError: fewer than two patients with units of a class.
+        ValueError: fewer than two patients with units of a class.
     """
     _, member = np.unique(clusters, return_inverse=True)
     total = member.max() + 1

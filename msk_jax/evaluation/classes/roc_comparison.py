@@ -60,14 +60,14 @@ def roc_areas(
     """Areas of several scores with DeLong's covariance, or Obuchowski's where cases cluster.
 
     Args:
-      labels: 0 or 1 [cases].
-      scores: [scores, cases], or [cases] for one.
-      clusters: patient of each case, who may have cases of both classes; None: cases are
-        independent.
+        labels: 0 or 1 [cases].
+        scores: [scores, cases], or [cases] for one.
+        clusters: patient of each case, who may have cases of both classes; None: cases are
+            independent.
 
     Raises:
-      ValueError: labels other than 0 and 1, scores that are not finite, unequal lengths, or fewer
-        than two cases (with clusters: two patients) of a class.
+        ValueError: labels other than 0 and 1, scores that are not finite, unequal lengths, or fewer
+            than two cases (with clusters: two patients) of a class.
 
     Source: E. R. DeLong et al., Biometrics 1988;44:837; N. A. Obuchowski, Biometrics 1997;53:567.
     """
@@ -104,13 +104,13 @@ def delong_unpaired_test(
     2011;12:77).
 
     Args:
-      labels_a: 0 or 1 [cases of the first], at least two of each.
-      a: scores [cases of the first].
-      labels_b: 0 or 1 [cases of the second].
-      b: scores [cases of the second].
+        labels_a: 0 or 1 [cases of the first], at least two of each.
+        a: scores [cases of the first].
+        labels_b: 0 or 1 [cases of the second].
+        b: scores [cases of the second].
 
     Raises:
-      ValueError: as `roc_areas`.
+        ValueError: as `roc_areas`.
     """
     first, second = roc_areas(labels_a, a), roc_areas(labels_b, b)
     difference = float(first.values[0] - second.values[0])
@@ -143,15 +143,15 @@ def permutation_test(
     per case, so the terms are found once, by ranks, and each permutation is a row of signs.
 
     Args:
-      labels: 0 or 1 [cases], both present.
-      a: first scores [cases].
-      b: second scores [cases].
-      clusters: patient of each case; a patient's cases are exchanged together.
-      samples: of the exchanges, where more than 2^14 are possible; all of them else.
-      seed: of the sample.
+        labels: 0 or 1 [cases], both present.
+        a: first scores [cases].
+        b: second scores [cases].
+        clusters: patient of each case; a patient's cases are exchanged together.
+        samples: of the exchanges, where more than 2^14 are possible; all of them else.
+        seed: of the sample.
 
     Raises:
-      ValueError: as `roc_areas`, or one class only.
+        ValueError: as `roc_areas`, or one class only.
 
     Source: A. I. Bandos, H. E. Rockette and D. Gur, Stat Med 2005;24:2873.
     """

@@ -9,7 +9,7 @@ def upper_tail(confidence: float) -> float:
     """The quantile at the upper end of a two-sided interval, 0.975 for 0.95.
 
     Raises:
-      ValueError: a confidence that is no share between 0 and 1, as 95.
+        ValueError: a confidence that is no share between 0 and 1, as 95.
     """
     if not 0.0 < confidence < 1.0:
         raise ValueError(f"A confidence of {confidence} cannot be; give a share, as 0.95.")
@@ -26,7 +26,7 @@ def units_of(clusters: np.ndarray | None, cases: int) -> np.ndarray:
     """The patient of each case [cases]; each its own where there are no clusters.
 
     Raises:
-      ValueError: not one cluster a case, or a missing one.
+        ValueError: not one cluster a case, or a missing one.
     """
     if clusters is None:
         return np.arange(cases)
@@ -42,10 +42,10 @@ def check_yes_no(what: str, *arrays: np.ndarray) -> list[np.ndarray]:
     """Equal vectors of 0 and 1 as bool: a probability or a NaN would count as true.
 
     Args:
-      what: the arrays in an error, as "Labels and calls".
+        what: the arrays in an error, as "Labels and calls".
 
     Raises:
-      ValueError: other values, or lengths that differ.
+        ValueError: other values, or lengths that differ.
     """
     given = [np.asarray(array) for array in arrays]
     if given[0].ndim != 1 or any(array.shape != given[0].shape for array in given):

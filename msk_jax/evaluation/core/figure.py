@@ -94,7 +94,7 @@ def mean_figure(values: np.ndarray, confidence: float = 0.95) -> Figure:
     """The mean of independent numbers with Student's interval.
 
     Raises:
-      ValueError: values that are not finite.
+        ValueError: values that are not finite.
     """
     values = np.asarray(values, np.float64)
     if not np.isfinite(values).all():

@@ -31,10 +31,10 @@ def fit_logistic(
     """Newton's method with halved steps; None where the likelihood has no maximum.
 
     Args:
-      labels: 0 or 1, or shares between [cases].
-      design: [cases, columns], the intercept included.
-      offset: added to the linear predictor [cases].
-      start: coefficients to begin with [columns]; by default 0.
+        labels: 0 or 1, or shares between [cases].
+        design: [cases, columns], the intercept included.
+        offset: added to the linear predictor [cases].
+        start: coefficients to begin with [columns]; by default 0.
 
     There is no maximum where a column is a combination of others or the classes do not overlap.
     """
@@ -72,12 +72,12 @@ def score_bounds(
     single proportion.
 
     Args:
-      labels: as `fit_logistic`, as are design and offset.
-      fit: their fit.
-      column: of the design.
+        labels: as `fit_logistic`, as are design and offset.
+        fit: their fit.
+        column: of the design.
 
     Returns:
-      The bounds; None where the other coefficients have no fit on the way to them.
+        The bounds; None where the other coefficients have no fit on the way to them.
 
     Source: C. R. Rao, Proc Camb Philos Soc 1948;44:50.
     """

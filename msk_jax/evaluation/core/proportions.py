@@ -42,7 +42,7 @@ def proportion(
     never covers less than the stated confidence and is therefore wider.
 
     Raises:
-      ValueError: counts that cannot be, as more successes than cases or parts of one.
+        ValueError: counts that cannot be, as more successes than cases or parts of one.
     """
     check_choice("method", method, ("wilson", "exact"))
     if successes != int(successes) or n != int(n) or not 0 <= successes <= n:
@@ -71,12 +71,12 @@ def clustered_proportion(
     (simulated, beta-binomial); this one covered 92 and 90 %.
 
     Args:
-      hits: success of each unit [units], bool.
-      clusters: patient of each unit [units].
-      confidence: of the two-sided interval.
+        hits: success of each unit [units], bool.
+        clusters: patient of each unit [units].
+        confidence: of the two-sided interval.
 
     Raises:
-      ValueError: hits other than 0 and 1, or not a cluster for each.
+        ValueError: hits other than 0 and 1, or not a cluster for each.
 
     Source: J. N. K. Rao and A. J. Scott, Biometrics 1992;48:577 (effective number of cases).
     """

@@ -43,19 +43,20 @@ def cluster_bootstrap(
     no loop over samples.
 
     Args:
-      clusters: cluster of each unit [units], any sortable values.
-      statistic: from weights [b, units] (float64, whole numbers) to values [b] or [b, columns];
-        NaN where a sample has no answer, as when it drew no positive case. Those are left out.
-      samples: number of bootstrap samples.
-      seed: of the draws; same seed, same interval.
-      confidence: of the two-sided interval.
-      strata: stratum of each unit [units], the same for all units of a cluster; clusters are
-        drawn within their stratum, so that each sample keeps the number of clusters of each kind.
-      interval: percentiles of the samples, or those percentiles corrected for bias and
-        acceleration (`bca_bounds`), the acceleration from leaving out each cluster in turn.
+        clusters: cluster of each unit [units], any sortable values.
+        statistic: from weights [b, units] (float64, whole numbers) to values [b] or [b, columns];
+            NaN where a sample has no answer, as when it drew no positive case. Those are left out.
+        samples: number of bootstrap samples.
+        seed: of the draws; same seed, same interval.
+        confidence: of the two-sided interval.
+        strata: stratum of each unit [units], the same for all units of a cluster; clusters are
+            drawn within their stratum, so that each sample keeps the number of clusters of each
+            kind.
+        interval: percentiles of the samples, or those percentiles corrected for bias and
+            acceleration (`bca_bounds`), the acceleration from leaving out each cluster in turn.
 
     Raises:
-      ValueError: no unit, or a cluster in two strata.
+        ValueError: no unit, or a cluster in two strata.
 
     Source: Davison and Hinkley, Bootstrap Methods and their Application (1997), 3.8 (resampling
     whole clusters without resampling inside them).
@@ -116,10 +117,10 @@ def bca_bounds(
     """Bias-corrected and accelerated percentiles; NaN left out.
 
     Args:
-      drawn: values of the samples [samples, columns].
-      observed: values of the data themselves [columns].
-      left_out: values without each cluster in turn [clusters, columns].
-      confidence: of the two-sided interval.
+        drawn: values of the samples [samples, columns].
+        observed: values of the data themselves [columns].
+        left_out: values without each cluster in turn [clusters, columns].
+        confidence: of the two-sided interval.
 
     Where all samples lie on one side of the observed value the bias has no estimate, and the
     plain percentiles are given.

@@ -20,21 +20,21 @@ def segmentation_figures(
     """Means over independent cases with Student's interval.
 
     Args:
-      masks: of each case, bool, 2-D or 3-D.
-      references: of each case, of the same shape.
-      spacings: of each case, mm along each axis.
-      convention: of the distances, as in `surface.surface_distances`.
-      tolerance_mm: of the normalised surface distance.
+        masks: of each case, bool, 2-D or 3-D.
+        references: of each case, of the same shape.
+        spacings: of each case, mm along each axis.
+        convention: of the distances, as in `surface.surface_distances`.
+        tolerance_mm: of the normalised surface distance.
 
     Returns:
-      dice, iou, nsd, hd95_mm, assd_mm, volume_error (signed) and absolute_volume_error, both in
-      parts of the reference. Cases where both masks are empty count as 1 for dice, iou and nsd and
-      not for the others. Where one mask of a case is empty it has no distance, and leaving it out
-      would flatter: then the distances have no answer, nor the volume errors with an empty
-      reference.
+        dice, iou, nsd, hd95_mm, assd_mm, volume_error (signed) and absolute_volume_error, both in
+        parts of the reference. Cases where both masks are empty count as 1 for dice, iou and nsd
+        and not for the others. Where one mask of a case is empty it has no distance, and leaving it
+        out would flatter: then the distances have no answer, nor the volume errors with an empty
+        reference.
 
     Raises:
-      ValueError: as `surface.surface_distances`, or lists of unequal length.
+        ValueError: as `surface.surface_distances`, or lists of unequal length.
     """
     if not len(masks) == len(references) == len(spacings):
         raise ValueError(

@@ -55,12 +55,12 @@ def overlap(mask: np.ndarray, reference: np.ndarray, spacing: tuple[float, ...])
     """Dice, intersection over union and volumes.
 
     Args:
-      mask: bool, 2-D or 3-D.
-      reference: bool, of the same shape.
-      spacing: of the voxels, mm along each axis.
+        mask: bool, 2-D or 3-D.
+        reference: bool, of the same shape.
+        spacing: of the voxels, mm along each axis.
 
     Raises:
-      ValueError: shapes or spacing that do not fit, or masks with other values than 0 and 1.
+        ValueError: shapes or spacing that do not fit, or masks with other values than 0 and 1.
     """
     mask, reference = _checked(mask, reference, spacing)
     a, b, both = (int(np.count_nonzero(x)) for x in (mask, reference, mask & reference))
@@ -85,15 +85,15 @@ def surface_distances(
     """Distances between surfaces in mm of masks and spacing as in `overlap`.
 
     Args:
-      tolerance_mm: of the normalised surface distance.
-      convention: "surfel": surface elements between voxels, weighed by their area (3-D) or length,
-        percentile per direction, as in surface-distance. "boundary": voxels of the mask with a
-        neighbour outside, equal weights, percentile per direction, as in MONAI. "pooled":
-        boundary voxels, the percentile of both directions together. The three differ by up to a
-        voxel; say which. Outside the image is background.
+        tolerance_mm: of the normalised surface distance.
+        convention: "surfel": surface elements between voxels, weighed by their area (3-D) or
+            length, percentile per direction, as in surface-distance. "boundary": voxels of the mask
+            with a neighbour outside, equal weights, percentile per direction, as in MONAI.
+            "pooled": boundary voxels, the percentile of both directions together. The three differ
+            by up to a voxel; say which. Outside the image is background.
 
     Raises:
-      ValueError: as `overlap`, or a negative tolerance.
+        ValueError: as `overlap`, or a negative tolerance.
 
     Source: S. Nikolov et al., J Med Internet Res 2021;23:e26151.
     """
@@ -198,8 +198,8 @@ def _surfels(mask: np.ndarray, spacing: tuple[float, ...]) -> tuple[np.ndarray, 
     """Surface elements on the grid of corners between 2^d voxels, and the area of each.
 
     Returns:
-      The corners whose voxels are not all alike [points, axes] in mm, and the area (3-D, mm²) or
-      length (2-D, mm) of the surface through each.
+        The corners whose voxels are not all alike [points, axes] in mm, and the area (3-D, mm²) or
+        length (2-D, mm) of the surface through each.
     """
     d = mask.ndim
     code = np.zeros([s - 1 for s in mask.shape], np.uint8)

@@ -40,26 +40,26 @@ def aided_study(
     these are even, by the mean of its ratings.
 
     Args:
-      table: as `ratings.read_ratings` wants it, of the modalities `unaided` and `aided`; a column
-        `reading_time`, in seconds, may be there.
-      truth: 0 or 1, by case.
-      scores: the network's probability of 1, by case; cases that nobody has read are left out.
-      threshold: a probability of at least this is the network's call of 1.
-      settings: of the analysis of Obuchowski and Rockette; by default readers and cases are
-        samples, or, of a single reader, the cases.
-      samples: of the bootstrap of kappa.
-      where: names the table in an error.
+        table: as `ratings.read_ratings` wants it, of the modalities `unaided` and `aided`; a column
+            `reading_time`, in seconds, may be there.
+        truth: 0 or 1, by case.
+        scores: the network's probability of 1, by case; cases that nobody has read are left out.
+        threshold: a probability of at least this is the network's call of 1.
+        settings: of the analysis of Obuchowski and Rockette; by default readers and cases are
+            samples, or, of a single reader, the cases.
+        samples: of the bootstrap of kappa.
+        where: names the table in an error.
 
     Returns:
-      Plain Python values: `analysis` (`study.analyse`); `network` (`threshold`, `auc`,
-      `accuracy`); `majorities`, by group and for all: `readers`, the accuracies `unaided` and
-      `aided`, and McNemar's tests `network_unaided`, `network_aided` and `aided_unaided`, of the
-      first against the second; `kappa`, Fleiss' by group and modality; `reading_time`, medians in
-      seconds by group and modality, None where no time is given; `why`, where there are no
-      majorities and no kappa.
+        Plain Python values: `analysis` (`study.analyse`); `network` (`threshold`, `auc`,
+        `accuracy`); `majorities`, by group and for all: `readers`, the accuracies `unaided` and
+        `aided`, and McNemar's tests `network_unaided`, `network_aided` and `aided_unaided`, of the
+        first against the second; `kappa`, Fleiss' by group and modality; `reading_time`, medians in
+        seconds by group and modality, None where no time is given; `why`, where there are no
+        majorities and no kappa.
 
     Raises:
-      UserError: a faulty table, other modalities, cases that are not known, or another truth.
+        UserError: a faulty table, other modalities, cases that are not known, or another truth.
     """
     study = ratings_from_table(table, where)
     _check(study, truth, where)

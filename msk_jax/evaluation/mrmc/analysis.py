@@ -116,19 +116,19 @@ def obuchowski_rockette(
     """Compares modalities over readers and cases.
 
     Args:
-      truth: 0 or 1 [cases].
-      ratings: [modalities, readers, cases]; NaN where a reader did not read a case in a modality.
-        So cases may be nested in readers, in modalities or in groups of readers (split plot).
-        For sensitivity, specificity and accuracy: calls, 0 or 1.
-      modality_names: [modalities].
-      reader_names: [readers].
-      measure: of accuracy.
-      method: of the covariance; see `covariance`.
-      random: which of readers and cases are samples of those one wants to speak of.
+        truth: 0 or 1 [cases].
+        ratings: [modalities, readers, cases]; NaN where a reader did not read a case in a modality.
+            So cases may be nested in readers, in modalities or in groups of readers (split plot).
+            For sensitivity, specificity and accuracy: calls, 0 or 1.
+        modality_names: [modalities].
+        reader_names: [readers].
+        measure: of accuracy.
+        method: of the covariance; see `covariance`.
+        random: which of readers and cases are samples of those one wants to speak of.
 
     Raises:
-      ValueError: shapes that do not fit, fewer than two modalities, fewer than two readers where
-        these are random, one class only, or a reader without the cases that the measure needs.
+        ValueError: shapes that do not fit, fewer than two modalities, fewer than two readers where
+            these are random, one class only, or a reader without the cases that the measure needs.
 
     Source: N. A. Obuchowski and H. E. Rockette, Commun Stat Simul 1995;24:285; degrees of freedom
     S. L. Hillis, Stat Med 2007;26:596; unbalanced and split-plot designs S. L. Hillis, Stat Med
@@ -146,20 +146,35 @@ def obuchowski_rockette(
     statistic, df1, df2, p, error = _global_test(accuracy, components, random)
     means = accuracy.mean(axis=1)
     differences = tuple(
-        (modality_names[a], modality_names[b],
-         difference_test(means[a] - means[b], error, df2, confidence))
+        (
+            modality_names[a],
+            modality_names[b],
+            difference_test(means[a] - means[b], error, df2, confidence),
+        )
         for a, b in combinations(range(shape[0]), 2)
-    )  # fmt: skip
+    )
     return MrmcResult(
-        measure, random, method, accuracy, modality_names, reader_names, components,
-        _ms_modality(accuracy), _ms_interaction(accuracy), statistic, df1, df2, p,
+        measure,
+        random,
+        method,
+        accuracy,
+        modality_names,
+        reader_names,
+        components,
+        _ms_modality(accuracy),
+        _ms_interaction(accuracy),
+        statistic,
+        df1,
+        df2,
+        p,
         tuple(
             modality_alone(name, accuracy[i], spread[i, :, i], random, confidence)
             for i, name in enumerate(modality_names)
-        ), differences,
+        ),
+        differences,
         _by_reader(accuracy, spread, confidence, modality_names, reader_names),
         NOTHING_VARIES if statistic is None else None,
-    )  # fmt: skip
+    )
 
 
 def check_study(

@@ -1,6 +1,5 @@
 """How the accuracies of readers and modalities vary together over cases."""
 
-
 import numpy as np
 
 from msk_jax.evaluation.classes.roc import delong_components, placements
@@ -12,11 +11,11 @@ def accuracies(truth: np.ndarray, ratings: np.ndarray, measure: Measure) -> np.n
     """The measure of each row of ratings [rows, cases]; NaN are cases that a row did not read.
 
     Args:
-      truth: 0 or 1 [cases].
-      ratings: for auc any numbers, higher for 1; for the others calls, 0 or 1.
+        truth: 0 or 1 [cases].
+        ratings: for auc any numbers, higher for 1; for the others calls, 0 or 1.
 
     Returns:
-      [rows]; NaN where a row lacks the cases that the measure needs.
+        [rows]; NaN where a row lacks the cases that the measure needs.
     """
     values = np.full(len(ratings), np.nan)
     for row, rating in enumerate(ratings):
@@ -39,18 +38,18 @@ def covariance(
     """Covariance of the rows' accuracies over samples of cases.
 
     Args:
-      truth: 0 or 1 [cases], bool.
-      ratings: [rows, cases], NaN where a row did not read a case.
-      measure: what is estimated of each row.
-      method: "jackknife" leaves out each case in turn and serves every measure and design;
-        "delong" and "unbiased" serve the AUC, DeLong's where every row read every case.
+        truth: 0 or 1 [cases], bool.
+        ratings: [rows, cases], NaN where a row did not read a case.
+        measure: what is estimated of each row.
+        method: "jackknife" leaves out each case in turn and serves every measure and design;
+            "delong" and "unbiased" serve the AUC, DeLong's where every row read every case.
 
     Returns:
-      [rows, rows]; 0 between rows without a common case.
+        [rows, rows]; 0 between rows without a common case.
 
     Raises:
-      ValueError: a method that does not serve the measure or the design, or a row with fewer than
-        two cases of a kind.
+        ValueError: a method that does not serve the measure or the design, or a row with fewer than
+            two cases of a kind.
 
     Source: N. A. Obuchowski and H. E. Rockette, Commun Stat Simul 1995;24:285; jackknife B. Efron
     (1982); unbiased B. D. Gallas et al., J Opt Soc Am A 2007;24:B70.

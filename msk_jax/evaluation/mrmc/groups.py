@@ -37,10 +37,10 @@ def difference_between_groups(
     over cases of this very contrast stands alone, and the law is the normal one.
 
     Args:
-      truth: 0 or 1 [cases].
-      ratings: [2 modalities, readers, cases], as in `obuchowski_rockette`.
-      first: indices of the first group's readers.
-      second: of the second group's.
+        truth: 0 or 1 [cases].
+        ratings: [2 modalities, readers, cases], as in `obuchowski_rockette`.
+        first: indices of the first group's readers.
+        second: of the second group's.
 
     Source: derived here from the model of N. A. Obuchowski and H. E. Rockette, Commun Stat Simul
     1995;24:285.
@@ -79,9 +79,9 @@ def _variance(
     """Variance of the difference of the groups' mean gains, and its degrees of freedom.
 
     Args:
-      gains: of each reader [readers].
-      errors: covariance of the gains over cases [readers, readers].
-      in_first: whether a reader is of the first group [readers].
+        gains: of each reader [readers].
+        errors: covariance of the gains over cases [readers, readers].
+        in_first: whether a reader is of the first group [readers].
     """
     readers, first, second = len(gains), int(in_first.sum()), int((~in_first).sum())
     if random == "cases":

@@ -52,7 +52,7 @@ def readers_are_nested(ratings: np.ndarray) -> bool:
     """Whether every reader read in one modality alone, and every modality has a reader.
 
     Args:
-      ratings: [modalities, readers, cases], NaN where a case was not read.
+        ratings: [modalities, readers, cases], NaN where a case was not read.
     """
     read = np.isfinite(ratings).any(axis=2)
     return bool((read.sum(axis=0) == 1).all() and read.any(axis=1).all())
@@ -72,21 +72,22 @@ def nested_readers(
     """Compares modalities of which each has its own readers, as the head of this file derives it.
 
     Args:
-      truth: 0 or 1 [cases].
-      ratings: [modalities, readers, cases]; NaN where a reader did not read. The modalities may
-        have the same cases or cases of their own. For measures other than the area: calls, 0 or 1.
-      modality_names: [modalities].
-      reader_names: [readers].
-      measure: of accuracy; `method`, of its `covariance`.
-      random: which of readers and cases are samples of those one wants to speak of.
+        truth: 0 or 1 [cases].
+        ratings: [modalities, readers, cases]; NaN where a reader did not read. The modalities may
+            have the same cases or cases of their own. For measures other than the area: calls, 0 or
+            1.
+        modality_names: [modalities].
+        reader_names: [readers].
+        measure: of accuracy; `method`, of its `covariance`.
+        random: which of readers and cases are samples of those one wants to speak of.
 
     Returns:
-      As `obuchowski_rockette`; `accuracy` is NaN where a reader did not read in a modality,
-      `ms_modality_reader` is MS(R), `components.modality_reader` the estimate of V, and there is
-      nothing by reader.
+        As `obuchowski_rockette`; `accuracy` is NaN where a reader did not read in a modality,
+        `ms_modality_reader` is MS(R), `components.modality_reader` the estimate of V, and there is
+        nothing by reader.
 
     Raises:
-      ValueError: as `obuchowski_rockette`; a modality with one reader where readers are random.
+        ValueError: as `obuchowski_rockette`; a modality with one reader where readers are random.
 
     Source: the marginal means of S. L. Hillis, Stat Med 2014;33:330.
     """
@@ -110,12 +111,24 @@ def nested_readers(
     accuracy[modality, reader] = values
     ms_modality, df1, df2, statistic, p = within.test()
     return MrmcResult(
-        measure, random, method, accuracy, modality_names, reader_names, within.components,
-        ms_modality, within.ms_readers, statistic, df1, df2, p,
+        measure,
+        random,
+        method,
+        accuracy,
+        modality_names,
+        reader_names,
+        within.components,
+        ms_modality,
+        within.ms_readers,
+        statistic,
+        df1,
+        df2,
+        p,
         within.modalities(modality_names, confidence),
         within.differences(modality_names, confidence),
-        (), NOTHING_VARIES if statistic is None else None,
-    )  # fmt: skip
+        (),
+        NOTHING_VARIES if statistic is None else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -139,9 +152,13 @@ class _Within:
 
     @classmethod
     def of(
-        cls, values: np.ndarray, spread: np.ndarray, modality: np.ndarray, counts: np.ndarray,
+        cls,
+        values: np.ndarray,
+        spread: np.ndarray,
+        modality: np.ndarray,
+        counts: np.ndarray,
         random: Random,
-    ) -> "_Within":  # fmt: skip
+    ) -> "_Within":
         """From all but what is computed of it."""
         same, own = modality[:, None] == modality, np.eye(len(values), dtype=bool)
         error, cov2, cov3 = (

@@ -58,12 +58,12 @@ def read_ratings(path: Path) -> Ratings:
     """The checked table of a ratings file.
 
     Args:
-      path: table with `COLUMNS`: truth 0 or 1, rating a number that is higher for 1. A row is one
-        reading; a case that a reader did not read has no row. Who has nothing as `group`
-        (`table_reader.MISSING`) is in none.
+        path: table with `COLUMNS`: truth 0 or 1, rating a number that is higher for 1. A row is one
+            reading; a case that a reader did not read has no row. Who has nothing as `group`
+            (`table_reader.MISSING`) is in none.
 
     Raises:
-      UserError: the file is missing or no table, or its rows are faulty; all faults are listed.
+        UserError: the file is missing or no table, or its rows are faulty; all faults are listed.
     """
     path = Path(path)
     missing = f"There is no file {path}. Give the table with --ratings."

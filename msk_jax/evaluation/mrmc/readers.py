@@ -6,7 +6,6 @@ is own_weight x impression + (1 - own_weight) x the model's score on the same sc
 impression is a call of 1; its rating is the normal probability of it, from 0 to 100.
 """
 
-
 import numpy as np
 import pandas as pd
 from scipy.special import logit, ndtr
@@ -28,18 +27,18 @@ def simulate_readers(
     """The ratings of a study in which every reader reads every case, unaided and aided.
 
     Args:
-      cases: names of the cases, each once.
-      truth: 0 or 1 [cases].
-      scores: the model's probabilities of 1 [cases].
-      seed: of the readers; the same seed gives the same impressions whatever the scores.
-      model: who reads how.
+        cases: names of the cases, each once.
+        truth: 0 or 1 [cases].
+        scores: the model's probabilities of 1 [cases].
+        seed: of the readers; the same seed gives the same impressions whatever the scores.
+        model: who reads how.
 
     Returns:
-      One row per reading: reader, group, case, modality (`unaided` or `aided`), truth, rating (0
-      to 100) and reading_time in seconds. As CSV it is what `ratings.read_ratings` takes.
+        One row per reading: reader, group, case, modality (`unaided` or `aided`), truth, rating (0
+        to 100) and reading_time in seconds. As CSV it is what `ratings.read_ratings` takes.
 
     Raises:
-      ValueError: lengths that differ, a case named twice, or scores that are no probabilities.
+        ValueError: lengths that differ, a case named twice, or scores that are no probabilities.
 
     Source of the latent form: C. A. Roe and C. E. Metz, Acad Radiol 1997;4:298.
     """
@@ -65,12 +64,19 @@ def simulate_readers(
                 spread = np.exp(model.time_spread * rng.standard_normal(len(cases)))
                 seconds = group.seconds * pace * spread * (1 + model.doubt * np.exp(-(latent**2)))
                 seconds *= 1 - group.time_saved * (modality == AIDED)
-                tables.append(pd.DataFrame({
-                    "reader": f"{group.name}-{index + 1}", "group": group.name,
-                    "case": list(cases), "modality": modality, "truth": truth,
-                    "rating": np.round(100 * ndtr(latent), 1),
-                    "reading_time": np.round(seconds, 1),
-                }))  # fmt: skip
+                tables.append(
+                    pd.DataFrame(
+                        {
+                            "reader": f"{group.name}-{index + 1}",
+                            "group": group.name,
+                            "case": list(cases),
+                            "modality": modality,
+                            "truth": truth,
+                            "rating": np.round(100 * ndtr(latent), 1),
+                            "reading_time": np.round(seconds, 1),
+                        }
+                    )
+                )
     return pd.concat(tables, ignore_index=True)
 
 

@@ -47,7 +47,7 @@ class RoeMetz:
         """One study of two modalities.
 
         Returns:
-          truth [cases] and ratings [2, readers, cases], negatives first.
+            truth [cases] and ratings [2, readers, cases], negatives first.
 
         Source: C. A. Roe and C. E. Metz, Acad Radiol 1997;4:298.
         """

@@ -38,17 +38,17 @@ def power(
     variance and of Cov2 - Cov3 count as 0.
 
     Args:
-      components: of the pilot.
-      pilot_cases: cases of the pilot.
-      readers: of the study, at least 2 unless cases alone are random.
-      cases: of the study.
-      difference: to be found, in units of the measure.
-      random: as in the planned analysis.
-      alpha: two-sided.
+        components: of the pilot.
+        pilot_cases: cases of the pilot.
+        readers: of the study, at least 2 unless cases alone are random.
+        cases: of the study.
+        difference: to be found, in units of the measure.
+        random: as in the planned analysis.
+        alpha: two-sided.
 
     Raises:
-      ValueError: too few readers or cases, a pilot with one reader where readers are random, a
-        pilot that shows no variance, or a difference that is not finite.
+        ValueError: too few readers or cases, a pilot with one reader where readers are random, a
+            pilot that shows no variance, or a difference that is not finite.
 
     Source: S. L. Hillis, N. A. Obuchowski and K. S. Berbaum, Acad Radiol 2011;18:129.
     """
@@ -104,16 +104,21 @@ def cases_needed(
     More cases help only so far: the readers' own spread stays. Arguments as `power`.
 
     Raises:
-      ValueError: as `power`, or a target outside alpha..1.
+        ValueError: as `power`, or a target outside alpha..1.
     """
     if not alpha < target < 1:
         raise ValueError(f"A power of {target} cannot be asked for; give {alpha} < power < 1.")
 
     def reached(cases: int) -> Power:
         return power(
-            components, pilot_cases, readers=readers, cases=cases, difference=difference,
-            random=random, alpha=alpha,
-        )  # fmt: skip
+            components,
+            pilot_cases,
+            readers=readers,
+            cases=cases,
+            difference=difference,
+            random=random,
+            alpha=alpha,
+        )
 
     if reached(most).power < target:
         return None

@@ -26,18 +26,18 @@ def analyse(study: Ratings, settings: MrmcSettings) -> dict[str, Any]:
     """All figures of a reader study.
 
     Args:
-      study: the ratings.
-      settings: how to analyse.
+        study: the ratings.
+        settings: how to analyse.
 
     Returns:
-      A dict of plain Python values: `settings`, `n` (readers, cases, positives, negatives),
-      `design`, `overall`, `groups` (by name, where the ratings have groups), `between_groups` (for
-      each pair of them, whether the modalities differ by as much) and `next_study`, which is empty
-      with the reason in `next_study_why` unless the design is factorial; `power_curves` and `roc`
-      are for pictures. What has no answer is None, with the reason in a `why` beside it.
+        A dict of plain Python values: `settings`, `n` (readers, cases, positives, negatives),
+        `design`, `overall`, `groups` (by name, where the ratings have groups), `between_groups`
+        (for each pair of them, whether the modalities differ by as much) and `next_study`, which is
+        empty with the reason in `next_study_why` unless the design is factorial; `power_curves` and
+        `roc` are for pictures. What has no answer is None, with the reason in a `why` beside it.
 
     Raises:
-      UserError: a study that cannot be analysed in the way asked for.
+        UserError: a study that cannot be analysed in the way asked for.
     """
     settings.check()
     try:
@@ -82,11 +82,15 @@ def _calls(study: Ratings, settings: MrmcSettings) -> np.ndarray:
 def _result(study: Ratings, settings: MrmcSettings, random: Random) -> MrmcResult:
     analysed = nested_readers if readers_are_nested(study.ratings) else obuchowski_rockette
     return analysed(
-        study.truth, _calls(study, settings),
-        modality_names=study.modalities, reader_names=study.readers,
-        measure=settings.measure, method=settings.covariance, random=random,
+        study.truth,
+        _calls(study, settings),
+        modality_names=study.modalities,
+        reader_names=study.readers,
+        measure=settings.measure,
+        method=settings.covariance,
+        random=random,
         confidence=settings.confidence,
-    )  # fmt: skip
+    )
 
 
 def _group(study: Ratings, settings: MrmcSettings) -> dict[str, Any]:
@@ -113,10 +117,15 @@ def _between(study: Ratings, settings: MrmcSettings) -> list[dict[str, Any]]:
     for (a, first), (b, second) in combinations(places.items(), 2):
         for one, two in combinations(range(len(study.modalities)), 2):
             test = difference_between_groups(
-                study.truth, calls[[one, two]], first, second, measure=settings.measure,
-                method=settings.covariance, random=settings.random,
+                study.truth,
+                calls[[one, two]],
+                first,
+                second,
+                measure=settings.measure,
+                method=settings.covariance,
+                random=settings.random,
                 confidence=settings.confidence,
-            )  # fmt: skip
+            )
             pair = {"first": study.modalities[one], "second": study.modalities[two]}
             rows.append({"first_group": a, "second_group": b, **pair, **asdict(test)})
     return rows

@@ -15,8 +15,8 @@ def decision_figure(curve: Mapping[str, Any], names: Sequence[str]) -> Figure:
     """Net benefit over threshold probabilities, of one model or of two.
 
     Args:
-      curve: the lists of a `DecisionCurve`.
-      names: of the model, and of the second one where the curve has one.
+        curve: the lists of a `DecisionCurve`.
+        names: of the model, and of the second one where the curve has one.
     """
     curves = {names[0]: curve}
     if curve["second"] is not None:
@@ -29,7 +29,7 @@ def decision_curves_figure(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Net benefit of several models of the same patients over threshold probabilities.
 
     Args:
-      curves: by name, the lists of a `DecisionCurve`.
+        curves: by name, the lists of a `DecisionCurve`.
     """
     first = next(iter(curves.values()))
     with house_style():
@@ -37,9 +37,13 @@ def decision_curves_figure(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
         axis, everybody = axes[0], first["treat_all"]
         axis.axhline(0, color=BLACK, linewidth=0.9, label="nobody treated")
         axis.plot(
-            first["thresholds"], everybody, color=GREY, linewidth=1.2, linestyle=":",
+            first["thresholds"],
+            everybody,
+            color=GREY,
+            linewidth=1.2,
+            linestyle=":",
             label="all treated",
-        )  # fmt: skip
+        )
         benefits = [everybody, *(curve["model"] for curve in curves.values())]
         top = float(finite(np.concatenate(benefits)).max(initial=0.01))
         for number, (name, curve) in enumerate(curves.items()):
@@ -53,8 +57,8 @@ def avoided_figure(curve: Mapping[str, Any], name: str) -> Figure:
     """Interventions avoided over threshold probabilities, against acting on everybody.
 
     Args:
-      curve: the lists of a `DecisionCurve`.
-      name: of the model.
+        curve: the lists of a `DecisionCurve`.
+        name: of the model.
     """
     return _one(curve, "avoided", name, "Interventions avoided per case")
 
@@ -63,8 +67,8 @@ def benefit_difference_figure(curve: Mapping[str, Any], names: Sequence[str]) ->
     """Net benefit of one model minus that of a second over threshold probabilities.
 
     Args:
-      curve: the lists of a `DecisionCurve` with a second model.
-      names: of both models.
+        curve: the lists of a `DecisionCurve` with a second model.
+        names: of both models.
     """
     return _one(curve, "difference", f"{names[0]} minus {names[1]}", "Difference in net benefit")
 

@@ -25,8 +25,8 @@ def feature_map_figure(features: Mapping[str, Any], classes: Sequence[str]) -> F
     """One panel per set of patients, all on the same map.
 
     Args:
-      features: `x`, `y`, `label` and `set` of each patient.
-      classes: names by label.
+        features: `x`, `y`, `label` and `set` of each patient.
+        classes: names by label.
     """
     x, y = np.array(features["x"]), np.array(features["y"])
     labels, sets = np.array(features["label"]), np.array(features["set"])
@@ -40,9 +40,15 @@ def feature_map_figure(features: Mapping[str, Any], classes: Sequence[str]) -> F
                 colour, marker = _OF_CLASS[label % len(_OF_CLASS)]
                 mine = (labels == label) & (sets == name)
                 axis.scatter(
-                    x[mine], y[mine], s=22, marker=marker, edgecolors=colour, linewidths=0.9,
-                    facecolors="none" if label % 2 else colour, label=f"{title} ({mine.sum()})",
-                )  # fmt: skip
+                    x[mine],
+                    y[mine],
+                    s=22,
+                    marker=marker,
+                    edgecolors=colour,
+                    linewidths=0.9,
+                    facecolors="none" if label % 2 else colour,
+                    label=f"{title} ({mine.sum()})",
+                )
             axis.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
             axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.02))
     return figure

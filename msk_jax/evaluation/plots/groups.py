@@ -22,9 +22,9 @@ def subgroup_figure(
     """Figures of each group with intervals, a panel a figure.
 
     Args:
-      rows: of each group `group`, `n` and the `figures` by name.
-      title: what the groups are groups of.
-      keys: which figures.
+        rows: of each group `group`, `n` and the `figures` by name.
+        title: what the groups are groups of.
+        keys: which figures.
     """
     return _forest(rows, title, keys, "figures")
 
@@ -35,9 +35,9 @@ def gap_figure(
     """What each group has more or less than all other cases, with intervals.
 
     Args:
-      rows: of each group `group`, `n` and the `gaps` by name.
-      title: what the groups are groups of.
-      keys: which figures.
+        rows: of each group `group`, `n` and the `gaps` by name.
+        title: what the groups are groups of.
+        keys: which figures.
     """
     return _forest(rows, title, keys, "gaps")
 
@@ -61,8 +61,9 @@ def _forest(
             axis.locator_params(axis="x", nbins=3)
             axis.grid(axis="x")
             axis.tick_params(axis="y", length=0)
-        sizes = [entry["n"]["cases"] if isinstance(entry["n"], Mapping) else entry["n"]
-                 for entry in rows]  # fmt: skip
+        sizes = [
+            entry["n"]["cases"] if isinstance(entry["n"], Mapping) else entry["n"] for entry in rows
+        ]
         labels = [f"{entry['group']} (n {n})" for entry, n in zip(rows, sizes, strict=True)]
         axes[0].set_yticks(range(len(rows)), labels)
         axes[0].set_ylim(len(rows) - 0.5, -0.5)
@@ -74,7 +75,7 @@ def gate_figure(verdicts: Sequence[Mapping[str, Any]]) -> Figure:
     """Each figure with its interval beside the limits that it must keep, a panel a figure.
 
     Args:
-      verdicts: `gate.Verdict`s as dicts.
+        verdicts: `gate.Verdict`s as dicts.
     """
     with house_style():
         figure, axes = panels(len(verdicts), width=2.7, height=1.7)
@@ -85,9 +86,12 @@ def gate_figure(verdicts: Sequence[Mapping[str, Any]]) -> Figure:
             first, last = span(ends, around=0.1)
             left, right = first - 0.15 * (last - first), last + 0.15 * (last - first)
             axis.axvspan(
-                left if low is None else low, right if high is None else high, color=GREEN,
-                alpha=0.13, linewidth=0,
-            )  # fmt: skip
+                left if low is None else low,
+                right if high is None else high,
+                color=GREEN,
+                alpha=0.13,
+                linewidth=0,
+            )
             for limit in (low, high):
                 if limit is not None:
                     axis.axvline(limit, color=GREEN, linewidth=1.0, linestyle="--")
@@ -106,8 +110,15 @@ def interval_row(
 ) -> None:
     """One figure with its interval in a row of a forest."""
     if figure["value"] is None or not np.isfinite(figure["value"]):
-        axis.text(0.5, row, "no answer", color=GREY, ha="center", va="center",
-                  transform=axis.get_yaxis_transform())  # fmt: skip
+        axis.text(
+            0.5,
+            row,
+            "no answer",
+            color=GREY,
+            ha="center",
+            va="center",
+            transform=axis.get_yaxis_transform(),
+        )
         return
     if figure["low"] is not None:
         axis.plot([figure["low"], figure["high"]], [row, row], color=colour, linewidth=1.6)

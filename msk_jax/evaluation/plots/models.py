@@ -13,7 +13,7 @@ def roc_curves_figure(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
     """ROC curves of several models or classes in one panel.
 
     Args:
-      curves: by name, `false_positive_rate` and `sensitivity`, and `auc` with value, low, high.
+        curves: by name, `false_positive_rate` and `sensitivity`, and `auc` with value, low, high.
     """
     with house_style():
         figure, axes = panels(1, width=4.0, height=4.0)
@@ -36,7 +36,7 @@ def class_curves_figure(of_class: Mapping[str, Mapping[str, Any]]) -> Figure:
     """The ROC curve of each class against the rest, where there is one.
 
     Args:
-      of_class: by class, `roc` and `auc`, as in `evaluate_classes`.
+        of_class: by class, `roc` and `auc`, as in `evaluate_classes`.
     """
     return roc_curves_figure(
         {
@@ -51,7 +51,7 @@ def precision_recall_figure(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Precision over recall of several models, and the prevalence, which chance gives.
 
     Args:
-      curves: by name, `recall`, `precision`, `average_precision` and `prevalence`.
+        curves: by name, `recall`, `precision`, `average_precision` and `prevalence`.
     """
     with house_style():
         figure, axes = panels(1, width=4.0, height=4.0)
@@ -61,9 +61,14 @@ def precision_recall_figure(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
         for number, (name, curve) in enumerate(curves.items()):
             colour, line = line_style(number)
             axis.step(
-                curve["recall"], curve["precision"], where="pre", color=colour, linestyle=line,
-                linewidth=1.6, label=f"{name}: {curve['average_precision']:.3f}",
-            )  # fmt: skip
+                curve["recall"],
+                curve["precision"],
+                where="pre",
+                color=colour,
+                linestyle=line,
+                linewidth=1.6,
+                label=f"{name}: {curve['average_precision']:.3f}",
+            )
         _unit_square(axis, "Recall (sensitivity)", "Precision (positive predictive value)")
         axis.legend(loc="lower left", fontsize=8, title="Average precision", title_fontsize=8)
     return figure
@@ -73,8 +78,8 @@ def calibration_figure(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Groups of equal size and the flexible curve with its band, a panel for each part.
 
     Args:
-      parts: by title (a model, a class, before and after), `bins` and `curve` as in
-        `evaluate_model`, and `slope` with value, low, high.
+        parts: by title (a model, a class, before and after), `bins` and `curve` as in
+            `evaluate_model`, and `slope` with value, low, high.
     """
     with house_style():
         figure, axes = panels(len(parts), width=3.6, height=3.8, columns=3)
@@ -94,9 +99,14 @@ def _calibration_panel(axis: Axes, part: Mapping[str, Any]) -> None:
             axis.fill_between(x, curve["low"], curve["high"], color=BLUE, alpha=0.18, linewidth=0)
         axis.plot(x, curve["observed"], color=BLUE, linewidth=1.6, label="flexible curve")
     axis.plot(
-        bins["predicted"], bins["observed"], "s", color=RED, markersize=5,
-        markeredgecolor="white", label="groups of equal size",
-    )  # fmt: skip
+        bins["predicted"],
+        bins["observed"],
+        "s",
+        color=RED,
+        markersize=5,
+        markeredgecolor="white",
+        label="groups of equal size",
+    )
     text = "no slope" if slope["value"] is None else f"slope {slope['value']:.2f}"
     if slope["low"] is not None:
         text += f" ({slope['low']:.2f} to {slope['high']:.2f})"

@@ -19,7 +19,7 @@ from msk_jax.evaluation.plots.plots import (
     line_style,
     marker_style,
     panels,
-)  # fmt: skip
+)
 from msk_jax.evaluation.survival import KaplanMeier
 
 
@@ -27,8 +27,8 @@ def survival_figure(curves: Mapping[str, KaplanMeier], time_unit: str) -> Figure
     """Kaplan-Meier curves with bands, and the numbers at risk under them.
 
     Args:
-      curves: by name of the group, with the same `risk_times`.
-      time_unit: as "months".
+        curves: by name of the group, with the same `risk_times`.
+        time_unit: as "months".
     """
     with house_style():
         figure, axes = panels(1, width=4.8, height=3.4 + 0.2 * len(curves))
@@ -36,10 +36,24 @@ def survival_figure(curves: Mapping[str, KaplanMeier], time_unit: str) -> Figure
         rows = []
         for number, (name, curve) in enumerate(curves.items()):
             colour, line = line_style(number)
-            axis.step(curve.times, curve.survival, where="post", color=colour, linestyle=line,
-                      linewidth=1.6, label=name)  # fmt: skip
-            axis.fill_between(curve.times, curve.low, curve.high, step="post", color=colour,
-                              alpha=0.15, linewidth=0)  # fmt: skip
+            axis.step(
+                curve.times,
+                curve.survival,
+                where="post",
+                color=colour,
+                linestyle=line,
+                linewidth=1.6,
+                label=name,
+            )
+            axis.fill_between(
+                curve.times,
+                curve.low,
+                curve.high,
+                step="post",
+                color=colour,
+                alpha=0.15,
+                linewidth=0,
+            )
             rows.append([str(n) for n in curve.at_risk])
         ticks = next(iter(curves.values())).risk_times
         axis.set(ylim=(0, 1.02), xlim=span(ticks), ylabel="Share without event")
@@ -50,8 +64,16 @@ def survival_figure(curves: Mapping[str, KaplanMeier], time_unit: str) -> Figure
         for i, (name, row) in enumerate(zip(curves, rows, strict=True)):
             height = -0.28 - 0.08 * i
             shared = {"transform": axis.get_xaxis_transform(), "fontsize": 8, "va": "top"}
-            axis.annotate(name, (0, height), xycoords="axes fraction", xytext=(-18, 0),
-                          textcoords="offset points", ha="right", va="top", fontsize=8)  # fmt: skip
+            axis.annotate(
+                name,
+                (0, height),
+                xycoords="axes fraction",
+                xytext=(-18, 0),
+                textcoords="offset points",
+                ha="right",
+                va="top",
+                fontsize=8,
+            )
             for tick, text in zip(ticks, row, strict=True):
                 axis.text(tick, height, text, ha="center", **shared)
         axis.text(0, -0.21, "At risk", transform=axis.transAxes, fontsize=8, va="top", color=GREY)
@@ -78,8 +100,12 @@ def froc_figure(curves: Mapping[str, Froc]) -> Figure:
             axis.step(x, y[: len(x)], where="post", color=colour, linestyle=line, label=text)
         axis.set_xscale("log", base=2)
         axis.set_xticks(FROC_RATES, [f"{rate:g}" for rate in FROC_RATES])
-        axis.set(xlim=(FROC_RATES[0] / 2, FROC_RATES[-1]), ylim=(0, 1.02),
-                 xlabel="False positives per image", ylabel="Sensitivity")  # fmt: skip
+        axis.set(
+            xlim=(FROC_RATES[0] / 2, FROC_RATES[-1]),
+            ylim=(0, 1.02),
+            xlabel="False positives per image",
+            ylabel="Sensitivity",
+        )
         axis.grid()
         axis.legend(loc="lower right", fontsize=8)
     return figure
@@ -91,10 +117,10 @@ def over_time_figure(
     """A figure at several horizons, as the time-dependent AUC or the Brier score, with bounds.
 
     Args:
-      horizons: rising.
-      models: by name, what `time_auc` or `brier_at` gives at each horizon.
-      name: of the figure.
-      time_unit: as "months".
+        horizons: rising.
+        models: by name, what `time_auc` or `brier_at` gives at each horizon.
+        name: of the figure.
+        time_unit: as "months".
     """
     x = np.asarray(horizons, float)
     with house_style():
@@ -108,8 +134,16 @@ def over_time_figure(
                 for key in ("value", "low", "high")
             )
             axis.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
-            axis.plot(x, value, color=colour, linestyle=line, marker="o", markersize=3.5,
-                      linewidth=1.6, label=model)  # fmt: skip
+            axis.plot(
+                x,
+                value,
+                color=colour,
+                linestyle=line,
+                marker="o",
+                markersize=3.5,
+                linewidth=1.6,
+                label=model,
+            )
         axis.set(xlabel=f"Time ({time_unit})", ylabel=name)
         axis.grid()
         axis.legend(loc="best", fontsize=8)
@@ -120,12 +154,15 @@ def segmentation_figure(results: Mapping[str, Mapping[str, Result]]) -> Figure:
     """Means over cases with their intervals, a panel a figure and a row a structure or model.
 
     Args:
-      results: by name, what `segmentation_figures` gives.
+        results: by name, what `segmentation_figures` gives.
     """
     shown = {
-        "dice": "Dice", "nsd": "NSD", "hd95_mm": "HD95 (mm)", "assd_mm": "ASSD (mm)",
+        "dice": "Dice",
+        "nsd": "NSD",
+        "hd95_mm": "HD95 (mm)",
+        "assd_mm": "ASSD (mm)",
         "volume_error": "Volume error (share)",
-    }  # fmt: skip
+    }
     with house_style():
         figure, axes = panels(len(shown), width=2.6, height=1.0 + 0.35 * len(results), columns=3)
         for axis, (key, label) in zip(axes, shown.items(), strict=True):
@@ -146,10 +183,10 @@ def agreement_figure(
     """Differences over means with bias and limits of agreement, their intervals shaded.
 
     Args:
-      a: first measurements.
-      b: second measurements.
-      result: `bland_altman(a, b)`.
-      unit: as "mm".
+        a: first measurements.
+        b: second measurements.
+        result: `bland_altman(a, b)`.
+        unit: as "mm".
     """
     a, b = np.asarray(a, float), np.asarray(b, float)
     with house_style():
@@ -160,8 +197,9 @@ def agreement_figure(
             axis.axhspan(line.low, line.high, color=GREY, alpha=0.15, linewidth=0)
             axis.axhline(line.value, color=BLACK, linewidth=1.0, linestyle=style)
             text = f" {line.value:.3g}".replace("-", "−")
-            axis.text(1.0, line.value, text, va="center", fontsize=8,
-                      transform=axis.get_yaxis_transform())  # fmt: skip
+            axis.text(
+                1.0, line.value, text, va="center", fontsize=8, transform=axis.get_yaxis_transform()
+            )
         axis.set(xlabel=f"Mean of the two ({unit})", ylabel=f"First minus second ({unit})")
         axis.grid()
     return figure

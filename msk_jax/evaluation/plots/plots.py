@@ -77,7 +77,7 @@ def roc_figure(levels: Mapping[str, Mapping[str, Any]]) -> Figure:
     """ROC curves side by side, each with its band, its area and its frozen operating point.
 
     Args:
-      levels: entries of `evaluate_study(...)["levels"]`, as many as panels are wanted.
+        levels: entries of `evaluate_study(...)["levels"]`, as many as panels are wanted.
     """
     with house_style():
         figure, axes = panels(len(levels), width=3.4, height=3.7)
@@ -149,8 +149,8 @@ def confusion_figure(levels: Mapping[str, Mapping[str, Any]], classes: Sequence[
     """Confusion matrices side by side; a cell is shaded by its share of its row (true class).
 
     Args:
-      levels: entries of `evaluate_study(...)["levels"]` or `evaluate_classes(...)["levels"]`.
-      classes: names of the classes.
+        levels: entries of `evaluate_study(...)["levels"]` or `evaluate_classes(...)["levels"]`.
+        classes: names of the classes.
     """
     side = 1.3 + 0.75 * len(classes)
     with house_style():
@@ -205,8 +205,8 @@ def training_figure(histories: Mapping[int, pd.DataFrame]) -> Figure:
     """Loss of training and validation over the epochs, and the validation AUC; a line a fold.
 
     Args:
-      histories: for each fold, a table with columns step, epoch, split (train or validation),
-        loss, auc (empty for train).
+        histories: for each fold, a table with columns step, epoch, split (train or validation),
+            loss, auc (empty for train).
     """
     colours = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY, BLACK)
     styles = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
@@ -257,8 +257,8 @@ def forest_figure(
     Below patient level the interval that counts patients is drawn.
 
     Args:
-      levels: entries of `evaluate_study(...)["levels"]`.
-      published: entries with `name` ("sensitivity", "specificity") and `value` (0..1).
+        levels: entries of `evaluate_study(...)["levels"]`.
+        published: entries with `name` ("sensitivity", "specificity") and `value` (0..1).
     """
     printed = {entry["name"]: entry["value"] for entry in published}
     with house_style():
@@ -313,9 +313,9 @@ def ablation_figure(table: pd.DataFrame, levels: Sequence[str]) -> Figure:
     """Area under the curve of each variant: a dot a seed, and a bar from mean - sd to mean + sd.
 
     Args:
-      table: one row per variant and seed, with the column `variant` and one of areas per level;
-        variants from top to bottom in their order in the table, the whole system first.
-      levels: the columns to show, a panel each.
+        table: one row per variant and seed, with the column `variant` and one of areas per level;
+            variants from top to bottom in their order in the table, the whole system first.
+        levels: the columns to show, a panel each.
     """
     variants = list(dict.fromkeys(table["variant"]))
     with house_style():

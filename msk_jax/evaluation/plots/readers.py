@@ -16,14 +16,14 @@ from msk_jax.evaluation.plots.plots import (
     line_style,
     marker_style,
     panels,
-)  # fmt: skip
+)
 
 
 def reader_figure(result: Mapping[str, Any]) -> Figure:
     """Each reader's accuracy by modality, joined by a line, and the means with intervals.
 
     Args:
-      result: the plain analysis of `mrmc.study.to_plain`.
+        result: the plain analysis of `mrmc.study.to_plain`.
     """
     readers, modalities = result["reader_names"], result["modality_names"]
     with house_style():
@@ -59,8 +59,8 @@ def reader_curves_figure(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
     """The ROC curve of each reader, thin, and the mean of all, thick; a panel a modality.
 
     Args:
-      curves: `roc` of what `mrmc.study.analyse` gives: by modality, `readers` and `mean`, each
-        with `false_positive_rate` and `sensitivity`.
+        curves: `roc` of what `mrmc.study.analyse` gives: by modality, `readers` and `mean`, each
+            with `false_positive_rate` and `sensitivity`.
     """
     with house_style():
         figure, axes = panels(len(curves), width=3.6, height=3.8, columns=3)
@@ -68,13 +68,29 @@ def reader_curves_figure(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
             colour, _ = line_style(number)
             axis.plot([0, 1], [0, 1], color=GREY, linewidth=0.7, linestyle=":")
             for reader in curve["readers"].values():
-                axis.plot(reader["false_positive_rate"], reader["sensitivity"], color=colour,
-                          linewidth=0.8, alpha=0.5)  # fmt: skip
+                axis.plot(
+                    reader["false_positive_rate"],
+                    reader["sensitivity"],
+                    color=colour,
+                    linewidth=0.8,
+                    alpha=0.5,
+                )
             mean = curve["mean"]
-            axis.plot(mean["false_positive_rate"], mean["sensitivity"], color=colour,
-                      linewidth=2.2, label=f"mean of {len(curve['readers'])} readers")  # fmt: skip
-            axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="1 − specificity",
-                     ylabel="Sensitivity", aspect="equal", title=name)  # fmt: skip
+            axis.plot(
+                mean["false_positive_rate"],
+                mean["sensitivity"],
+                color=colour,
+                linewidth=2.2,
+                label=f"mean of {len(curve['readers'])} readers",
+            )
+            axis.set(
+                xlim=(-0.02, 1.02),
+                ylim=(-0.02, 1.02),
+                xlabel="1 − specificity",
+                ylabel="Sensitivity",
+                aspect="equal",
+                title=name,
+            )
             axis.grid()
             axis.legend(loc="lower right", fontsize=8)
     return figure
@@ -84,8 +100,8 @@ def power_figure(curves: Sequence[Mapping[str, Any]], difference: float) -> Figu
     """Power of a next study over its cases, a line for each number of readers.
 
     Args:
-      curves: `power_curves` of what `mrmc.study.analyse` gives: `readers`, `cases`, `power`.
-      difference: that is to be found.
+        curves: `power_curves` of what `mrmc.study.analyse` gives: `readers`, `cases`, `power`.
+        difference: that is to be found.
     """
     with house_style():
         figure, axes = panels(1, width=4.6, height=3.6)
@@ -93,8 +109,14 @@ def power_figure(curves: Sequence[Mapping[str, Any]], difference: float) -> Figu
         axis.axhline(0.8, color=GREY, linewidth=0.9, linestyle=":")
         for number, curve in enumerate(curves):
             colour, line = line_style(number)
-            axis.plot(curve["cases"], curve["power"], color=colour, linestyle=line, linewidth=1.6,
-                      label=f"{curve['readers']} readers")  # fmt: skip
+            axis.plot(
+                curve["cases"],
+                curve["power"],
+                color=colour,
+                linestyle=line,
+                linewidth=1.6,
+                label=f"{curve['readers']} readers",
+            )
         cases = [n for curve in curves for n in curve["cases"] if n >= 1]
         axis.set_xlim(*span(cases or [1]))
         axis.set_xscale("log")
@@ -108,7 +130,7 @@ def difference_figure(study: Mapping[str, Any]) -> Figure:
     """First minus second modality: overall, by group and by reader, with intervals; a panel a pair.
 
     Args:
-      study: what `mrmc.study.analyse` gives.
+        study: what `mrmc.study.analyse` gives.
     """
     pairs = [(test["first"], test["second"]) for test in study["overall"]["differences"]]
     rows = {pair: _difference_rows(study, pair) for pair in pairs}

@@ -41,22 +41,23 @@ def evaluate_classes(
     The class called is that of the highest probability; there is no operating point to choose.
 
     Args:
-      predictions: out-of-fold predictions of all levels, with a `prob_<class>` column per class.
-      validation: predictions of the validation folds.
-      training: predictions of each network for the patients that it was trained on.
-      test_sets: by name, predictions of the mean of all networks for patients in no fold.
-      settings: pooling, confidence and bootstrap.
-      classes: names, in the order of the labels.
-      levels: names of image, unit and patient.
-      ordinal: whether the classes have an order.
+        predictions: out-of-fold predictions of all levels, with a `prob_<class>` column per class.
+        validation: predictions of the validation folds.
+        training: predictions of each network for the patients that it was trained on.
+        test_sets: by name, predictions of the mean of all networks for patients in no fold.
+        settings: pooling, confidence and bootstrap.
+        classes: names, in the order of the labels.
+        levels: names of image, unit and patient.
+        ordinal: whether the classes have an order.
 
     Returns:
-      A dict of plain Python values: `settings`, `folds`, `classes` and `levels`. A level holds its
-      `class_figures` (out of fold), `train_accuracy`, `validation_accuracy` and `test_sets`, with
-      `class_figures` of each. Intervals below the level of patients count patients.
+        A dict of plain Python values: `settings`, `folds`, `classes` and `levels`. A level holds
+            its
+        `class_figures` (out of fold), `train_accuracy`, `validation_accuracy` and `test_sets`, with
+        `class_figures` of each. Intervals below the level of patients count patients.
 
     Raises:
-      UserError: faulty tables, or folds that overlap.
+        UserError: faulty tables, or folds that overlap.
     """
     predictions, validation = check_study(predictions, validation, levels)
     if len(training):
@@ -156,19 +157,19 @@ def evaluate_class_model(
     """All figures of a model of three or more classes, whoever wrote its predictions.
 
     Args:
-      cases: `case_table.read_class_cases`.
-      classes: their names, in the order of the labels.
-      settings: confidence and bootstrap.
-      by: columns whose groups are shown apart.
+        cases: `case_table.read_class_cases`.
+        classes: their names, in the order of the labels.
+        settings: confidence and bootstrap.
+        by: columns whose groups are shown apart.
 
     Returns:
-      `settings`, `classes`, the figures of a level of `evaluate_classes`, `calibration` of each
-      class against the rest, `ordinal` and `cuts` where asked for, and `subgroups`: for each
-      column, of each group the same figures (no curves), and `gaps` and `gaps_of_class`, to all
-      other cases.
+        `settings`, `classes`, the figures of a level of `evaluate_classes`, `calibration` of each
+        class against the rest, `ordinal` and `cuts` where asked for, and `subgroups`: for each
+        column, of each group the same figures (no curves), and `gaps` and `gaps_of_class`, to all
+        other cases.
 
     Raises:
-      UserError: a column that is not there.
+        UserError: a column that is not there.
     """
     settings.check()
     cases, _ = in_fixed_order(cases)

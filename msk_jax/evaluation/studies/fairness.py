@@ -23,19 +23,19 @@ def fairness_figures(
     groups: look at the gaps of each group too.
 
     Args:
-      labels: 0 or 1 [cases].
-      called: called positive [cases], bool.
-      groups: of each case [cases].
-      clusters: patient of each case [cases].
+        labels: 0 or 1 [cases].
+        called: called positive [cases], bool.
+        groups: of each case [cases].
+        clusters: patient of each case [cases].
 
     Returns:
-      equal_opportunity_difference, the largest difference of the groups' true-positive rates;
-      equalised_odds_difference, the larger of that and of the same of false-positive rates;
-      demographic_parity_ratio, the smallest share called positive over the largest. There is no
-      answer with fewer than two groups or a group without cases of a class.
+        equal_opportunity_difference, the largest difference of the groups' true-positive rates;
+        equalised_odds_difference, the larger of that and of the same of false-positive rates;
+        demographic_parity_ratio, the smallest share called positive over the largest. There is no
+        answer with fewer than two groups or a group without cases of a class.
 
     Raises:
-      ValueError: labels or calls other than 0 and 1, or unequal lengths.
+        ValueError: labels or calls other than 0 and 1, or unequal lengths.
 
     Source: M. Hardt, E. Price and N. Srebro, NeurIPS 2016; fairlearn for more than two groups.
     """

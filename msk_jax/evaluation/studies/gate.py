@@ -102,21 +102,21 @@ def judge(
     """Holds one figure with its interval against the limits.
 
     Args:
-      name: of the figure.
-      value: None where there is no figure; the verdict is then open.
-      low: bound of the interval, or None.
-      high: bound.
-      n: cases behind the figure, or what else is `counted`.
-      limits: between what it passes.
-      proportion: whether the figure is a share of n cases, whose Wilson interval is known for any
-        n; else the interval is taken to shrink with the square root of n.
-      rule: what must lie inside.
-      confidence: of the interval.
-      why: of a missing figure.
+        name: of the figure.
+        value: None where there is no figure; the verdict is then open.
+        low: bound of the interval, or None.
+        high: bound.
+        n: cases behind the figure, or what else is `counted`.
+        limits: between what it passes.
+        proportion: whether the figure is a share of n cases, whose Wilson interval is known for any
+            n; else the interval is taken to shrink with the square root of n.
+        rule: what must lie inside.
+        confidence: of the interval.
+        why: of a missing figure.
 
     Raises:
-      ValueError: a figure or a bound that is not finite (None is for a missing one), or another
-        rule.
+        ValueError: a figure or a bound that is not finite (None is for a missing one), or another
+            rule.
     """
     check_choice("rule", rule, ("interval", "point"))
     given = [number for number in (value, low, high) if number is not None]
@@ -126,9 +126,16 @@ def judge(
     about = {"limits": shown, "strict": limits.strict, "rule": rule, "n": n, "counted": counted}
     if value is None:
         return Verdict(
-            name, None, None, None, verdict="open", point_passes=None, n_to_settle=None, why=why,
+            name,
+            None,
+            None,
+            None,
+            verdict="open",
+            point_passes=None,
+            n_to_settle=None,
+            why=why,
             **about,
-        )  # fmt: skip
+        )
     inside = limits.holds(value)
     verdict: Literal["pass", "fail", "open"] = "open"
     bounded = low is not None and high is not None
@@ -190,25 +197,32 @@ def judge_segmentation(
     The absolute error, because signed ones of -50 and +50 % would average to a pass.
 
     Args:
-      masks: of each case, bool, 2-D or 3-D.
-      references: of each case, of the same shape.
-      spacings: of each case, mm along each axis.
-      limits: by name of a figure of `segmentation_figures`.
-      rule: what must lie inside.
+        masks: of each case, bool, 2-D or 3-D.
+        references: of each case, of the same shape.
+        spacings: of each case, mm along each axis.
+        limits: by name of a figure of `segmentation_figures`.
+        rule: what must lie inside.
 
     Raises:
-      ValueError: as `segmentation_figures` and `judge`.
+        ValueError: as `segmentation_figures` and `judge`.
     """
     figures = segmentation_figures(
         masks, references, spacings, convention=convention, confidence=confidence
     )
     verdicts = tuple(
         judge(
-            name, figures[name].value, figures[name].low, figures[name].high, len(masks), limit,
-            rule=rule, confidence=confidence, why=figures[name].why,
+            name,
+            figures[name].value,
+            figures[name].low,
+            figures[name].high,
+            len(masks),
+            limit,
+            rule=rule,
+            confidence=confidence,
+            why=figures[name].why,
         )
         for name, limit in limits.items()
-    )  # fmt: skip
+    )
     return JudgedSegmentation(len(masks), figures, verdicts, together(verdicts))
 
 

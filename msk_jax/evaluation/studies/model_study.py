@@ -47,21 +47,21 @@ def evaluate_model(
     """All figures of a two-class model.
 
     Args:
-      cases: case, patient_id, label, prob and other columns (`case_table.read_cases`).
-      settings: how to judge.
-      other: a second model's predictions of the same cases; the first is compared with it.
-      validation: predictions of other patients, on which the operating point is chosen.
-      by: columns whose groups are shown apart.
-      decisions: whether to add the decision curve.
+        cases: case, patient_id, label, prob and other columns (`case_table.read_cases`).
+        settings: how to judge.
+        other: a second model's predictions of the same cases; the first is compared with it.
+        validation: predictions of other patients, on which the operating point is chosen.
+        by: columns whose groups are shown apart.
+        decisions: whether to add the decision curve.
 
     Returns:
-      A dict of plain Python values: `settings`, `threshold`, `n`, `figures`, `confusion`,
-      `roc`, `precision_recall`, `calibration`, with validation cases `recalibration`,
-      and, where asked for, `comparison`, `decision_curve`, `subgroups` and
-      `fairness`, `gate`. What has no answer is None, with the reason in a `why` beside it.
+        A dict of plain Python values: `settings`, `threshold`, `n`, `figures`, `confusion`,
+        `roc`, `precision_recall`, `calibration`, with validation cases `recalibration`,
+        and, where asked for, `comparison`, `decision_curve`, `subgroups` and
+        `fairness`, `gate`. What has no answer is None, with the reason in a `why` beside it.
 
     Raises:
-      UserError: tables that do not fit each other, or a column that is not there.
+        UserError: tables that do not fit each other, or a column that is not there.
     """
     settings.check()
     second = None if other is None else match_cases(cases, other, "The second file")
@@ -225,9 +225,12 @@ def _fairness(
     cases = cases[groups != UNKNOWN]
     labels, _, patients = _arrays(cases)
     figures = fairness_figures(
-        labels, called[cases.index].to_numpy(), groups[cases.index].to_numpy(), patients,
+        labels,
+        called[cases.index].to_numpy(),
+        groups[cases.index].to_numpy(),
+        patients,
         **_options(settings),
-    )  # fmt: skip
+    )
     return to_plain(figures)
 
 
@@ -244,9 +247,17 @@ def _gate(
     for name, limits in LIMITS[settings.gate].items():
         figure, (n, counted) = figures[name], counts[name]
         verdict = judge(
-            name, figure["value"], figure["low"], figure["high"], n, limits, counted=counted,
-            proportion=name != "slope" and figure["method"] == "wilson", rule=settings.gate_rule,
-            confidence=settings.confidence, why=figure["why"],
-        )  # fmt: skip
+            name,
+            figure["value"],
+            figure["low"],
+            figure["high"],
+            n,
+            limits,
+            counted=counted,
+            proportion=name != "slope" and figure["method"] == "wilson",
+            rule=settings.gate_rule,
+            confidence=settings.confidence,
+            why=figure["why"],
+        )
         verdicts.append(to_plain(verdict))
     return verdicts

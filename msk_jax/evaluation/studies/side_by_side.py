@@ -32,23 +32,21 @@ def side_by_side(
     """Figures of every model in every set, and what sets the models apart.
 
     Args:
-      tables: by model and set, one row per patient, the same patients in each model.
-      figures: by model, a level of `evaluate_study`.
-      settings: confidence and bootstrap.
+        tables: by model and set, one row per patient, the same patients in each model.
+        figures: by model, a level of `evaluate_study`.
+        settings: confidence and bootstrap.
 
     Returns:
-      `models`: by model and set n, positives, `FIGURES` and `CALIBRATION`; `comparison`: by set
-      `tests` (each pair of models: `first`, `second` and the fields of a TestResult, DeLong's for
-      paired areas), `decision_curves` by model, and `why` where there are no tests. Sets without
-      both classes have figures but neither tests nor calibration.
+        `models`: by model and set n, positives, `FIGURES` and `CALIBRATION`; `comparison`: by set
+        `tests` (each pair of models: `first`, `second` and the fields of a TestResult, DeLong's for
+        paired areas), `decision_curves` by model, and `why` where there are no tests. Sets without
+        both classes have figures but neither tests nor calibration.
     """
     sets = [name for name, table in next(iter(tables.values())).items() if len(table)]
     models = {
-        model: {
-            name: _figures(table[name], figures[model], name, settings) for name in sets
-        }
+        model: {name: _figures(table[name], figures[model], name, settings) for name in sets}
         for model, table in tables.items()
-    }  # fmt: skip
+    }
     compared = {
         name: _compared({model: table[name] for model, table in tables.items()}, settings)
         for name in sets

@@ -36,25 +36,25 @@ def evaluate_study(
     all validation predictions.
 
     Args:
-      predictions: out-of-fold predictions (`read_predictions(..., "test")`), levels as they are.
-      validation: predictions of the validation folds (`read_predictions(..., "validation")`).
-      settings: how to judge.
-      levels: names of image, unit and patient.
-      test_sets: by name, predictions of the mean of all networks for patients in no fold; they are
-        called by the threshold for new patients.
+        predictions: out-of-fold predictions (`read_predictions(..., "test")`), levels as they are.
+        validation: predictions of the validation folds (`read_predictions(..., "validation")`).
+        settings: how to judge.
+        levels: names of image, unit and patient.
+        test_sets: by name, predictions of the mean of all networks for patients in no fold; they
+            are called by the threshold for new patients.
 
     Returns:
-      A dict of plain Python values: `settings`, `folds` and `levels`, where a level that has rows
-      holds n, positives, negatives, patients, auc, auc_by_fold, sensitivity, specificity, ppv,
-      npv, accuracy, balanced_accuracy, f1, mcc, confusion, thresholds (per_fold, predict), roc
-      (false_positive_rate, sensitivity, band), `why`, and under `test_sets` the same of each as far
-      as it does not speak of folds, thresholds and curves; figures below patients carry their
-      patient-clustered interval under `clustered`. What has no answer is None, with the reason in
-      a `why` beside it.
+        A dict of plain Python values: `settings`, `folds` and `levels`, where a level that has rows
+        holds n, positives, negatives, patients, auc, auc_by_fold, sensitivity, specificity, ppv,
+        npv, accuracy, balanced_accuracy, f1, mcc, confusion, thresholds (per_fold, predict), roc
+        (false_positive_rate, sensitivity, band), `why`, and under `test_sets` the same of each as
+        far as it does not speak of folds, thresholds and curves; figures below patients carry their
+        patient-clustered interval under `clustered`. What has no answer is None, with the reason in
+        a `why` beside it.
 
     Raises:
-      UserError: faulty tables; a patient in two test folds; a validation row whose model was to be
-        tested on the same patient.
+        UserError: faulty tables; a patient in two test folds; a validation row whose model was to
+            be tested on the same patient.
     """
     predictions, validation = check_study(predictions, validation, levels)
     tested = {
@@ -85,8 +85,8 @@ def check_study(
     """Both tables with proper types.
 
     Raises:
-      UserError: faulty tables; a patient in two test folds; a validation row whose model was to be
-        tested on the same patient.
+        UserError: faulty tables; a patient in two test folds; a validation row whose model was to
+            be tested on the same patient.
     """
     predictions = check_predictions(predictions, "The table of predictions", "test", levels)
     if not len(validation):
@@ -150,9 +150,7 @@ def _test_set(
     figures = _decision_figures(
         clustered, labels, called, patients, settings.bootstrap, point["why"]
     )
-    return {
-        **result, "auc": asdict(_auc(labels, probs, patients, settings, clustered)), **figures
-    }  # fmt: skip
+    return {**result, "auc": asdict(_auc(labels, probs, patients, settings, clustered)), **figures}
 
 
 def _counts(rows: pd.DataFrame) -> dict[str, Any]:
@@ -167,9 +165,12 @@ def _counts(rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def _auc(
-    labels: np.ndarray, probs: np.ndarray, patients: np.ndarray, settings: EvaluationSettings,
+    labels: np.ndarray,
+    probs: np.ndarray,
+    patients: np.ndarray,
+    settings: EvaluationSettings,
     clustered: bool,
-) -> Auc:  # fmt: skip
+) -> Auc:
     if clustered:
         return clustered_auc(labels, probs, patients, settings.confidence)
     return delong(labels, probs, settings.confidence)
@@ -181,14 +182,14 @@ def operating_points(
     """The operating points of one level, without any other figure; see `evaluate_study`.
 
     Args:
-      predictions: out-of-fold predictions.
-      validation: predictions of the validation folds.
-      settings: how an operating point is chosen.
-      level: whose.
+        predictions: out-of-fold predictions.
+        validation: predictions of the validation folds.
+        settings: how an operating point is chosen.
+        level: whose.
 
     Returns:
-      `per_fold`, a dict for each test fold (`fold`, `threshold`, ...), and `predict`, the one for
-      new patients.
+        `per_fold`, a dict for each test fold (`fold`, `threshold`, ...), and `predict`, the one for
+        new patients.
     """
     folds = predictions.groupby("patient_id")["fold"].first()
     if len(validation):

@@ -36,8 +36,8 @@ def gap(part: Any, rest: Any) -> Figure:
     that intervals of shares and areas are not symmetric.
 
     Args:
-      part: has value, low and high.
-      rest: the same figure of other patients, independent of `part`.
+        part: has value, low and high.
+        rest: the same figure of other patients, independent of `part`.
 
     Source: G. Y. Zou and A. Donner, Stat Med 2008;27:1693; for shares R. G. Newcombe, Stat Med
     1998;17:873.
@@ -59,12 +59,12 @@ def groups_apart(
     """Of each group its name, its cases, its figures, and their gaps to those of all other cases.
 
     Args:
-      cases: with a column `patient_id`.
-      column: whose groups they are.
-      figures_of: cases -> figures by name.
+        cases: with a column `patient_id`.
+        column: whose groups they are.
+        figures_of: cases -> figures by name.
 
     Raises:
-      UserError: as `groups_of`.
+        UserError: as `groups_of`.
     """
     rows = []
     groups = groups_of(cases, column)
@@ -88,7 +88,7 @@ def groups_of(table: pd.DataFrame, column: str) -> pd.Series:
     """Group of each row by a column; ages in bands, missing cells as `UNKNOWN`.
 
     Raises:
-      UserError: there is no such column, or it holds measurements instead of groups.
+        UserError: there is no such column, or it holds measurements instead of groups.
     """
     if column not in table:
         raise UserError(

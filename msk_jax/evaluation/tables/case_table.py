@@ -40,18 +40,18 @@ def read_cases(
     """The checked table of a two-class model's predictions, or of one class against the rest.
 
     Args:
-      path: CSV with a label 0 or 1 and a probability per row, and any other columns. In a file
-        with a column `level` the rows of one level are taken.
-      level: which; by default the largest that is there.
-      one_class: of a file of several classes, the one that is positive.
-      several_models: whether a case may be there once for each number in a column `fold`.
+        path: CSV with a label 0 or 1 and a probability per row, and any other columns. In a file
+            with a column `level` the rows of one level are taken.
+        level: which; by default the largest that is there.
+        one_class: of a file of several classes, the one that is positive.
+        several_models: whether a case may be there once for each number in a column `fold`.
 
     Returns:
-      case, patient_id as str, label as int, prob as float, other columns as str.
+        case, patient_id as str, label as int, prob as float, other columns as str.
 
     Raises:
-      UserError: the file is missing or no table, has other classes than were asked for, or its
-        rows are faulty; all faults are listed.
+        UserError: the file is missing or no table, has other classes than were asked for, or its
+            rows are faulty; all faults are listed.
     """
     frame = _read(path)
     classes = _classes(frame, path)
@@ -76,24 +76,27 @@ def read_class_cases(path: Path, level: str = "") -> pd.DataFrame:
     """The checked table of a model of three or more classes.
 
     Args:
-      path: as for `read_cases`, with a column `prob_<class>` for each class. Labels are names of
-        classes, or, where no name is a number, may all be their places from 0.
-      level: as for `read_cases`.
+        path: as for `read_cases`, with a column `prob_<class>` for each class. Labels are names of
+            classes, or, where no name is a number, may all be their places from 0.
+        level: as for `read_cases`.
 
     Returns:
-      As `read_cases`, with the columns `prob_<class>` in place of `prob`.
+        As `read_cases`, with the columns `prob_<class>` in place of `prob`.
 
     Raises:
-      UserError: as `read_cases`.
+        UserError: as `read_cases`.
     """
     frame = _read(path)
     return _class_cases(frame, _classes(frame, path), path, level)
 
 
 def _class_cases(
-    frame: pd.DataFrame, classes: Sequence[str], path: Path, level: str,
+    frame: pd.DataFrame,
+    classes: Sequence[str],
+    path: Path,
+    level: str,
     several_models: bool = False,
-) -> pd.DataFrame:  # fmt: skip
+) -> pd.DataFrame:
     frame = _named(frame, path, level, ("label",))
     labels = _places(frame["label"], classes)
     columns = [_OF_CLASS + name for name in classes]
@@ -125,8 +128,8 @@ def class_names(path: Path) -> tuple[str, ...]:
     """The classes of a file that has `prob_<class>` columns for three or more, else none.
 
     Raises:
-      UserError: the file is missing or no table, a class has no name, or there is a probability of
-        two classes too.
+        UserError: the file is missing or no table, a class has no name, or there is a probability
+            of two classes too.
     """
     return _classes(_read(path), path)
 
@@ -203,7 +206,7 @@ def match_cases(first: pd.DataFrame, second: pd.DataFrame, where: str) -> np.nda
     """Probabilities of the second table for the cases of the first, in their order.
 
     Raises:
-      UserError: the tables do not hold the same cases, or disagree about a label.
+        UserError: the tables do not hold the same cases, or disagree about a label.
     """
     other = second.set_index("case")
     lacking = [case for case in first["case"] if case not in other.index]
@@ -261,9 +264,12 @@ def _one_level(frame: pd.DataFrame, level: str, path: Path) -> pd.DataFrame:
 
 
 def _faults(
-    frame: pd.DataFrame, labels: np.ndarray, classes: Sequence[int], columns: list[str],
+    frame: pd.DataFrame,
+    labels: np.ndarray,
+    classes: Sequence[int],
+    columns: list[str],
     several_models: bool,
-) -> list[str]:  # fmt: skip
+) -> list[str]:
     """Faults of the rows, one sentence each."""
     if not len(frame):
         return ["It holds no prediction, only a header."]
@@ -299,8 +305,8 @@ def _probability_advice(bad: pd.Series, probs: np.ndarray) -> str:
     """What the cells that are no probability may be instead.
 
     Args:
-      bad: these cells.
-      probs: all cells as numbers, NaN where one is none.
+        bad: these cells.
+        probs: all cells as numbers, NaN where one is none.
     """
     known = probs[np.isfinite(probs)]
     if bad.isin(MISSING).all():

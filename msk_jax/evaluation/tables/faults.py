@@ -59,8 +59,8 @@ def faults_of_rows(frame: pd.DataFrame, checks: Sequence[tuple[str, np.ndarray, 
     """One sentence per check that some rows fail, with their places in the file.
 
     Args:
-      frame: the file as `table_reader.read_table` gives it, or some of its rows.
-      checks: column, whether a row fails [rows], and what to say of it.
+        frame: the file as `table_reader.read_table` gives it, or some of its rows.
+        checks: column, whether a row fails [rows], and what to say of it.
     """
     faults = []
     for name, bad, text in checks:

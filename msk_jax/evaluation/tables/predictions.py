@@ -57,18 +57,19 @@ def read_predictions(
     """The checked table of a predictions file.
 
     Args:
-      path: CSV with `COLUMNS` and any others.
-      role: "test": a unit is predicted once, by the model that never saw its patient.
-        "validation": `fold` is the number of the model; each model predicts a unit at most once.
-      levels: what may stand in the column `level`.
+        path: CSV with `COLUMNS` and any others.
+        role: "test": a unit is predicted once, by the model that never saw its patient.
+            "validation": `fold` is the number of the model; each model predicts a unit at most
+            once.
+        levels: what may stand in the column `level`.
 
     Returns:
-      patient_id, unit_id, level as str; fold, label as int64; probabilities as float64; `age`
-      (where it is there) as float64 with NaN for unknown; further columns as str, empty where
-      unknown.
+        patient_id, unit_id, level as str; fold, label as int64; probabilities as float64; `age`
+        (where it is there) as float64 with NaN for unknown; further columns as str, empty where
+        unknown.
 
     Raises:
-      UserError: the file is missing or no table, or its rows are faulty; all faults are listed.
+        UserError: the file is missing or no table, or its rows are faulty; all faults are listed.
     """
     frame = read_table(
         path, f"There are no predictions at {path}. Run `msk-jax train`, which writes them."
@@ -93,8 +94,8 @@ def check_predictions(
     """The table with proper types; see `read_predictions` for types and errors.
 
     Args:
-      frame: a table with `COLUMNS`, cells as text or as numbers.
-      where: what to call the table in an error.
+        frame: a table with `COLUMNS`, cells as text or as numbers.
+        where: what to call the table in an error.
     """
     probs = found_columns(frame)
     require_columns(frame, (*KEYS, *probs), where)
@@ -118,9 +119,12 @@ def check_predictions(
 
 
 def _faults(
-    frame: pd.DataFrame, numbers: dict[str, np.ndarray], texts: dict[str, pd.Series],
-    probs: Sequence[str], levels: Sequence[str],
-) -> list[str]:  # fmt: skip
+    frame: pd.DataFrame,
+    numbers: dict[str, np.ndarray],
+    texts: dict[str, pd.Series],
+    probs: Sequence[str],
+    levels: Sequence[str],
+) -> list[str]:
     """Faults that a row has by itself, one sentence each."""
     fold, label = numbers["fold"], numbers["label"]
     count = max(len(probs), 2)
@@ -190,18 +194,18 @@ def pool(
     divided by their sum.
 
     Args:
-      images: rows of the first level; cohort columns are carried over.
-      unit_labels: label of each `<patient>/<unit>`; None: take the column `<unit level>_label`.
-      patient_labels: label of each patient; None: take the column `<patient level>_label`.
-      unit: pooling of images into a unit.
-      patient: pooling of units into a patient.
-      levels: names of image, unit and patient.
+        images: rows of the first level; cohort columns are carried over.
+        unit_labels: label of each `<patient>/<unit>`; None: take the column `<unit level>_label`.
+        patient_labels: label of each patient; None: take the column `<patient level>_label`.
+        unit: pooling of images into a unit.
+        patient: pooling of units into a patient.
+        levels: names of image, unit and patient.
 
     Returns:
-      `COLUMNS` and the cohort columns, without the label columns: images, units, patients.
+        `COLUMNS` and the cohort columns, without the label columns: images, units, patients.
 
     Raises:
-      UserError: rows of another level, a unit id of another form, a label that is missing.
+        UserError: rows of another level, a unit id of another form, a label that is missing.
     """
     first, middle, last = levels
     if set(images["level"]) - {first}:
@@ -217,9 +221,12 @@ def pool(
     base = images.assign(_owner=owners)
     units = _pool_level(base, middle, "_owner", unit, _labels(images, middle, owners, unit_labels))
     patients = _pool_level(
-        units, last, "patient_id", patient,
+        units,
+        last,
+        "patient_id",
+        patient,
         _labels(images, last, images["patient_id"], patient_labels),
-    )  # fmt: skip
+    )
     drop = ["_owner", f"{middle}_label", f"{last}_label"]
     table = pd.concat([base, units, patients], ignore_index=True)
     return _in_order(table.drop(columns=[name for name in drop if name in table]))

@@ -91,9 +91,7 @@ class DenseASPP(nn.Module):
             y = conv(self.bottleneck, (1, 1), use_bias=True, name=f"{name}.conv.1")(nn.relu(y))
             y = nn.relu(norm(name=f"{name}.norm.2")(y))
             dilation = (rate, rate)
-            y = conv(
-                self.growth, (3, 3), None, dilation, use_bias=True, name=f"{name}.conv.2"
-            )(y)  # fmt: skip
+            y = conv(self.growth, (3, 3), None, dilation, use_bias=True, name=f"{name}.conv.2")(y)
             y = self.layers.dropout(self.dropout)(y)
             x = jnp.concatenate([y, x], -1)
         return x

@@ -44,4 +44,4 @@ class FPN(nn.Module):
         kernel = (3,) * (p.ndim - 2)
         return self.layers.conv(
             self.features, kernel, use_bias=True, name=f"layer_blocks.{level}.0"
-        )(p)  # fmt: skip
+        )(p)

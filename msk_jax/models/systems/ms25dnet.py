@@ -48,9 +48,13 @@ class MS25DNet(nn.Module):
         top = endpoints["stage4"]
         if c.aspp:
             top = ASPP(
-                c.pyramid_features, c.aspp_rates, c.dropout, c.allow_degenerate,
-                layers, name="aspp",
-            )(top)  # fmt: skip
+                c.pyramid_features,
+                c.aspp_rates,
+                c.dropout,
+                c.allow_degenerate,
+                layers,
+                name="aspp",
+            )(top)
             top = endpoints["context"] = endpoint(self, "context", top)
         levels = [top]
         if c.rfpn:

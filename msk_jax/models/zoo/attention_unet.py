@@ -92,9 +92,13 @@ class AttentionUNet(Network):
             width, stride = self.features[level - 1], strides[level - 1]
             name, skip = names[f"decoder{level}"], endpoints[f"encoder{level}"]
             g = layers.conv_transpose(
-                width, (3,) * rank, stride, padding=1, output_padding=[s - 1 for s in stride],
+                width,
+                (3,) * rank,
+                stride,
+                padding=1,
+                output_padding=[s - 1 for s in stride],
                 name=f"{name}.upconv.up.conv",
-            )(x)  # fmt: skip
+            )(x)
             g = nn.relu(layers.norm(name=f"{name}.upconv.up.adn.N")(g))
             gate = AttentionGate(width // 2, layers, name=f"{name}.attention")(skip, g)
             gate = self.mark(endpoints, f"attention{level}", gate)

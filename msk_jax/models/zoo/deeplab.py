@@ -80,9 +80,14 @@ class DeepLabV3(Network):
         )
         endpoints = encoder(x)
         decoder = _Decoder(
-            self.num_classes, self.rates, self.features, self.dropout, self.allow_degenerate,
-            layers, name="classifier",
-        )  # fmt: skip
+            self.num_classes,
+            self.rates,
+            self.features,
+            self.dropout,
+            self.allow_degenerate,
+            layers,
+            name="classifier",
+        )
         context, logits = decoder(endpoints["stage4"])
         self.mark(endpoints, "context", context)
         if self.auxiliary:

@@ -57,18 +57,21 @@ class Pix2PixGenerator(Network):
         name = self._name(level)
         place = f"{name}.1" if level else f"{name}.0"
         x = nn.leaky_relu(x, 0.2) if level else x
-        x = layers.conv(
-            features, (4, 4), (2, 2), padding=1, kernel_init=_normal, name=place
-        )(x)  # fmt: skip
+        x = layers.conv(features, (4, 4), (2, 2), padding=1, kernel_init=_normal, name=place)(x)
         return layers.norm(name=f"{name}.2")(x) if 0 < level < self.depth - 1 else x
 
     def _double(self, x: jax.Array, level: int, features: int, layers: Layers) -> jax.Array:
         conv, norm = (3, 4) if level == self.depth - 1 else (5, 6)
         name = self._name(level)
         x = layers.conv_transpose(
-            features, (4, 4), (2, 2), padding=1, use_bias=False, kernel_init=_normal,
+            features,
+            (4, 4),
+            (2, 2),
+            padding=1,
+            use_bias=False,
+            kernel_init=_normal,
             name=f"{name}.{conv}",
-        )(nn.relu(x))  # fmt: skip
+        )(nn.relu(x))
         x = layers.norm(name=f"{name}.{norm}")(x)
         return layers.dropout(self.dropout if level >= self.depth - 3 else 0.0)(x)
 
@@ -111,9 +114,13 @@ class PatchDiscriminator(Network):
             x = nn.leaky_relu(x, 0.2)
             x = self.mark(endpoints, f"stage{stage + 1}", x)
         last = Layers().conv(
-            self.num_classes, (4, 4), padding=1, use_bias=True, kernel_init=_normal,
+            self.num_classes,
+            (4, 4),
+            padding=1,
+            use_bias=True,
+            kernel_init=_normal,
             name="final_conv.conv",
-        )  # fmt: skip
+        )
         return last(full_precision(x)), endpoints
 
 

@@ -84,9 +84,15 @@ class UNet(Network):
         def convs(features: int, name: str, x: jax.Array) -> jax.Array:
             for i in (0, 1):
                 x = ConvNorm(
-                    features, (1,) * rank, 3, self.norm, self.negative_slope, self.dropout, layers,
+                    features,
+                    (1,) * rank,
+                    3,
+                    self.norm,
+                    self.negative_slope,
+                    self.dropout,
+                    layers,
                     name=f"{name}.conv_{i}",
-                )(x)  # fmt: skip
+                )(x)
             return x
 
         *widths, last = self.features

@@ -74,9 +74,14 @@ class UNETR(Network):
         """Outputs of the layers `TAPS` and of the last norm, as maps of a sixteenth the size."""
         patch, init = (PATCH,) * 3, nn.initializers.lecun_normal()
         x = layers.conv(
-            self.hidden, patch, patch, padding=0, use_bias=True, kernel_init=init,
+            self.hidden,
+            patch,
+            patch,
+            padding=0,
+            use_bias=True,
+            kernel_init=init,
             name="vit.patch_embedding.patch_embeddings",
-        )(x)  # fmt: skip
+        )(x)
         shape = x.shape
         x = x.reshape(shape[0], -1, self.hidden)
         x = x + self._places(x.shape[1]).astype(x.dtype)
@@ -85,10 +90,15 @@ class UNETR(Network):
         for i in range(DEPTH):
             name = f"vit.blocks.{i}"
             x = TransformerLayer(
-                self.num_heads, self.mlp_features, dropout=self.dropout,
-                attention_dropout=self.dropout, use_qkv_bias=False, names=MONAI, layers=layers,
+                self.num_heads,
+                self.mlp_features,
+                dropout=self.dropout,
+                attention_dropout=self.dropout,
+                use_qkv_bias=False,
+                names=MONAI,
+                layers=layers,
                 name=name,
-            )(x)  # fmt: skip
+            )(x)
             # The reference has this norm for cross-attention and does not use it here.
             LayerNorm(name=f"{name}.norm_cross_attn")(x[:, :1])
             if i + 1 in TAPS:

@@ -29,10 +29,24 @@ def write_patient(config: ChestPhantom, out: Path, number: int) -> tuple[list[di
     person, centre = patient.person, patient.person.centre
     rendering = render_patient(patient, config)
     exposure = Exposure(
-        person.patient_id, f"Phantom^Chest^{number:05d}", person.sex, person.age, centre.name,
-        LOOKS[centre.look][3], centre.kind, centre.inverted, "CHEST", "PA", "U", number, 1,
-        config.seed, 110.0, config.pixel_mm, patient.chest.magnification,
-    )  # fmt: skip
+        person.patient_id,
+        f"Phantom^Chest^{number:05d}",
+        person.sex,
+        person.age,
+        centre.name,
+        LOOKS[centre.look][3],
+        centre.kind,
+        centre.inverted,
+        "CHEST",
+        "PA",
+        "U",
+        number,
+        1,
+        config.seed,
+        110.0,
+        config.pixel_mm,
+        patient.chest.magnification,
+    )
     path = f"S{number:06d}.dcm"
     write_radiograph(out / "dicom" / path, exposure, rendering.stored)
     write_mask(out, person.patient_id, rendering.labels, (config.pixel_mm, config.pixel_mm))

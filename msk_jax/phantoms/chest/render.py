@@ -109,8 +109,11 @@ class _Layers:
         ones = np.ones(len(points))
         drawn = tube(
             Curve(points, across * ones, along * ones, obliquity),
-            self.frame.x, self.frame.y, wall, self.frame.pixel,
-        )  # fmt: skip
+            self.frame.x,
+            self.frame.y,
+            wall,
+            self.frame.pixel,
+        )
         if drawn:
             self.add(drawn[0], drawn[1], mg_cm3, code, drawn[2])
 
@@ -170,17 +173,27 @@ def _ribs(layers: _Layers, bones: Bones):
                 part = (angle < np.pi / 2) == back
                 half = thick * (1.0 if back else 1.12)
                 layers.add_tube(
-                    points[part], half, 0.62 * thick, bones.rib_cortex_mm,
-                    chest.rib_mg_cm3, RIB, slant[part],
-                )  # fmt: skip
+                    points[part],
+                    half,
+                    0.62 * thick,
+                    bones.rib_cortex_mm,
+                    chest.rib_mg_cm3,
+                    RIB,
+                    slant[part],
+                )
 
 
 def _clavicles(layers: _Layers, bones: Bones):
     chest, s = layers.chest, layers.chest.size
     for side in (-1, 1):
         lift = chest.clavicle_tilt * 110 + 0.4 * chest.shoulder_mm
-        corners = [(14, -104), (45, -113 - 0.35 * lift), (88, -112 - 0.7 * lift),
-                   (122, -119 - lift), (150, -122 - lift)]  # fmt: skip
+        corners = [
+            (14, -104),
+            (45, -113 - 0.35 * lift),
+            (88, -112 - 0.7 * lift),
+            (122, -119 - lift),
+            (150, -122 - lift),
+        ]
         points = polyline([(side * px * s, py * s) for px, py in corners])
         ends = np.abs(np.linspace(-1, 1, len(points))) ** 3
         radius = chest.clavicle_mm * s * (1 + 0.35 * ends)

@@ -25,8 +25,17 @@ class ChestPhantom:
 
     name: ClassVar[str] = "osteoporosis"
     manifest_columns: ClassVar[tuple[str, ...]] = (
-        "patient_id", "path", "label", "site", "split", "age", "sex", "height", "weight", "bmi",
-    )  # fmt: skip
+        "patient_id",
+        "path",
+        "label",
+        "site",
+        "split",
+        "age",
+        "sex",
+        "height",
+        "weight",
+        "bmi",
+    )
 
     patients: int = 200
     """Number of patients, one frontal radiograph each; 4542 is the published number."""
@@ -48,10 +57,16 @@ class ChestPhantom:
     def check(self) -> None:
         """Raise UserError naming the first field that cannot be used."""
         check_fields(
-            self, patients=(1, 100_000), seed=(0, 2**31 - 1), severity=(0, 2),
-            label_noise=(0, 0.5), positive_fraction=(0, 1), matrix=(64, 2048),
-            pixel_mm=(0.15, 6), workers=(0, 256),
-        )  # fmt: skip
+            self,
+            patients=(1, 100_000),
+            seed=(0, 2**31 - 1),
+            severity=(0, 2),
+            label_noise=(0, 0.5),
+            positive_fraction=(0, 1),
+            matrix=(64, 2048),
+            pixel_mm=(0.15, 6),
+            workers=(0, 256),
+        )
         check_matrix(self.matrix)
         check_width(self, 350, 430)
 

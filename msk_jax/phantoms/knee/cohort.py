@@ -32,11 +32,24 @@ def write_patient(config: KneePhantom, out: Path, number: int) -> tuple[list[dic
     rows = []
     for index, (view, rendering) in enumerate(views.items()):
         exposure = Exposure(
-            person.patient_id, f"Phantom^Knee^{number:05d}", person.sex, person.age,
-            hospital.name, LOOKS[hospital.look][3], hospital.kind, hospital.inverted, "KNEE",
-            view, person.side, number, index + 1, config.seed, 60.0, config.pixel_mm,
+            person.patient_id,
+            f"Phantom^Knee^{number:05d}",
+            person.sex,
+            person.age,
+            hospital.name,
+            LOOKS[hospital.look][3],
+            hospital.kind,
+            hospital.inverted,
+            "KNEE",
+            view,
+            person.side,
+            number,
+            index + 1,
+            config.seed,
+            60.0,
+            config.pixel_mm,
             patient.knee.magnification,
-        )  # fmt: skip
+        )
         path = f"S{number:06d}_{index + 1}.dcm"
         write_radiograph(out / "dicom" / path, exposure, rendering.stored)
         write_mask(
@@ -87,9 +100,16 @@ def render_patient(patient: Patient, config: KneePhantom) -> dict[str, Rendering
     """Both views of a patient drawn with `draw_patient`."""
     person = patient.person
     return render(
-        patient.knee, patient.tumour, person.physis_open, person.side, patient.detectors,
-        config.matrix, config.pixel_mm, config.seed, person.number,
-    )  # fmt: skip
+        patient.knee,
+        patient.tumour,
+        person.physis_open,
+        person.side,
+        patient.detectors,
+        config.matrix,
+        config.pixel_mm,
+        config.seed,
+        person.number,
+    )
 
 
 def manifest_row(person: Person, view: str = "AP", path: str = "") -> dict:

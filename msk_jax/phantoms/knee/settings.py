@@ -25,8 +25,16 @@ class KneePhantom:
 
     name: ClassVar[str] = "knee-tumour"
     manifest_columns: ClassVar[tuple[str, ...]] = (
-        "patient_id", "path", "view", "label", "site", "split", "age", "sex", "bone",
-    )  # fmt: skip
+        "patient_id",
+        "path",
+        "view",
+        "label",
+        "site",
+        "split",
+        "age",
+        "sex",
+        "bone",
+    )
 
     patients: int = 60
     """Number of patients, two views each; 333 is the published number."""
@@ -49,10 +57,16 @@ class KneePhantom:
     def check(self) -> None:
         """Raise UserError naming the first field that cannot be used."""
         check_fields(
-            self, patients=(1, 100_000), seed=(0, 2**31 - 1), severity=(0, 2),
-            label_noise=(0, 0.5), positive_fraction=(0, 1), matrix=(64, 2048),
-            pixel_mm=(0.1, 4.5), workers=(0, 256),
-        )  # fmt: skip
+            self,
+            patients=(1, 100_000),
+            seed=(0, 2**31 - 1),
+            severity=(0, 2),
+            label_noise=(0, 0.5),
+            positive_fraction=(0, 1),
+            matrix=(64, 2048),
+            pixel_mm=(0.1, 4.5),
+            workers=(0, 256),
+        )
         check_matrix(self.matrix)
         check_width(self, 240, 330)
 

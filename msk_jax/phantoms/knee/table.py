@@ -33,12 +33,20 @@ class Hospital:
 # The ages make a logistic model of A, on age, sex and bone, reach the published AUC of 0.77 in A
 # and 0.64 in B, C and D together (by simulation; the test repeats it). 217 of 333 patients train.
 HOSPITALS = (
-    Hospital("A", (("train", 0.53), ("validation", 0.12), ("test", 0.11)),
-             (17.0, 6.0), 0.195, (32.5, 9.0), "DX", False, 0),
+    Hospital(
+        "A",
+        (("train", 0.53), ("validation", 0.12), ("test", 0.11)),
+        (17.0, 6.0),
+        0.195,
+        (32.5, 9.0),
+        "DX",
+        False,
+        0,
+    ),
     Hospital("B", (("test", 0.08),), (19.0, 7.0), 0.26, (29.5, 7.0), "CR", True, 1),
     Hospital("C", (("test", 0.08),), (20.0, 7.0), 0.24, (29.0, 7.0), "DX", False, 2),
     Hospital("D", (("test", 0.08),), (20.0, 7.0), 0.22, (28.5, 7.0), "CR", False, 1),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)

@@ -147,11 +147,13 @@ def _project(space: _Space, bone_factor: float) -> Box:
         {view: add(mass, axis) * np.float32(MASS_EXCESS) for view, axis in views.items()},
         {
             view: {
-                TUMOUR: add(body, axis), PERIOSTEUM: add(reaction, axis), MASS: add(mass, axis),
+                TUMOUR: add(body, axis),
+                PERIOSTEUM: add(reaction, axis),
+                MASS: add(mass, axis),
             }
             for view, axis in views.items()
         },
-    )  # fmt: skip
+    )
 
 
 def _bulge(space: _Space):

@@ -22,10 +22,10 @@ def add_ao_fracture(
     """A healthy vertebra, broken.
 
     Args:
-      control: the vertebra.
-      kind: one of `thoracolumbar_settings.TYPES`.
-      amount: severity times expression; 0 leaves the control, 1 is a plain case.
-      seed, patient: of the random stream.
+        control: the vertebra.
+        kind: one of `thoracolumbar_settings.TYPES`.
+        amount: severity times expression; 0 leaves the control, 1 is a plain case.
+        seed, patient: of the random stream.
     """
     if amount == 0:
         return control

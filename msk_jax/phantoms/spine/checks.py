@@ -22,9 +22,14 @@ BEHIND_MM = 23.0
 """How far the box's middle lies behind that of the body."""
 
 READING = {
-    "height_mm": 0.8, "loss_mm": 0.8, "canal_mm": 0.8, "pedicles_mm": 0.8, "crack_mm": 0.6,
-    "split_mm": 0.6, "band": 0.15,
-}  # fmt: skip
+    "height_mm": 0.8,
+    "loss_mm": 0.8,
+    "canal_mm": 0.8,
+    "pedicles_mm": 0.8,
+    "crack_mm": 0.6,
+    "split_mm": 0.6,
+    "band": 0.15,
+}
 """Standard deviations of what a reader measures on voxels of 0.7 mm with noise."""
 
 

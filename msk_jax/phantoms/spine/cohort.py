@@ -28,11 +28,20 @@ def write_patient(
     rendering = render_patient(patient, config.seed)
     rng = stream(config.seed, number, "export")
     study = Study(
-        patient.patient_id, f"Phantom^Spine^{number:04d}", patient.spine.sex,
-        patient.spine.age, patient.site, patient.kernel, float(rng.choice([120, 130])), number,
-        ("spine", str(config.seed), str(number)), bool(rng.random() < 0.4),
-        "P2 spine", "SPINE", "Spine, axial, bone",
-    )  # fmt: skip
+        patient.patient_id,
+        f"Phantom^Spine^{number:04d}",
+        patient.spine.sex,
+        patient.spine.age,
+        patient.site,
+        patient.kernel,
+        float(rng.choice([120, 130])),
+        number,
+        ("spine", str(config.seed), str(number)),
+        bool(rng.random() < 0.4),
+        "P2 spine",
+        "SPINE",
+        "Spine, axial, bone",
+    )
     grid = patient.grid
     spacing = (grid.pixel_mm, grid.pixel_mm, grid.spacing_mm)
     folder = out / "dicom" / f"S{number:06d}"
@@ -106,10 +115,19 @@ def draw_patient(config: ThoracolumbarPhantom, number: int) -> SpinePatient:
     place = stream(seed, number, "place")
     click = np.asarray(spine.centre_mm) + place.normal(0, CLICK_MM, 3)
     return SpinePatient(
-        number, spine, spine_grid(spine, config.matrix, pixel, config.slice_spacing_mm), scanner,
-        kernel, config.sites[site], str(place.choice(LEVELS)), kind, said, expression, findings,
+        number,
+        spine,
+        spine_grid(spine, config.matrix, pixel, config.slice_spacing_mm),
+        scanner,
+        kernel,
+        config.sites[site],
+        str(place.choice(LEVELS)),
+        kind,
+        said,
+        expression,
+        findings,
         tuple(click.tolist()),
-    )  # fmt: skip
+    )
 
 
 def render_patient(patient: SpinePatient, seed: int) -> Rendering:

@@ -38,10 +38,10 @@ def add_fracture(control: Findings, kind: str, amount: float, seed: int, patient
     """A healthy vertebra, broken.
 
     Args:
-      control: the vertebra.
-      kind: one of `ThoracolumbarPhantom.classes`.
-      amount: severity times expression; 0 leaves the control, 1 is a plain case.
-      seed, patient: of the random stream.
+        control: the vertebra.
+        kind: one of `ThoracolumbarPhantom.classes`.
+        amount: severity times expression; 0 leaves the control, 1 is a plain case.
+        seed, patient: of the random stream.
     """
     if kind == "normal" or amount == 0:
         return control
@@ -90,5 +90,9 @@ def _crack(rng: np.random.Generator, burst: bool, share: float) -> Plane:
         normal = (0.15 * np.cos(turn), 0.35 + 0.1 * np.sin(turn), 0.93)
         offset, width = rng.uniform(0, 6), rng.uniform(0.8, 1.5)
     length = float(np.linalg.norm(normal))
-    return Plane(tuple(float(n) / length for n in normal), float(offset), float(width * share),
-                 float(rng.uniform(20, 80)))  # fmt: skip
+    return Plane(
+        tuple(float(n) / length for n in normal),
+        float(offset),
+        float(width * share),
+        float(rng.uniform(20, 80)),
+    )

@@ -65,11 +65,11 @@ def render(
     """Render one patient; noise and texture depend on (seed, patient) alone.
 
     Args:
-      spine: the patient.
-      findings: of the level (0) and its neighbours (-2 to 2, upwards).
-      grid: of the CT.
-      scanner: its blur and noise.
-      seed, patient: of the random streams.
+        spine: the patient.
+        findings: of the level (0) and its neighbours (-2 to 2, upwards).
+        grid: of the CT.
+        scanner: its blur and noise.
+        seed, patient: of the random streams.
     """
     rng = stream(seed, patient, "scan")
     spacing = (grid.spacing_mm, grid.pixel_mm, grid.pixel_mm)

@@ -23,9 +23,17 @@ class ThoracolumbarPhantom:
 
     name: ClassVar[str] = "thoracolumbar"
     manifest_columns: ClassVar[tuple[str, ...]] = (
-        "patient_id", "series_uid", "level", "label", "centre_x_mm", "centre_y_mm", "centre_z_mm",
-        "site", "age", "sex",
-    )  # fmt: skip
+        "patient_id",
+        "series_uid",
+        "level",
+        "label",
+        "centre_x_mm",
+        "centre_y_mm",
+        "centre_z_mm",
+        "site",
+        "age",
+        "sex",
+    )
     classes: ClassVar[tuple[str, ...]] = ("normal", "compression", "burst")
 
     patients: int = 698

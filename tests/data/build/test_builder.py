@@ -271,13 +271,13 @@ def test_failures_of_the_disk_are_told_in_a_sentence(source, tmp_path, monkeypat
 
 def test_nothing_usable(source, tmp_path):
     rows = "".join(f"X{i},left,{label},,,,\n" for i, label in
-                   enumerate(["normal", "sacroiliitis"] * 3))  # fmt: skip
+                   enumerate(["normal", "sacroiliitis"] * 3))
     (tmp_path / "manifest.csv").write_text(f"{COLUMNS}\n{rows}")
     with pytest.raises(UserError, match=r"Nothing usable is left.*6 manifest row\(s\)"):
         build_cohort(
             COHORT, source / "dicom", tmp_path / "manifest.csv", tmp_path / "data",
             key=source / "pseudonym.key", num_folds=3,
-        )  # fmt: skip
+        )
     assert not (tmp_path / "data").exists()
 
 
@@ -288,7 +288,7 @@ def test_too_few_patients_left_for_the_folds(source, tmp_path):
         build_cohort(
             COHORT, source / "dicom", tmp_path / "manifest.csv", tmp_path / "data",
             key=source / "pseudonym.key", num_folds=3,
-        )  # fmt: skip
+        )
     assert not (tmp_path / "data").exists()
 
 
@@ -298,7 +298,7 @@ def test_age_and_sex_of_the_header_where_the_manifest_has_none(source, tmp_path)
     build_cohort(
         COHORT, source / "dicom", tmp_path / "manifest.csv", tmp_path / "data",
         key=source / "pseudonym.key", num_folds=3,
-    )  # fmt: skip
+    )
     rows = records(tmp_path / "data").values()
     assert {(row["age"], row["sex"], row["site"]) for row in rows} == {(45, b"F", b"")}
     # Without lesion intervals a stack has the label of its joint.
@@ -322,7 +322,7 @@ def test_scans_of_low_quality_are_left_out_when_asked(source, tmp_path):
     shutil.copytree(source, tmp_path / "source")
     spacing = (3.0, 3.0, 2.0)  # 80 mm long, where the others have 100
     write_ct(tmp_path / "source" / "dicom" / "short", *box_pelvis(spacing, (40, 128, 128)),
-             spacing, patient_id="KLINIK-SHORT")  # fmt: skip
+             spacing, patient_id="KLINIK-SHORT")
     with (tmp_path / "source" / "manifest.csv").open("a") as file:
         file.write("".join(f"KLINIK-SHORT,{side},normal,,A,50,F\n" for side in ("left", "right")))
     limits = QualityLimits(coverage_mm=(200, 150, 90), missing_tags=(10, 15, 17))
@@ -343,7 +343,7 @@ def test_scans_of_low_quality_are_left_out_when_asked(source, tmp_path):
         rows = {row["coverage_mm"]: row for row in csv.DictReader(file)}
     assert [rows["80.0"][k] for k in ("grade_coverage_mm", "quality", "used")] == [
         "0", "unusable", "no"
-    ]  # fmt: skip
+    ]
     assert (rows["100.0"]["grade_pixel_mm"], rows["100.0"]["used"]) == ("", "yes")
     facts = json.loads((data_dir / "cohort.json").read_text())
     grades = {"good": 0, "acceptable": 0, "poor": 6, "unusable": 0}

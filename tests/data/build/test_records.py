@@ -32,7 +32,7 @@ def test_by_uid_by_path_and_by_patient(tmp_path):
     by_path = write_ct(tmp_path / "dicom" / "y" / "deep", ramp(), patient_id="B")
     by_patient = write_ct(tmp_path / "dicom" / "z", ramp(), patient_id="C")
     scout = write_ct(tmp_path / "dicom" / "z", ramp((1, 4, 4)), patient_id="C", series="s",
-                     name="scout{}")  # fmt: skip
+                     name="scout{}")
     rewrite(scout[0], ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     studies, rejected, _ = assign(
         tmp_path,

@@ -222,9 +222,14 @@ def test_osteoporosis_follows_from_the_t_score(manifest):
 
 def test_parquet_is_read_as_the_same_csv(manifest, tmp_path):
     table = pd.DataFrame(
-        {"patient_id": ["007", "8"], "side": ["left", "right"], "label": ["normal"] * 2,
-         "grade": [2.0, None], "age": [44.5, 30.0]}
-    )  # fmt: skip
+        {
+            "patient_id": ["007", "8"],
+            "side": ["left", "right"],
+            "label": ["normal"] * 2,
+            "grade": [2.0, None],
+            "age": [44.5, 30.0],
+        }
+    )
     table.to_parquet(tmp_path / "m.parquet")
     read = read_manifest(tmp_path / "m.parquet", COHORT)
     text = "patient_id,side,label,grade,age\n007,left,normal,2,44.5\n8,right,normal,,30\n"

@@ -36,19 +36,25 @@ def shifted(first, second, by=1.5, count=8, step=3.0):
 
 DIFFERENCES = [
     ({"AcquisitionNumber": 1}, {"AcquisitionNumber": 2}, r"AcquisitionNumber \(1, 2\)"),
-    ({"ConvolutionKernel": "B30f"}, {"ConvolutionKernel": "B70f"},
-     r"ConvolutionKernel \(B30f, B70f\)"),
+    (
+        {"ConvolutionKernel": "B30f"},
+        {"ConvolutionKernel": "B70f"},
+        r"ConvolutionKernel \(B30f, B70f\)",
+    ),
     ({"EchoTime": "9.0"}, {"EchoTime": "80"}, r"EchoTime \(9, 80\)"),
     ({"EchoNumbers": 1}, {"EchoNumbers": 2}, r"EchoNumbers \(1, 2\)"),
     ({"TemporalPositionIdentifier": 1}, {"TemporalPositionIdentifier": 2}, "TemporalPosition"),
     ({"DiffusionBValue": 0.0}, {"DiffusionBValue": 800.0}, r"DiffusionBValue \(0, 800\)"),
     ({}, {"ContrastBolusAgent": "iodine"}, r"ContrastBolusAgent \(none, iodine\)"),
-    ({"ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"]}, {"ImageType": ["DERIVED", "SECONDARY"]},
-     r"ImageType \(DERIVED\\SECONDARY, ORIGINAL\\PRIMARY\\AXIAL\)"),
+    (
+        {"ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"]},
+        {"ImageType": ["DERIVED", "SECONDARY"]},
+        r"ImageType \(DERIVED\\SECONDARY, ORIGINAL\\PRIMARY\\AXIAL\)",
+    ),
     ({"TriggerTime": 100}, {"TriggerTime": 600}, r"TriggerTime \(100, 600\)"),
     ({"KVP": 80}, {"KVP": 140}, r"KVP \(80, 140\)"),
     ({"FlipAngle": 5}, {"FlipAngle": 15}, "FlipAngle"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("first", "second", "words"), DIFFERENCES, ids=lambda v: str(v)[:30])
@@ -70,8 +76,11 @@ def test_acquisitions_of_other_steps_and_with_a_missing_slice():
     thick = [(z + 0.5, {"SliceThickness": "5.0"}) for z in np.arange(0, 20, 5)]
     with pytest.raises(SeriesError, match=r"SliceThickness \(1, 5\)"):
         choose_part(series(thin + thick), None)
-    halves = [(3 * k + shift, {"AcquisitionNumber": 2 * shift + k // 4})
-              for shift in (0, 1) for k in range(8)]  # fmt: skip
+    halves = [
+        (3 * k + shift, {"AcquisitionNumber": 2 * shift + k // 4})
+        for shift in (0, 1)
+        for k in range(8)
+    ]
     with pytest.raises(SeriesError, match=r"AcquisitionNumber \(0, 1, 2, 3\)"):
         choose_part(series(halves), None)
     frames = shifted({"EchoNumbers": 1}, {"EchoNumbers": 2})
@@ -81,10 +90,14 @@ def test_acquisitions_of_other_steps_and_with_a_missing_slice():
 
 def test_three_phases_and_echoes_of_each():
     z = np.arange(6)
-    frames = series([
-        (v + shift, {"EchoTime": echo, "TemporalPositionIdentifier": phase})
-        for phase, shift in ((1, 0), (2, 0), (3, 0)) for echo in (10, 20) for v in z
-    ])  # fmt: skip
+    frames = series(
+        [
+            (v + shift, {"EchoTime": echo, "TemporalPositionIdentifier": phase})
+            for phase, shift in ((1, 0), (2, 0), (3, 0))
+            for echo in (10, 20)
+            for v in z
+        ]
+    )
     with pytest.raises(SeriesError, match=r"6 acq.* EchoTime \(10, 20\) and Temp.* \(1, 2, 3\)"):
         choose_part(frames, None)
     assert [frame.file for frame in choose_part(frames, 5)] == list(range(30, 36))
@@ -94,9 +107,9 @@ def test_three_phases_and_echoes_of_each():
 
 
 def test_the_attribute_with_the_fewest_groups_counts():
-    frames = series([
-        (k % 8, {"AcquisitionNumber": k // 4, "EchoTime": 10 + k // 8}) for k in range(16)
-    ])  # fmt: skip
+    frames = series(
+        [(k % 8, {"AcquisitionNumber": k // 4, "EchoTime": 10 + k // 8}) for k in range(16)]
+    )
     with pytest.raises(SeriesError, match=r"2 acq.* EchoTime \(10, 11\)"):
         choose_part(frames, None)
 
@@ -204,14 +217,17 @@ def enhanced(folder, kinds, orientations=(AXIAL,)):
 @pytest.mark.parametrize(
     ("sequence", "values", "words"),
     [
-        ("CTImageFrameTypeSequence", {"FrameType": (["ORIGINAL", "PRIMARY"], ["DERIVED", "MIN"])},
-         r"FrameType \(DERIVED\\MIN, ORIGINAL\\PRIMARY\)"),
+        (
+            "CTImageFrameTypeSequence",
+            {"FrameType": (["ORIGINAL", "PRIMARY"], ["DERIVED", "MIN"])},
+            r"FrameType \(DERIVED\\MIN, ORIGINAL\\PRIMARY\)",
+        ),
         ("MREchoSequence", {"EffectiveEchoTime": (9.0, 80.0)}, r"EffectiveEchoTime \(9, 80\)"),
         ("MRDiffusionSequence", {"DiffusionBValue": (0.0, 50.0)}, r"DiffusionBValue \(0, 50\)"),
         ("FrameContentSequence", {"StackID": ("1", "2")}, r"StackID \(1, 2\)"),
         ("CTReconstructionSequence", {"ConvolutionKernel": ("soft", "bone")}, "Kernel .bone, soft"),
     ],
-)  # fmt: skip
+)
 def test_frames_of_several_kinds_in_one_object(tmp_path, sequence, values, words):
     ((keyword, (first, second)),) = values.items()
     file = enhanced(tmp_path, [{sequence: {keyword: first}}, {sequence: {keyword: second}}])

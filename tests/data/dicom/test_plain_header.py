@@ -45,11 +45,16 @@ def content(dataset):
 def stored(dataset):
     """Elements as they lie in the file, those of sequences too."""
     return [
-        item if item.is_raw else
-        (item.tag, item.VR, item.is_undefined_length,
-         [stored(inner) for inner in item.value] if item.VR == "SQ" else item.value)
+        item
+        if item.is_raw
+        else (
+            item.tag,
+            item.VR,
+            item.is_undefined_length,
+            [stored(inner) for inner in item.value] if item.VR == "SQ" else item.value,
+        )
         for item in dataset.elements()
-    ]  # fmt: skip
+    ]
 
 
 def check(path, **options):
@@ -158,10 +163,24 @@ def written(tag, kind, value, open_ended=False, lie=0):
 @st.composite
 def data_sets(draw, depth=2):
     """Elements of all kinds whose tags mostly rise, with lengths that may be wrong."""
-    tags = st.sampled_from([
-        0x00080000, 0x00080005, 0x00080060, 0x00081140, 0x00090010, 0x00091001, 0x00100010,
-        0x00280010, 0x00281050, 0x00400275, 0x7FE00008, 0x7FE00010, 0xFFFCFFFC, 0xFFFEE00D,
-    ])  # fmt: skip
+    tags = st.sampled_from(
+        [
+            0x00080000,
+            0x00080005,
+            0x00080060,
+            0x00081140,
+            0x00090010,
+            0x00091001,
+            0x00100010,
+            0x00280010,
+            0x00281050,
+            0x00400275,
+            0x7FE00008,
+            0x7FE00010,
+            0xFFFCFFFC,
+            0xFFFEE00D,
+        ]
+    )
     rising = draw(st.lists(tags, unique=True, max_size=7).map(sorted))
     if draw(st.integers(0, 9)) == 0:
         rising = rising[::-1]

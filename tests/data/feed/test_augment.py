@@ -13,9 +13,15 @@ from msk_jax.errors import UserError
 from msk_jax.training.recipe import Recipe
 
 STILL = {
-    "rotation": 0.0, "scaling": 0.0, "translation": 0.0, "gamma": (1.0, 1.0), "contrast": 0.0,
-    "brightness": 0.0, "noise": 0.0, "erasing": 0.0,
-}  # fmt: skip
+    "rotation": 0.0,
+    "scaling": 0.0,
+    "translation": 0.0,
+    "gamma": (1.0, 1.0),
+    "contrast": 0.0,
+    "brightness": 0.0,
+    "noise": 0.0,
+    "erasing": 0.0,
+}
 
 
 def test_window_by_hand():

@@ -40,8 +40,10 @@ def cohort_of_noise(made_once, tiny):
         rng = np.random.default_rng(1)
         for k in range(RECORDS):
             depth = int(rng.integers(6, 34))
-            empty = {name: "" if "Text" in type(feature).__name__ else 0
-                     for name, feature in features(cohort).items()}  # fmt: skip
+            empty = {
+                name: "" if "Text" in type(feature).__name__ else 0
+                for name, feature in features(cohort).items()
+            }
             yield empty | {
                 "volume": rng.integers(-1000, 3000, (depth, SIDE, SIDE), np.int16),
                 "positions_mm": np.arange(depth, dtype=np.float32),

@@ -23,8 +23,16 @@ AFFINE[:3, 3] = (5.0, -20.0, 4.0)
 SFORM, QFORM = ReadOptions(nifti_form="sform"), ReadOptions(nifti_form="qform")
 
 
-def save(path, values=VALUES, sform=AFFINE, qform=AFFINE, kind=nibabel.Nifti1Image, codes=(2, 1),
-         dtype=None, **fields):  # fmt: skip
+def save(
+    path,
+    values=VALUES,
+    sform=AFFINE,
+    qform=AFFINE,
+    kind=nibabel.Nifti1Image,
+    codes=(2, 1),
+    dtype=None,
+    **fields,
+):
     """Write a volume whose header states these; without a form, its code is 0."""
     image = kind(values, AFFINE, dtype=dtype)
     image.set_sform(sform, 0 if sform is None else codes[0])
@@ -87,9 +95,7 @@ FORMS = {
     "qform without a sign": lambda p: patched(
         save(p.with_name("a.nii"), sform=None), (76, np.float32([0]).tobytes())
     ),
-    "apart by less than 0.1 mm": lambda p: save(
-        p, sform=moved(xt=5.05)
-    ),
+    "apart by less than 0.1 mm": lambda p: save(p, sform=moved(xt=5.05)),
     "floating": lambda p: save(p, VALUES.astype(np.float32)),
     "double": lambda p: save(p, VALUES.astype(np.float64)),
     "64 bits": lambda p: save(p, VALUES.astype(np.int64), dtype=np.int64),
@@ -100,22 +106,33 @@ FORMS = {
     "slope of 0": lambda p: scaled(p.with_name("a.nii"), 0, -1024),
     "no slope": lambda p: scaled(p.with_name("a.nii"), np.nan, np.nan),
     "micrometres": lambda p: save(
-        p, sform=np.diag([1e3, 1e3, 1e3, 1]) @ AFFINE, qform=np.diag([1e3, 1e3, 1e3, 1]) @ AFFINE,
+        p,
+        sform=np.diag([1e3, 1e3, 1e3, 1]) @ AFFINE,
+        qform=np.diag([1e3, 1e3, 1e3, 1]) @ AFFINE,
         xyzt_units=3,
     ),
     "metres": lambda p: save(
-        p, sform=np.diag([1e-3, 1e-3, 1e-3, 1]) @ AFFINE, qform=None,
-        pixdim=[1, *(0.001 * np.array(SPACING)), 0, 0, 0, 0], xyzt_units=1,
+        p,
+        sform=np.diag([1e-3, 1e-3, 1e-3, 1]) @ AFFINE,
+        qform=None,
+        pixdim=[1, *(0.001 * np.array(SPACING)), 0, 0, 0, 0],
+        xyzt_units=1,
     ),
     **{
         f"axes {order}, turned {flips}": lambda p, order=order, flips=flips: save(
-            p, *other_axes(order, flips),
+            p,
+            *other_axes(order, flips),
             other_axes(order, flips)[1],
         )
-        for order, flips in [*zip(itertools.permutations(range(3)), ([0], [1], [2], [0, 1], [0, 2],
-                                                                    [0, 1, 2]), strict=True)]
+        for order, flips in [
+            *zip(
+                itertools.permutations(range(3)),
+                ([0], [1], [2], [0, 1], [0, 2], [0, 1, 2]),
+                strict=True,
+            )
+        ]
     },
-}  # fmt: skip
+}
 
 
 def _crop(path):
@@ -264,8 +281,9 @@ def test_a_shear_that_the_qform_leaves_out(tmp_path):
 def test_rounded_cosines_are_no_shear(tmp_path):
     affine = AFFINE.copy()
     turn = np.radians(17.3)
-    rotation = np.array([[1, 0, 0], [0, np.cos(turn), -np.sin(turn)], [0, np.sin(turn),
-                                                                       np.cos(turn)]])  # fmt: skip
+    rotation = np.array(
+        [[1, 0, 0], [0, np.cos(turn), -np.sin(turn)], [0, np.sin(turn), np.cos(turn)]]
+    )
     affine[:3, :3] = np.round(rotation @ AFFINE[:3, :3], 3)
     volume = read_nifti(save(tmp_path / "a.nii", sform=affine, qform=None))
     matrix = np.reshape(volume.direction, (3, 3))

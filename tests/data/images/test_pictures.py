@@ -109,7 +109,7 @@ FORMS = {
         )
         for k, turn in STORED_TURNED.items()
     },
-}  # fmt: skip
+}
 
 
 def _exif(orientation):

@@ -24,9 +24,11 @@ from tests.data.ct_files import edit, ramp, write_ct
 GREY = (np.arange(40 * 32).reshape(40, 32) * 7 % 251).astype(np.uint8)
 RGB = np.repeat(GREY[..., None], 3, axis=2)
 GEOMETRY = {
-    "ImagePositionPatient": None, "ImageOrientationPatient": None, "RescaleSlope": None,
+    "ImagePositionPatient": None,
+    "ImageOrientationPatient": None,
+    "RescaleSlope": None,
     "RescaleIntercept": None,
-}  # fmt: skip
+}
 
 
 def film(folder, values, photometric, samples=3, **tags):
@@ -34,12 +36,21 @@ def film(folder, values, photometric, samples=3, **tags):
     (file,) = write_ct(folder, ramp((1, *GREY.shape)), **GEOMETRY)
     data = pydicom.dcmread(file)
     bits = values.dtype.itemsize * 8
-    edit(data, {
-        "Modality": "DX", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.1", "SamplesPerPixel": samples,
-        "PhotometricInterpretation": photometric, "BitsAllocated": bits, "BitsStored": bits,
-        "HighBit": bits - 1, "PixelData": values.tobytes(),
-        **({"PlanarConfiguration": 0} if samples == 3 else {}), **tags,
-    })  # fmt: skip
+    edit(
+        data,
+        {
+            "Modality": "DX",
+            "SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.1",
+            "SamplesPerPixel": samples,
+            "PhotometricInterpretation": photometric,
+            "BitsAllocated": bits,
+            "BitsStored": bits,
+            "HighBit": bits - 1,
+            "PixelData": values.tobytes(),
+            **({"PlanarConfiguration": 0} if samples == 3 else {}),
+            **tags,
+        },
+    )
     for element in data:
         if element.VR == "US or SS":
             element.VR = "US"
@@ -69,17 +80,19 @@ STEPS = np.arange(256)
 FORMS = {
     "RGB": lambda folder: film(folder, RGB, "RGB"),
     "planes": lambda folder: film(
-        folder, RGB.transpose(2, 0, 1).copy(), "RGB", PlanarConfiguration=1),
+        folder, RGB.transpose(2, 0, 1).copy(), "RGB", PlanarConfiguration=1
+    ),
     "16 bits": lambda folder: film(folder, RGB.astype(np.uint16) * 257, "RGB"),
     "YBR": lambda folder: film(folder, neutral(False), "YBR_FULL"),
     "YBR 422": lambda folder: film(folder, neutral(True), "YBR_FULL_422"),
-    "palette": lambda folder: film(
-        folder, GREY, "PALETTE COLOR", 1, **palette([STEPS] * 3)),
+    "palette": lambda folder: film(folder, GREY, "PALETTE COLOR", 1, **palette([STEPS] * 3)),
     "wide palette": lambda folder: film(
-        folder, GREY, "PALETTE COLOR", 1, **palette([STEPS * 257] * 3, wide=True)),
+        folder, GREY, "PALETTE COLOR", 1, **palette([STEPS * 257] * 3, wide=True)
+    ),
     "turned palette": lambda folder: film(
-        folder, 255 - GREY, "PALETTE COLOR", 1, **palette([255 - STEPS] * 3)),
-}  # fmt: skip
+        folder, 255 - GREY, "PALETTE COLOR", 1, **palette([255 - STEPS] * 3)
+    ),
+}
 
 
 @pytest.fixture

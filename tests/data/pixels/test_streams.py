@@ -17,17 +17,27 @@ JFIF = segment(0xE0, b"JFIF\0\x01\x01\0\0\x01\0\x01\0\0")
 def test_jpeg_keeps_what_decides_about_colours_without_its_room_for_text():
     adobe = segment(0xEE, b"Adobe" + b"AB" + b"CD" + b"EF" + b"\x01" + b"more")
     colours = segment(0xE8, b"mrfx\x02Anna")
-    picture = segment(0xE0, b"JFIF\0\x01\x02\x01\0\x48\0\x48\2\2" + b"Anna, small." )
+    picture = segment(0xE0, b"JFIF\0\x01\x02\x01\0\x48\0\x48\2\2" + b"Anna, small.")
     exif = segment(0xE1, b"Exif\0\0Anna")
     frame = b"\xff\xd8" + picture + adobe + colours + exif + b"\xff\xff" + FRAME_HEADER
     frame += SCAN + segment(0xFE, b"Anna") + b"\xff\xd9" + b"Anna"
     assert stripped(frame).kept == (
-        b"\xff\xd8" + JFIF + segment(0xEE, b"Adobe\0\x64\0\0\0\0\x01") + segment(0xE8, b"mrfx\x02")
-        + FRAME_HEADER + SCAN + b"\xff\xd9"
-    )  # fmt: skip
+        b"\xff\xd8"
+        + JFIF
+        + segment(0xEE, b"Adobe\0\x64\0\0\0\0\x01")
+        + segment(0xE8, b"mrfx\x02")
+        + FRAME_HEADER
+        + SCAN
+        + b"\xff\xd9"
+    )
     assert [b"Anna" in piece for piece in stripped(frame).removed] == [
-        True, False, True, True, True, True
-    ]  # fmt: skip
+        True,
+        False,
+        True,
+        True,
+        True,
+        True,
+    ]
     kept = stripped(frame).kept
     assert stripped(kept + b"\0").kept == kept and stripped(kept + b"\0").removed == ()
     assert stripped(kept[:-2]).kept == kept[:-2], "the end is missing, as of many a file"

@@ -124,14 +124,20 @@ BORN = {"19800203": "PatientBirthDate", "20210304": "StudyDate"}
 @pytest.mark.parametrize(
     ("content", "keywords"),
     [
-        ("born 19800203", {"PatientBirthDate"}), ("1980-02-03", {"PatientBirthDate"}),
-        ("03.02.1980", {"PatientBirthDate"}), ("3.2.1980,", {"PatientBirthDate"}),
-        ("2/3/1980", {"PatientBirthDate"}), ("03/02/1980", {"PatientBirthDate"}),
-        ("1980/02/03", {"PatientBirthDate"}), ("19800203101112.5", {"PatientBirthDate"}),
-        ("20210304", {"StudyDate"}), ("written 2021-03-04", set()),
-        ("0.1980020312 1.2.19800203.5 319800203", set()), ("13.2.1980", set()),
+        ("born 19800203", {"PatientBirthDate"}),
+        ("1980-02-03", {"PatientBirthDate"}),
+        ("03.02.1980", {"PatientBirthDate"}),
+        ("3.2.1980,", {"PatientBirthDate"}),
+        ("2/3/1980", {"PatientBirthDate"}),
+        ("03/02/1980", {"PatientBirthDate"}),
+        ("1980/02/03", {"PatientBirthDate"}),
+        ("19800203101112.5", {"PatientBirthDate"}),
+        ("20210304", {"StudyDate"}),
+        ("written 2021-03-04", set()),
+        ("0.1980020312 1.2.19800203.5 319800203", set()),
+        ("13.2.1980", set()),
     ],
-)  # fmt: skip
+)
 def test_dates_are_found_as_they_are_written(found, content, keywords):
     assert found(BORN, content) == keywords
 
@@ -142,12 +148,15 @@ def test_dates_are_found_as_they_are_written(found, content, keywords):
         ("12", '{"epochs": 12, "x": [12, 0.12]} 12,12\n"12 mm"', False),
         ("12", '{"patient": "12"}', True),
         ("12345", "0.12345 123456 9.12345e-3 12345.5", False),
-        ("12345", "12345.dcm", True), ("12345", "PAT12345", True), ("12345", ",12345\n", True),
+        ("12345", "12345.dcm", True),
+        ("12345", "PAT12345", True),
+        ("12345", ",12345\n", True),
         ("1234567890", "991234567890", True),
-        ("KLINIK-1", "klinik-1", True), ("KLINIK-1", "XKLINIK-1", True),
+        ("KLINIK-1", "klinik-1", True),
+        ("KLINIK-1", "XKLINIK-1", True),
         ("small", '{"small": 1}', False),
     ],
-)  # fmt: skip
+)
 def test_identities(found, identity, content, is_found):
     assert found({identity: "PatientID"}, content) == ({"PatientID"} if is_found else set())
 
@@ -158,8 +167,9 @@ def test_what_cannot_be_told_from_the_product_is_counted(tmp_path):
 
 
 def test_settings_and_pages_of_the_product_name_no_phantom(found):
-    names = {f"Phantom^{word}^0003": "PatientName"
-             for word in ("Sacroiliac", "Spine", "Chest", "Knee")}  # fmt: skip
+    names = {
+        f"Phantom^{word}^0003": "PatientName" for word in ("Sacroiliac", "Spine", "Chest", "Knee")
+    }
     settings = [to_json(experiment.experiment) for experiment in (sacroiliitis, osteoporosis)]
     assert not found(names, json.dumps(settings))
     assert found(names, json.dumps(settings) + "chest phantom 0003") == {"PatientName"}

@@ -36,10 +36,17 @@ KEY = b"0123456789abcdef"
 NAME = b"ZWEIFELHAFT^ANNA"
 PYDICOM = Path(pydicom.__file__).parent / "data" / "test_files"
 COMPRESSED = (
-    "SC_rgb_small_odd_jpeg.dcm", "SC_jpeg_no_color_transform.dcm", "SC_rgb_jpeg_gdcm.dcm",
-    "MR_small_jpeg_ls_lossless.dcm", "SC_rgb_jls_lossy_line.dcm", "MR_small_jp2klossless.dcm",
-    "693_J2KI.dcm", "GDCMJ2K_TextGBR.dcm", "MR_small_RLE.dcm", "SC_rgb_rle_16bit_2frame.dcm",
-)  # fmt: skip
+    "SC_rgb_small_odd_jpeg.dcm",
+    "SC_jpeg_no_color_transform.dcm",
+    "SC_rgb_jpeg_gdcm.dcm",
+    "MR_small_jpeg_ls_lossless.dcm",
+    "SC_rgb_jls_lossy_line.dcm",
+    "MR_small_jp2klossless.dcm",
+    "693_J2KI.dcm",
+    "GDCMJ2K_TextGBR.dcm",
+    "MR_small_RLE.dcm",
+    "SC_rgb_rle_16bit_2frame.dcm",
+)
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +91,14 @@ def radiograph(words: np.ndarray, syntax=ExplicitVRLittleEndian, **tags) -> Data
 
 
 def overlay_in(data: Dataset, bit: int) -> Dataset:
-    for element, kind, value in ((0x10, "US", data.Rows), (0x11, "US", data.Columns),
-                                 (0x40, "CS", "G"), (0x50, "SS", [1, 1]), (0x100, "US", 16),
-                                 (0x102, "US", bit)):  # fmt: skip
+    for element, kind, value in (
+        (0x10, "US", data.Rows),
+        (0x11, "US", data.Columns),
+        (0x40, "CS", "G"),
+        (0x50, "SS", [1, 1]),
+        (0x100, "US", 16),
+        (0x102, "US", bit),
+    ):
         data.add_new(0x60000000 | element, kind, value)
     return data
 
@@ -97,23 +109,29 @@ def words_in(data: Dataset, kind) -> np.ndarray:
 
 
 NATIVE = (
-    ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
     DeflatedExplicitVRLittleEndian,
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("syntax", NATIVE)
 @pytest.mark.parametrize(
     ("kind", "stored", "high", "signed"),
-    [("u2", 12, 11, 0), ("u2", 12, 11, 1), ("u2", 12, 15, 0), ("u2", 10, 13, 1),
-     ("u1", 6, 5, 0), ("u4", 20, 19, 1)],
-)  # fmt: skip
+    [
+        ("u2", 12, 11, 0),
+        ("u2", 12, 11, 1),
+        ("u2", 12, 15, 0),
+        ("u2", 10, 13, 1),
+        ("u1", 6, 5, 0),
+        ("u4", 20, 19, 1),
+    ],
+)
 def test_bits_beside_the_pixel_are_cleared(written, syntax, kind, stored, high, signed):
     bits, shape = 8 * np.dtype(kind).itemsize, (3, 5, 7)
     words = np.random.default_rng(0).integers(0, 2**bits, shape).astype(kind)
-    data = radiograph(
-        words, syntax, BitsStored=stored, HighBit=high, PixelRepresentation=signed
-    )
+    data = radiograph(words, syntax, BitsStored=stored, HighBit=high, PixelRepresentation=signed)
     copy = written(data)
     low = high + 1 - stored
     pixel = ((1 << stored) - 1) << low
@@ -146,9 +164,7 @@ def test_an_overlay_in_the_words_goes_with_its_header(written, tmp_path):
 
 def test_the_mark_of_padding_stays(written, tmp_path):
     """CT of 12 bits whose padding is -2000 as 16 bits: our reader takes it for air, by its mark."""
-    files = write_ct(
-        tmp_path / "ct", ramp(), BitsStored=12, HighBit=11, PixelPaddingValue=0xF830
-    )
+    files = write_ct(tmp_path / "ct", ramp(), BitsStored=12, HighBit=11, PixelPaddingValue=0xF830)
     for file in files:
         data = pydicom.dcmread(file)
         words = np.frombuffer(data.PixelData, "<u2").copy()
@@ -234,8 +250,9 @@ def commented(frame: bytes) -> bytes:
         return frame[:place] + comment + part + NAME
     count = int.from_bytes(frame[:4], "little")
     offsets = [int.from_bytes(frame[4 * k + 4 : 4 * k + 8], "little") for k in range(count)]
-    header = frame[:4] + b"".join((o + (16 if k else 0)).to_bytes(4, "little")
-                                  for k, o in enumerate(offsets))  # fmt: skip
+    header = frame[:4] + b"".join(
+        (o + (16 if k else 0)).to_bytes(4, "little") for k, o in enumerate(offsets)
+    )
     second = offsets[1] if count > 1 else len(frame)
     return (header + NAME).ljust(64, b"\0") + frame[64:second] + NAME + frame[second:] + NAME
 
@@ -374,8 +391,13 @@ def test_audit_reads_comments_in_frames_and_deflated_headers(audited, need):
     frame = b"\xff\xd8\xff\xfe\0\x12" + NAME + frames[0][2:]
     pieces = [frame[:14], frame[14:], *frames[1:]]
     data.PixelData = encapsulate(pieces, has_bot=False)
-    bounds = np.cumsum([0, len(pieces[0]) + len(pieces[1]) + 16 + len(pieces[1]) % 2,
-                        len(frames[1]) + 8 + len(frames[1]) % 2])  # fmt: skip
+    bounds = np.cumsum(
+        [
+            0,
+            len(pieces[0]) + len(pieces[1]) + 16 + len(pieces[1]) % 2,
+            len(frames[1]) + 8 + len(frames[1]) % 2,
+        ]
+    )
     table = bounds.astype("<u4").tobytes()
     data.PixelData = b"\xfe\xff\0\xe0\x0c\0\0\0" + table + data.PixelData[8:]
     assert NAME not in data.PixelData

@@ -11,9 +11,14 @@ from msk_jax.data.quality.measure import UNREAD_AGE, measure, missing_tags
 from msk_jax.errors import UserError
 
 FIGURES = {
-    "missing_tags": 0, "completeness": 1.0, "sharpness": 0.5, "noise_share": 0.01,
-    "coverage_mm": 100.0, "slice_spacing_mm": 2.0, "pixel_mm": 0.7,
-}  # fmt: skip
+    "missing_tags": 0,
+    "completeness": 1.0,
+    "sharpness": 0.5,
+    "noise_share": 0.01,
+    "coverage_mm": 100.0,
+    "slice_spacing_mm": 2.0,
+    "pixel_mm": 0.7,
+}
 
 
 def body(noise: float, blur: float = 0.0) -> np.ndarray:

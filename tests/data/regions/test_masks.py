@@ -68,9 +68,11 @@ def test_a_mask_on_mirrored_and_sagittal_crops(tmp_path, direction, origin, posi
     sitk.WriteImage(mask, str(tmp_path / "m.nii.gz"))
     down = 2.0 if direction is SAGITTAL else 0.5
     record = {
-        "origin_mm": origin, "spacing_mm": [0.5, down, 2.0], "direction": np.array(direction),
+        "origin_mm": origin,
+        "spacing_mm": [0.5, down, 2.0],
+        "direction": np.array(direction),
         "positions_mm": positions,
-    }  # fmt: skip
+    }
     region = SacroiliacRegion(pixel_mm=0.5, size=16)
     found = mask_on_crop(tmp_path / "m.nii.gz", (), region, record, 1)
     due = np.zeros((16, 16), bool)
@@ -92,16 +94,20 @@ def test_a_volumes_mask_lies_where_its_origin_says(tmp_path, plane):
     if plane == "axial":
         # Corner at voxel x 2, y 8; the slice at z 108 is the fourth.
         record = {
-            "origin_mm": [-6.0, 15.0, 104.0], "spacing_mm": [0.5, 0.5, 2.0],
-            "direction": np.eye(3).ravel(), "positions_mm": [104.0, 106.0, 108.0],
-        }  # fmt: skip
+            "origin_mm": [-6.0, 15.0, 104.0],
+            "spacing_mm": [0.5, 0.5, 2.0],
+            "direction": np.eye(3).ravel(),
+            "positions_mm": [104.0, 106.0, 108.0],
+        }
         expected = labels[4, 8:24, 2:18] > 0
     else:
         # Rows from the head down, 2 mm each: the fourth slice comes after 16 - 4 = 12 rows of none.
         record = {
-            "origin_mm": [-6.0, 0.0, 132.0], "spacing_mm": [0.5, 2.0, 0.5],
-            "direction": np.array(CORONAL), "positions_mm": [11.0, 18.0],
-        }  # fmt: skip
+            "origin_mm": [-6.0, 0.0, 132.0],
+            "spacing_mm": [0.5, 2.0, 0.5],
+            "direction": np.array(CORONAL),
+            "positions_mm": [11.0, 18.0],
+        }
         expected = np.zeros((16, 16), bool)
         expected[12, 5:8] = True
     found = mask_on_crop(

@@ -99,8 +99,9 @@ def test_views_are_units_of_their_patient(tmp_path):
     path.write_text("patient_id,view,path,label,bone\n1,AP,a.dcm,ill,tibia\n1,LL,b.dcm,ill,tibia\n")
     rows = read_manifest(path, VIEWS).rows
     assert [(row.unit, row.place, row.clinical) for row in rows] == [
-        ("AP", "AP", ("tibia",)), ("LL", "LL", ("tibia",)),
-    ]  # fmt: skip
+        ("AP", "AP", ("tibia",)),
+        ("LL", "LL", ("tibia",)),
+    ]
     series = read_projection([_written(tmp_path)[0]])
     assert list(VIEWS.region.extract(series, "LL")) == ["LL"]
     assert list(VIEWS.region.extract(series)) == ["whole"]  # nobody said which view it is

@@ -82,8 +82,7 @@ def test_layout_is_the_same_on_both_sides():
 def test_a_bright_point_keeps_its_place(tmp_path, orientation, spacing, point):
     shape = (round(125 / spacing[2]), 128, 160)
     voxels, origin = box_pelvis(spacing, shape)
-    axes = [o + np.arange(n) * s for o, n, s in
-            zip(origin, shape[::-1], spacing, strict=True)]  # fmt: skip
+    axes = [o + np.arange(n) * s for o, n, s in zip(origin, shape[::-1], spacing, strict=True)]
     blob = [np.exp(-(((a - p) / 4) ** 2) / 2) for a, p in zip(axes, point, strict=True)]
     glow = blob[2][:, None, None] * blob[1][None, :, None] * blob[0][None, None, :]
     voxels = np.where(glow > 0.2, 10000 * glow, voxels).astype(np.int16)
@@ -112,12 +111,15 @@ def test_map_of_the_crop_goes_back_onto_the_ct():
     k, j, i = np.indices(crop.voxels.shape, np.float32)
     where = np.exp(-(((k - 6) / 1.6) ** 2 + ((j - 63.5) / 6) ** 2 + ((i - 23.5) / 6) ** 2) / 2)
     back = sitk.Resample(crop.to_sitk(where), ct.to_sitk(), sitk.Transform(), sitk.sitkLinear, 0.0)
-    z, y, x = (np.average(g, weights=sitk.GetArrayFromImage(back)) for g in
-               np.indices(ct.voxels.shape))  # fmt: skip
+    z, y, x = (
+        np.average(g, weights=sitk.GetArrayFromImage(back)) for g in np.indices(ct.voxels.shape)
+    )
     found = np.array((x, y, z)) * ct.spacing_mm + ct.origin_mm
     expected = (
-        crop.origin_mm[0] - 23.5 * 0.75, crop.origin_mm[1] + 63.5 * 0.75, crop.positions_mm[6]
-    )  # fmt: skip
+        crop.origin_mm[0] - 23.5 * 0.75,
+        crop.origin_mm[1] + 63.5 * 0.75,
+        crop.positions_mm[6],
+    )
     assert found == pytest.approx(expected, abs=0.2)
     with pytest.raises(ValueError, match="shape"):
         crop.to_sitk(where[1:])

@@ -26,9 +26,11 @@ def series(tmp_path_factory):
     z, y, x = np.meshgrid(np.arange(30) * 2.0, np.arange(60), np.arange(60), indexing="ij")
     hu = x + 5 * y + 20 * z - 500
     files = write_ct(
-        tmp_path_factory.mktemp("ct"), hu.astype(np.int16), spacing=(1.0, 1.0, 2.0),
+        tmp_path_factory.mktemp("ct"),
+        hu.astype(np.int16),
+        spacing=(1.0, 1.0, 2.0),
         origin=(-30.0, -20.0, 100.0),
-    )  # fmt: skip
+    )
     return read_series(files, "CT")
 
 
@@ -69,8 +71,9 @@ def test_manifest_of_vertebrae(tmp_path):
     path.write_text(COLUMNS + "1,L1,burst,1,2,3\n1,L2,normal,1,2,40\n")
     rows = read_manifest(path, COHORT).rows
     assert [(r.unit, r.label, r.patient_label, r.place) for r in rows] == [
-        ("L1", 2, 2, ("L1", 1, 2, 3)), ("L2", 0, 2, ("L2", 1, 2, 40)),
-    ]  # fmt: skip
+        ("L1", 2, 2, ("L1", 1, 2, 3)),
+        ("L2", 0, 2, ("L2", 1, 2, 40)),
+    ]
     path.write_text(COLUMNS + "1,L1,A,1,2,3\n2,L9,normal,1,,3\n")
     with pytest.raises(UserError) as caught:
         read_manifest(path, COHORT)

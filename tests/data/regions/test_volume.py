@@ -32,8 +32,12 @@ PLANES = {
     "oblique": (0, 0.96, 0.28, 0.6, 0.224, -0.768),
 }
 SPOT_MM = np.array([6.0, -4.0, 3.0])
-MR = {"Modality": "MR", "SOPClassUID": MRImageStorage, "RescaleSlope": None,
-      "RescaleIntercept": None}  # fmt: skip
+MR = {
+    "Modality": "MR",
+    "SOPClassUID": MRImageStorage,
+    "RescaleSlope": None,
+    "RescaleIntercept": None,
+}
 COHORT = Cohort(
     name="discs",
     modality="MR",

@@ -47,8 +47,13 @@ def built(tmp_path):
     """A folder as a build leaves it, without its shards."""
     write_folds(tmp_path / SPLITS_NAME, make_folds(LABELS, 5, seed=0), 0, cohort_digest(LABELS))
     counts = (
-        "num_patients", "num_units", "num_stacks", "num_rejected", "num_poor", "num_skipped_files",
-    )  # fmt: skip
+        "num_patients",
+        "num_units",
+        "num_stacks",
+        "num_rejected",
+        "num_poor",
+        "num_skipped_files",
+    )
     facts = {
         "is_phantom": False,
         "fingerprint": {"config": {}, "num_folds": 5, "seed": 0},

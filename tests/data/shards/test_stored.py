@@ -65,8 +65,9 @@ def test_a_host_opens_its_own_shards_alone(many, shards, tmp_path, host):
         if number // share != host:
             file.write_bytes(b"nothing that could be read")
     data = ShardedCohort(own, 3, 2, host=host, num_hosts=HOSTS)
-    np.testing.assert_array_equal(data.table(patients_of(data)).unit_id,
-                                  whole.table(patients_of(whole)).unit_id)  # fmt: skip
+    np.testing.assert_array_equal(
+        data.table(patients_of(data)).unit_id, whole.table(patients_of(whole)).unit_id
+    )
     found = np.concatenate(list(data.evaluation_batches(patients_of(data), 16)))
     np.testing.assert_array_equal(found, expected)
     other = ShardedCohort(own, 3, 2, host=(host + 1) % HOSTS, num_hosts=HOSTS)

@@ -38,11 +38,15 @@ def orthanc(tmp_path_factory):
         pytest.skip("the Debian packages orthanc and orthanc-dicomweb are not installed")
     folder, port = tmp_path_factory.mktemp("orthanc"), free_port()
     settings = {
-        "StorageDirectory": str(folder / "storage"), "IndexDirectory": str(folder / "index"),
-        "HttpPort": port, "DicomServerEnabled": False, "RemoteAccessAllowed": False,
-        "AuthenticationEnabled": False, "Plugins": [str(PLUGIN)],
+        "StorageDirectory": str(folder / "storage"),
+        "IndexDirectory": str(folder / "index"),
+        "HttpPort": port,
+        "DicomServerEnabled": False,
+        "RemoteAccessAllowed": False,
+        "AuthenticationEnabled": False,
+        "Plugins": [str(PLUGIN)],
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
-    }  # fmt: skip
+    }
     (folder / "orthanc.json").write_text(json.dumps(settings))
     with (folder / "log").open("w") as log:
         process = subprocess.Popen([binary, str(folder / "orthanc.json")], stdout=log, stderr=log)
@@ -66,8 +70,10 @@ def archive(orthanc, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sent")
     for patient, series in (("A", "1"), ("A", "2"), ("B", "1")):
         hu = ramp((5, 8, 8)) + ord(patient) + int(series)
-        store(Server(orthanc), write_ct(folder / patient / series, hu, patient_id=patient,
-                                        series=series))  # fmt: skip
+        store(
+            Server(orthanc),
+            write_ct(folder / patient / series, hu, patient_id=patient, series=series),
+        )
     return orthanc
 
 
@@ -93,8 +99,9 @@ def test_a_second_fetch_brings_only_what_is_missing(archive, tmp_path):
     shutil.rmtree(folders[1])
     fetch(Server(archive), tmp_path)
     after = {f: f.stat().st_mtime_ns for f in tmp_path.rglob("*.dcm")}
-    assert {f for f in before if before[f] != after[f]} == {f for f in before if
-                                                            f.parent == folders[1]}  # fmt: skip
+    assert {f for f in before if before[f] != after[f]} == {
+        f for f in before if f.parent == folders[1]
+    }
 
 
 def test_a_server_as_the_source_of_a_verb(archive):

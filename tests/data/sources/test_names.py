@@ -185,8 +185,9 @@ def test_what_systems_leave_is_no_picture(tmp_path):
     with opened(tmp_path / "in") as source:
         found = scan(source.folder, unpacked=source.unpacked)
         assert [found.place(p).relative_to(found.folder).as_posix() for p in found.pictures] == [
-            "H1.png", "mac.zip/Hand/H3.png",
-        ]  # fmt: skip
+            "H1.png",
+            "mac.zip/Hand/H3.png",
+        ]
         assert not found.skipped
     (dicom,) = write_ct(tmp_path / "ct", ramp((1, 4, 4)), name="._{}")
     assert not is_litter(dicom), "DICOM files may have any name"

@@ -83,9 +83,12 @@ def test_slope_padding_and_clipping(tmp_path, vr, value):
     stored[:, 0, :3] = -2000, 100, 30000
     for k, file in enumerate(write_ct(tmp_path, stored)):
         rewrite(
-            file, PixelData=stored[k].tobytes(), PixelRepresentation=1, RescaleSlope=2,
+            file,
+            PixelData=stored[k].tobytes(),
+            PixelRepresentation=1,
+            RescaleSlope=2,
             RescaleIntercept=4000,
-        )  # fmt: skip
+        )
         data = pydicom.dcmread(file)
         data.add_new("PixelPaddingValue", vr, value)
         data.save_as(file)
@@ -242,8 +245,15 @@ def test_missing_folder(tmp_path):
 def test_age():
     assert [parse_age(v) for v in ("045Y", "018M", "006W", "012D")] == [45, 1.5, 0.11, 0.03]
     assert [parse_age(v) for v in ("54Y", "54", " 54y ", "54 Y", "18M", "3W", "0", "054.5Y")] == [
-        54, 54, 54, 54, 1.5, 0.06, 0, 54.5,
-    ]  # fmt: skip
+        54,
+        54,
+        54,
+        54,
+        1.5,
+        0.06,
+        0,
+        54.5,
+    ]
     unread = ("", "abcY", "Y", "-5", "999Y", "121", "1970", "54Y6M", "5-10", "54\\55", "\u0665")
     assert [parse_age(v) for v in unread] == [None] * len(unread)
     assert parse_age("120Y") == 120 and parse_age("999D") == 2.74

@@ -120,8 +120,14 @@ def disc(tmp_path):
     """A folder with a DICOMDIR, as pydicom writes one."""
     files, disc = FileSet(), tmp_path / "disc"
     for k, file in enumerate(write_ct(tmp_path / "ct", ramp())):
-        rewrite(file, StudyDate="20200101", StudyTime="120000", StudyID="1", SeriesNumber=1,
-                InstanceNumber=k)  # fmt: skip
+        rewrite(
+            file,
+            StudyDate="20200101",
+            StudyTime="120000",
+            StudyID="1",
+            SeriesNumber=1,
+            InstanceNumber=k,
+        )
         files.add(file)
     files.write(disc)
     return disc

@@ -70,8 +70,11 @@ def test_kappa_is_that_of_statsmodels_and_times_are_medians(study):
             assert found["reading_time"][group][modality] == np.median(rows.reading_time)
     assert list(found["majorities"]) == ["junior", "middle", "senior", "all"]
     assert found["analysis"]["n"] == {
-        "readers": 16, "cases": COUNT, "positives": COUNT // 2, "negatives": COUNT // 2
-    }  # fmt: skip
+        "readers": 16,
+        "cases": COUNT,
+        "positives": COUNT // 2,
+        "negatives": COUNT // 2,
+    }
 
 
 def test_real_tables_may_be_incomplete_and_have_no_times(study):

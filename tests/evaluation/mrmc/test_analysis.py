@@ -110,9 +110,11 @@ def test_published_reader_variances_from_published_covariances():
     same_t = np.eye(2, dtype=bool)[:, None, :, None] & np.ones((1, 5, 1, 5), bool)
     same_r = np.eye(5, dtype=bool)[None, :, None, :] & np.ones((2, 1, 2, 1), bool)
     for where, value in (
-        (same_t & same_r, DELONG.error), (~same_t & same_r, DELONG.cov1),
-        (same_t & ~same_r, DELONG.cov2), (~same_t & ~same_r, DELONG.cov3),
-    ):  # fmt: skip
+        (same_t & same_r, DELONG.error),
+        (~same_t & same_r, DELONG.cov1),
+        (same_t & ~same_r, DELONG.cov2),
+        (~same_t & ~same_r, DELONG.cov3),
+    ):
         spread[where] = value
     result = _components(AREAS, spread)
     assert result.reader == pytest.approx(DELONG.reader, rel=1e-4)
@@ -149,9 +151,11 @@ def test_jackknife_by_leaving_out(study, measure):
         rows = (rows > 0.7).astype(float)
     counted = {"sensitivity": truth, "specificity": ~truth}.get(measure, np.ones(40, bool))
     left_out = np.stack(
-        [accuracies(np.delete(truth, i), np.delete(rows, i, 1), measure)
-         for i in np.flatnonzero(counted)]
-    )  # fmt: skip
+        [
+            accuracies(np.delete(truth, i), np.delete(rows, i, 1), measure)
+            for i in np.flatnonzero(counted)
+        ]
+    )
     n = len(left_out)
     expected = np.cov(left_out.T) * (n - 1) ** 2 / n
     result = covariance(truth, rows, measure, "jackknife")
@@ -251,10 +255,11 @@ def test_simulated_areas_are_the_expected_ones():
     model = RoeMetz(separation=1.2, effect=0.3)
     for modality in (0, 1):
         areas = [
-            accuracies((drawn := model.draw(5, 100, 100, s))[0].astype(bool), drawn[1][modality],
-                       "auc").mean()
+            accuracies(
+                (drawn := model.draw(5, 100, 100, s))[0].astype(bool), drawn[1][modality], "auc"
+            ).mean()
             for s in range(40)
-        ]  # fmt: skip
+        ]
         error = np.std(areas, ddof=1) / np.sqrt(40)
         assert np.mean(areas) == pytest.approx(model.expected_auc(modality), abs=4 * error)
 

@@ -105,8 +105,10 @@ def test_the_study_as_a_whole():
 def test_a_table_may_give_each_reader_one_modality():
     rows = [
         (f"{modality}{reader}", case, modality, case % 2, case)
-        for modality in "xy" for reader in range(2) for case in range(6)
-    ]  # fmt: skip
+        for modality in "xy"
+        for reader in range(2)
+        for case in range(6)
+    ]
     table = pd.DataFrame(rows, columns=["reader", "case", "modality", "truth", "rating"])
     assert readers_are_nested(ratings_from_table(table.astype(str), "t").ratings)
     # One reader in both and the others in one is neither design.

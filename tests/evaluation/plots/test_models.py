@@ -53,8 +53,10 @@ def test_precision_recall_shows_the_prevalence():
 
 def test_calibration_has_a_panel_a_part():
     part = {**calibration_points(Y, P, None, 0.95), "slope": HALF}
-    alone = {**calibration_points(Y, P, np.zeros(60), 0.95), "slope": to_plain(Figure(
-        None, None, None, "x", "why"))}  # fmt: skip
+    alone = {
+        **calibration_points(Y, P, np.zeros(60), 0.95),
+        "slope": to_plain(Figure(None, None, None, "x", "why")),
+    }
     axes = model_plots.calibration_figure({"before": part, "after": alone}).axes
     assert [axis.get_title(loc="left") for axis in axes] == ["before", "after"]
     np.testing.assert_allclose(axes[0].lines[1].get_ydata(), part["curve"]["observed"])

@@ -14,9 +14,13 @@ from msk_jax.evaluation.survival import KaplanMeier
 
 def test_survival_shows_the_curve_and_who_is_at_risk():
     curve = KaplanMeier(
-        np.array([0.0, 5, 9]), np.array([1, 0.6, 0.3]), np.array([1, 0.4, 0.1]),
-        np.array([1, 0.8, 0.6]), np.array([0.0, 5, 10]), np.array([9, 6, 1]),
-    )  # fmt: skip
+        np.array([0.0, 5, 9]),
+        np.array([1, 0.6, 0.3]),
+        np.array([1, 0.4, 0.1]),
+        np.array([1, 0.8, 0.6]),
+        np.array([0.0, 5, 10]),
+        np.array([9, 6, 1]),
+    )
     axis = survival_figure({"treated": curve}, "months").axes[0]
     np.testing.assert_allclose(axis.lines[0].get_ydata(), [1, 0.6, 0.3])
     assert {"9", "6", "1"} <= {text.get_text() for text in axis.texts}

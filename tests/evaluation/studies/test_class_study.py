@@ -32,12 +32,16 @@ def _table(patients, seed, fold=None, sure=2.0):
         for k in range(3):
             logits = rng.normal(0, 1, 3) + sure * np.eye(3)[label]
             probs = np.exp(logits) / np.exp(logits).sum()
-            rows.append({
-                "patient_id": f"p{number}", "unit_id": f"p{number}/L1/sagittal{k}",
-                "level": "image", "fold": number // 3 % 3 if fold is None else fold,
-                "label": label,
-                **{name: v[0] for name, v in probability_cells(CLASSES, probs[None]).items()},
-            })  # fmt: skip
+            rows.append(
+                {
+                    "patient_id": f"p{number}",
+                    "unit_id": f"p{number}/L1/sagittal{k}",
+                    "level": "image",
+                    "fold": number // 3 % 3 if fold is None else fold,
+                    "label": label,
+                    **{name: v[0] for name, v in probability_cells(CLASSES, probs[None]).items()},
+                }
+            )
     return pool(pd.DataFrame(rows), labels, labels, patient="mean", levels=LEVELS)
 
 

@@ -15,9 +15,15 @@ LEVELS = ("image", "radiograph", "patient")
 def _table(labels, probs, fold):
     names = [f"P{i}" for i in range(len(labels))]
     return pd.DataFrame(
-        {"patient_id": names, "unit_id": names, "level": "patient", "fold": fold, "label": labels,
-         "prob": probs}
-    )  # fmt: skip
+        {
+            "patient_id": names,
+            "unit_id": names,
+            "level": "patient",
+            "fold": fold,
+            "label": labels,
+            "prob": probs,
+        }
+    )
 
 
 @pytest.fixture

@@ -75,8 +75,11 @@ def test_fewer_stages_leave_a_finer_map():
     assert endpoints["map"].shape == (1, 48, 48, 128)
     encoder = variables["params"]["encoder"]
     assert {name for name in encoder if name.startswith("layer")} == {
-        "layer1.0", "layer1.1", "layer2.0", "layer2.1",
-    }  # fmt: skip
+        "layer1.0",
+        "layer1.1",
+        "layer2.0",
+        "layer2.1",
+    }
     with pytest.raises(UserError, match="stages is 5; a ResNet has 1 to 4"):
         jax.eval_shape(GridNetConfig(stages=5).build().init, jax.random.key(0), x)
 

@@ -45,9 +45,13 @@ def test_fractures_are_as_defined(drawn, parameters):
     """Limits of the definitions: a wedge of at most 10 % is normal; a compressed body keeps its
     posterior wall and canal; a burst one loses both, and its pedicles stand apart."""
     loss = pd.DataFrame(
-        {"anterior": p.findings[0].anterior_loss, "posterior": p.findings[0].posterior_loss,
-         "spread": p.findings[0].spread} for p in drawn
-    )  # fmt: skip
+        {
+            "anterior": p.findings[0].anterior_loss,
+            "posterior": p.findings[0].posterior_loss,
+            "spread": p.findings[0].spread,
+        }
+        for p in drawn
+    )
     kind = parameters["true_label"]
     assert (loss[kind == "normal"]["anterior"] <= 0.10).all()
     assert (loss[kind != "burst"]["posterior"] <= 0.05).all()
@@ -186,9 +190,13 @@ def test_same_seed_same_scan_and_label_noise():
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"matrix": 60}, "field of view is 42 mm"), ({"shares": (0.5, 0.5, 0.5)}, "sum to 1"),
-     ({"severity": 3}, "severity is 3"), ({"sites": ()}, "no site")],
-)  # fmt: skip
+    [
+        ({"matrix": 60}, "field of view is 42 mm"),
+        ({"shares": (0.5, 0.5, 0.5)}, "sum to 1"),
+        ({"severity": 3}, "severity is 3"),
+        ({"sites": ()}, "no site"),
+    ],
+)
 def test_settings_that_cannot_be(change, message):
     with pytest.raises(UserError, match=message):
         dataclasses.replace(CONFIG, **change).check()
