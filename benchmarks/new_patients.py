@@ -26,28 +26,35 @@ from benchmarks.startup import in_words
 
 _EXPERIMENT = """
 from msk_jax.data.feed.augment import Preprocess
+from msk_jax.data.fields import Classes, Image
 from msk_jax.data.cohort.cohort import Cohort
 from msk_jax.data.regions.radiograph import RadiographRegion
 from msk_jax.experiment import Experiment, Stage
+from msk_jax.methods.network import Network
 from msk_jax.models import ZooNetConfig
+from msk_jax.tasks.settings import Classification
 from msk_jax.training.recipe import Recipe
 
 experiment = Experiment(
     name="films",
-    title="Films",
     cohort=Cohort(
         name="films",
         modality="CR/DX",
-        classes=("normal", "ill"),
         levels=("image", "radiograph", "patient"),
-        region=RadiographRegion(size=224),
+        fields=(Image("film", RadiographRegion(size=224)), Classes("label", ("normal", "ill"))),
     ),
-    stage=Stage(
-        ZooNetConfig("resnet18", (("width", 16),)),
-        Preprocess(window_level=2000.0, window_width=4400.0),
-        Recipe(epochs=1, batch_size=8, warmup_epochs=0, monitor="none"),
+    stages=(
+        Stage(
+            "classify",
+            ("film",),
+            Classification("label"),
+            Network(
+                ZooNetConfig("resnet18", (("width", 16),)),
+                Preprocess(window_level=2000.0, window_width=4400.0),
+                Recipe(epochs=1, batch_size=8, warmup_epochs=0, monitor="none"),
+            ),
+        ),
     ),
-    num_folds=5,
 )
 """
 
@@ -97,7 +104,9 @@ def networks_alone(run: Path, films: int, repeats: int) -> list[float]:
     from msk_jax.training.step import AXIS
 
     saved = load_model(run)
-    predict = parallel_predict(saved.stage.network(AXIS), saved.stage.preprocess, saved.stage.task)
+    predict = parallel_predict(
+        saved.stage.method.module(AXIS), saved.stage.method.preprocess, saved.stage.trained_task
+    )
     stored = np.random.default_rng(0).integers(0, 4000, (films, 224, 224, 1)).astype(np.int16)
     batches = [stored[i : i + 16] for i in range(0, films, 16)]
     seconds = []

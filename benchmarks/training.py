@@ -92,10 +92,10 @@ def theirs(found: Experiment, stage: Stage, settings: Benchmark, folder: Path) -
     """A step of the PyTorch script on the same stacks."""
     model = network(stage).to(DEVICE).to(memory_format=torch.channels_last).train()
     called = torch.compile(model) if settings.compile else model
-    optimiser = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[stage.recipe.optimiser](
-        model.parameters(), lr=stage.recipe.learning_rate
+    optimiser = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[stage.method.recipe.optimiser](
+        model.parameters(), lr=stage.method.recipe.learning_rate
     )
-    loss_of = torch.nn.CrossEntropyLoss(label_smoothing=stage.recipe.label_smoothing)
+    loss_of = torch.nn.CrossEntropyLoss(label_smoothing=stage.method.recipe.label_smoothing)
     batches = endless(loader(write_stacks(found, stage, settings, folder), stage, settings))
 
     def step() -> None:
@@ -106,8 +106,8 @@ def theirs(found: Experiment, stage: Stage, settings: Benchmark, folder: Path) -
         loss = loss_of(logits.float(), batch["label"].to(DEVICE))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        if stage.recipe.gradient_clip is not None:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), stage.recipe.gradient_clip)
+        if stage.method.recipe.gradient_clip is not None:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), stage.method.recipe.gradient_clip)
         optimiser.step()
         float(loss)
 
@@ -144,7 +144,7 @@ def loader(entries: list[dict], stage: Stage, settings: Benchmark) -> DataLoader
 
 def augmentation(stage: Stage, side: int) -> transforms.Compose:
     """The same kinds and ranges of change as `Augmentation` makes, of pictures of `side` pixels."""
-    window, change = stage.preprocess, stage.recipe.augmentation or Augmentation()
+    window, change = stage.method.preprocess, stage.method.recipe.augmentation or Augmentation()
     low = window.window_level - window.window_width / 2
     key, always = "volume", 1.0
     return transforms.Compose(
@@ -183,11 +183,11 @@ def endless(batches: DataLoader) -> Iterator[dict]:
 
 def network(stage: Stage) -> torch.nn.Module:
     """The experiment's network in PyTorch."""
-    if isinstance(stage.model, MS25DNetConfig):
-        return MS25DNet(stage.model)
+    if isinstance(stage.method.model, MS25DNetConfig):
+        return MS25DNet(stage.method.model)
     model = locate("torchvision.models.resnet50")()
     model.conv1 = torch.nn.Conv2d(1, 64, 7, 2, 3, bias=False)
-    config = stage.model
+    config = stage.method.model
     model.fc = torch.nn.Sequential(
         torch.nn.Dropout(config.dropout),
         torch.nn.Linear(2048, config.hidden),
@@ -259,7 +259,9 @@ def refinement(wide: int) -> torch.nn.Module:
 
 def check_equal_size(stage: Stage, image_shape: tuple[int, int, int]) -> int:
     """The number of parameters, the same on both sides."""
-    init = jax.eval_shape(stage.network().init, jax.random.key(0), np.zeros((1, *image_shape)))
+    init = jax.eval_shape(
+        stage.method.module().init, jax.random.key(0), np.zeros((1, *image_shape))
+    )
     here = sum(leaf.size for leaf in jax.tree.leaves(init["params"]))
     there = sum(p.numel() for p in network(stage).parameters())
     if here != there:
@@ -271,9 +273,9 @@ def main(settings: Benchmark) -> None:
     """Run and print."""
     found = experiment.load(settings.experiment)
     recipe = dataclasses.replace(
-        found.stage.recipe, batch_size=settings.batch_size, bf16=settings.bf16
+        found.stages[0].method.recipe, batch_size=settings.batch_size, bf16=settings.bf16
     )
-    stage = dataclasses.replace(found.stage, recipe=recipe, before=())
+    stage = dataclasses.replace(found.stages[0], recipe=recipe, before=())
     shape = open_cohort(found, stage, settings.data_dir).image_shape
     count = check_equal_size(stage, shape)
 

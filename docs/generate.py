@@ -16,16 +16,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import UnionType
 
-from msk_jax.data.cohort.cohort import AnyRegion, ClinicalVariable, Cohort, MeasuredLabel
+from msk_jax.data.cohort.cohort import Cohort
 from msk_jax.data.feed.augment import Augmentation, Preprocess
+from msk_jax.data.fields import AnyRegion, Classes, Image, MeasuredLabel, Number, Word
 from msk_jax.data.quality.grading import QualityLimits
 from msk_jax.evaluation.mrmc.settings import MrmcSettings, ReaderGroup, ReaderModel
 from msk_jax.evaluation.settings import EvaluationSettings, ModelSettings
-from msk_jax.experiment import Experiment, Published, Signs, Stage
+from msk_jax.experiment import Experiment, Judging, Paper, Published, Signs, Split, Stage
 from msk_jax.flags import plain, study
+from msk_jax.methods.network import Network
 from msk_jax.models import NetworkConfig
 from msk_jax.models.listing import LISTED
 from msk_jax.phantoms import AnyPhantom
+from msk_jax.tasks.settings import Classification
 from msk_jax.training.logistic_model import LogisticModel
 from msk_jax.training.recipe import Phase, Recipe
 
@@ -34,9 +37,11 @@ REFERENCE = DOCS / "reference"
 _NOTE = "<!-- written by `python -m docs.generate`, not by hand -->"
 
 _SETTINGS = {
-    "A study": (Experiment, Stage, Published, Signs),
-    "A cohort": (Cohort, ClinicalVariable, MeasuredLabel, QualityLimits),
+    "A study": (Experiment, Paper, Published, Stage, Split, Judging, Signs),
+    "A cohort": (Cohort, Classes, Image, Number, Word, MeasuredLabel, QualityLimits),
     "Regions": typing.get_args(AnyRegion),
+    "Tasks": (Classification,),
+    "Methods": (Network,),
     "Networks": typing.get_args(NetworkConfig),
     "Training": (Preprocess, Recipe, Augmentation, Phase),
     "Evaluation": (EvaluationSettings, LogisticModel, ReaderModel, ReaderGroup),

@@ -9,14 +9,17 @@ and says so in `choices`.
     msk-jax demo knee_tumour          # phantom patients to report
 """
 
-from msk_jax.data.cohort.cohort import ClinicalVariable, Cohort
+from msk_jax.data.cohort.cohort import Cohort
 from msk_jax.data.feed.augment import Augmentation, Preprocess
+from msk_jax.data.fields import Classes, Image, Word
 from msk_jax.data.regions.radiograph import RadiographRegion
 from msk_jax.evaluation.mrmc.settings import ReaderModel
 from msk_jax.evaluation.settings import EvaluationSettings
-from msk_jax.experiment import Experiment, Published, Signs, Stage
+from msk_jax.experiment import Experiment, Judging, Paper, Published, Signs, Split, Stage
+from msk_jax.methods.network import Network
 from msk_jax.models import ZooNetConfig
 from msk_jax.phantoms import KneePhantom
+from msk_jax.tasks.settings import Classification
 from msk_jax.training.logistic_model import LogisticModel
 from msk_jax.training.recipe import Recipe
 
@@ -38,7 +41,7 @@ _READERS = {  # published: accuracy of the network and of the majority of each g
 }
 _AREAS = {"image": (0.97, 0.966), "clinical": (0.77, 0.637)}  # published
 
-full = Stage(
+network = Network(
     model=ZooNetConfig("efficientnet_b6"),  # published
     preprocess=Preprocess(window_level=2000.0, window_width=4400.0),
     recipe=Recipe(
@@ -52,53 +55,56 @@ full = Stage(
 
 experiment = Experiment(
     name="knee_tumour",
-    title="EfficientNet-B6: lytic osteosarcoma or giant cell tumour on knee radiographs",
-    task="lytic osteosarcoma or giant cell tumour",
-    modality="CR, DX",
-    input="whole knee radiographs, frontal and lateral",
-    source="Shao J et al., Insights Imaging 2024;15, 10.1186/s13244-024-01610-1",
-    phantom=KneePhantom(patients=333),  # published: 333 patients
+    paper=Paper(
+        title="EfficientNet-B6: lytic osteosarcoma or giant cell tumour on knee radiographs",
+        source="Shao J et al., Insights Imaging 2024;15, 10.1186/s13244-024-01610-1",
+        published=tuple(
+            Published("auc", area, "patient", _NOTE, model, name)
+            for model, areas in _AREAS.items()
+            for name, area in zip(_SETS, areas, strict=True)
+        )
+        + tuple(
+            Published("accuracy", share, "patient", _READERS_NOTE, readers=who)
+            for who, share in _READERS.items()
+        ),
+        task="lytic osteosarcoma or giant cell tumour",
+        modality="CR, DX",
+        input="whole knee radiographs, frontal and lateral",
+    ),
     cohort=Cohort(
         name="knee_tumour",
         modality="CR/DX",
-        classes=("giant cell tumour", "osteosarcoma"),  # published
         levels=("image", "radiograph", "patient"),
-        region=RadiographRegion(size=528, views=("AP", "LL")),
-        clinical=(ClinicalVariable("bone", words=("femur", "tibia", "fibula")),),
-        training_site="A",  # published: one hospital trains, three others test
+        fields=(
+            Image("radiograph", RadiographRegion(size=528, views=("AP", "LL"))),
+            Classes("label", ("giant cell tumour", "osteosarcoma")),  # published
+            Word("bone", words=("femur", "tibia", "fibula")),
+        ),
     ),
-    stage=full,
+    stages=(Stage("image", ("radiograph",), Classification("label"), network),),
+    # Published: one hospital trains, three others test.
+    split=Split(folds=5, held_out=0.15, training_site="A", pool_sites=True),
+    judging=Judging(
+        evaluation=EvaluationSettings(unit_pool="mean", patient_pool="mean"),
+        signs=Signs("the tumour", (1, 2, 3)),
+        readers=ReaderModel(),
+    ),
+    phantom=KneePhantom(patients=333),  # published: 333 patients
     small={
-        "stage.model.network": "resnet18",
-        "stage.model.settings": (("width", 16),),
-        "stage.preprocess.crop": 396,
-        "stage.preprocess.shrink": 3,
-        "stage.recipe.epochs": 40,
-        "stage.recipe.batch_size": 16,
-        "stage.recipe.learning_rate": 2e-3,
-        "stage.recipe.average_decay": 0.98,
-        "stage.recipe.monitor": "none",
-        "stage.recipe.augmentation": Augmentation(
+        "image.model.network": "resnet18",
+        "image.model.settings": (("width", 16),),
+        "image.preprocess.crop": 396,
+        "image.preprocess.shrink": 3,
+        "image.recipe.epochs": 40,
+        "image.recipe.batch_size": 16,
+        "image.recipe.learning_rate": 2e-3,
+        "image.recipe.average_decay": 0.98,
+        "image.recipe.monitor": "none",
+        "image.recipe.augmentation": Augmentation(
             rotation=10.0, translation=0.05, erasing=0.0, flip=0.5
         ),
     },
-    num_folds=5,
-    held_out=0.15,
-    demo_patients=333,
-    evaluation=EvaluationSettings(unit_pool="mean", patient_pool="mean"),
     beside=(LogisticModel("clinical", ("age", "sex"), words=("bone",)),),  # published
-    pool_sites=True,
-    readers=ReaderModel(),
-    published=tuple(
-        Published("auc", area, "patient", _NOTE, model, name)
-        for model, areas in _AREAS.items()
-        for name, area in zip(_SETS, areas, strict=True)
-    )
-    + tuple(
-        Published("accuracy", share, "patient", _READERS_NOTE, readers=who)
-        for who, share in _READERS.items()
-    ),
-    signs=Signs("the tumour", (1, 2, 3)),
     choices={
         "network": "EfficientNet-B6 as published (full); ResNet-18 (small), for on two cores half "
         "an EfficientNet-B0 takes several times as long",

@@ -9,13 +9,16 @@ in `choices`.
     msk-jax demo osteoporosis          # phantom patients to report
 """
 
-from msk_jax.data.cohort.cohort import ClinicalVariable, Cohort, MeasuredLabel
+from msk_jax.data.cohort.cohort import Cohort
 from msk_jax.data.feed.augment import Augmentation, Preprocess
+from msk_jax.data.fields import Classes, Image, MeasuredLabel, Number
 from msk_jax.data.regions.radiograph import RadiographRegion
 from msk_jax.evaluation.settings import EvaluationSettings
-from msk_jax.experiment import Experiment, Published, Signs, Stage
+from msk_jax.experiment import Experiment, Judging, Paper, Published, Signs, Split, Stage
+from msk_jax.methods.network import Network
 from msk_jax.models import GridNetConfig
 from msk_jax.phantoms import ChestPhantom
+from msk_jax.tasks.settings import Classification
 from msk_jax.training.logistic_model import LogisticModel
 from msk_jax.training.recipe import Recipe
 
@@ -31,7 +34,7 @@ _AREAS = {  # published
 }
 _CLINICAL = ("age", "sex", "height", "weight", "bmi")  # ours: the paper's are not named
 
-full = Stage(
+network = Network(
     model=GridNetConfig(backbone="resnet18", grid=6),  # published: ResNet-18, 6 x 6
     preprocess=Preprocess(window_level=2000.0, window_width=4400.0),
     recipe=Recipe(
@@ -49,46 +52,61 @@ full = Stage(
 
 experiment = Experiment(
     name="osteoporosis",
-    title="ResNet-18 and Transformer: osteoporosis on chest radiographs",
-    task="osteoporosis or not",
-    modality="CR, DX",
-    input="whole frontal chest radiographs in a 6 x 6 grid",
-    source="Li Z et al., Chin J Med Imaging Technol 2026;42(3):403-407",
-    phantom=ChestPhantom(patients=4542),  # published: 4,542 patients
+    paper=Paper(
+        title="ResNet-18 and Transformer: osteoporosis on chest radiographs",
+        source="Li Z et al., Chin J Med Imaging Technol 2026;42(3):403-407",
+        published=tuple(
+            Published("auc", area, "patient", _NOTE, model, name)
+            for model, areas in _AREAS.items()
+            for name, area in zip(_SETS, areas, strict=True)
+        ),
+        task="osteoporosis or not",
+        modality="CR, DX",
+        input="whole frontal chest radiographs in a 6 x 6 grid",
+    ),
     cohort=Cohort(
         name="osteoporosis",
         modality="CR/DX",
-        classes=("non-osteoporosis", "osteoporosis"),  # published
-        measured=MeasuredLabel("t_score", cuts=(-2.5,), low=-10, high=10),  # WHO 1994, by DXA
         levels=("image", "radiograph", "patient"),
-        region=RadiographRegion(size=384),
-        clinical=(
-            ClinicalVariable("height", "cm", 80, 230),
-            ClinicalVariable("weight", "kg", 20, 300),
-            ClinicalVariable("bmi", "kg/m2", 8, 90),
+        fields=(
+            Image("radiograph", RadiographRegion(size=384)),
+            Classes(
+                "label",
+                ("non-osteoporosis", "osteoporosis"),  # published
+                measured=MeasuredLabel("t_score", cuts=(-2.5,), low=-10, high=10),  # WHO 1994
+            ),
+            Number("height", "cm", 80, 230),
+            Number("weight", "kg", 20, 300),
+            Number("bmi", "kg/m2", 8, 90),
         ),
-        training_site="A",  # published: one hospital trains, two others test
     ),
-    stage=full,
+    stages=(Stage("image", ("radiograph",), Classification("label"), network),),
+    # Published: one hospital trains, two others test.
+    split=Split(folds=5, held_out=0.2, training_site="A"),
+    judging=Judging(
+        evaluation=EvaluationSettings(unit_pool="mean", patient_pool="mean"),
+        signs=Signs("bone"),
+    ),
+    phantom=ChestPhantom(patients=4542),  # published: 4,542 patients
     small={
-        "stage.model.backbone": "resnet10",
-        "stage.model.width": 16,
-        "stage.model.stages": 2,
-        "stage.model.reading": "whole",
-        "stage.model.token_norm": True,
-        "stage.model.depth": 1,
-        "stage.model.num_heads": 4,
-        "stage.model.summary": "mean",
-        "stage.preprocess.shrink": 2,
-        "stage.preprocess.local": 10.0,
-        "stage.recipe.epochs": 24,
-        "stage.recipe.batch_size": 16,
-        "stage.recipe.learning_rate": 3e-3,
-        "stage.recipe.warmup_epochs": 2,
-        "stage.recipe.weight_decay": 0.05,
-        "stage.recipe.average_decay": 0.95,
-        "stage.recipe.monitor": "none",
-        "stage.recipe.augmentation": Augmentation(
+        "image.model.backbone": "resnet10",
+        "image.model.width": 16,
+        "image.model.stages": 2,
+        "image.model.reading": "whole",
+        "image.model.token_norm": True,
+        "image.model.depth": 1,
+        "image.model.num_heads": 4,
+        "image.model.summary": "mean",
+        "image.preprocess.shrink": 2,
+        "image.preprocess.local": 10.0,
+        "image.recipe.epochs": 24,
+        "image.recipe.batch_size": 16,
+        "image.recipe.learning_rate": 3e-3,
+        "image.recipe.warmup_epochs": 2,
+        "image.recipe.weight_decay": 0.05,
+        "image.recipe.average_decay": 0.95,
+        "image.recipe.monitor": "none",
+        "image.recipe.augmentation": Augmentation(
             moved=0.5,
             rotation=5.0,
             scaling=0.05,
@@ -100,21 +118,12 @@ experiment = Experiment(
             erasing=0.0,
             flip=0.5,
         ),
+        "phantom.patients": 900,
     },
-    num_folds=5,
-    held_out=0.2,
-    demo_patients=900,
-    evaluation=EvaluationSettings(unit_pool="mean", patient_pool="mean"),
     beside=(
         LogisticModel("clinical", _CLINICAL),
         LogisticModel("combined", _CLINICAL, image=True, strength=0.001),
     ),
-    published=tuple(
-        Published("auc", area, "patient", _NOTE, model, name)
-        for model, areas in _AREAS.items()
-        for name, area in zip(_SETS, areas, strict=True)
-    ),
-    signs=Signs("bone"),
     choices={
         "backbone": "ResNet-18 as published (full); ResNet-10 (small)",
         "width": "64 is the standard ResNet; a quarter of it (small)",

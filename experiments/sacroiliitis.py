@@ -10,11 +10,14 @@ that takes them, ASPP in the encoder, a residual feature pyramid, sensitivity 91
 
 from msk_jax.data.cohort.cohort import Cohort
 from msk_jax.data.feed.augment import Augmentation, Preprocess
+from msk_jax.data.fields import Classes, Image
 from msk_jax.data.regions.sacroiliac import SacroiliacRegion
 from msk_jax.evaluation.settings import EvaluationSettings
-from msk_jax.experiment import Experiment, Published, Signs, Stage
+from msk_jax.experiment import Experiment, Judging, Paper, Published, Signs, Split, Stage
+from msk_jax.methods.network import Network
 from msk_jax.models import MS25DNetConfig
 from msk_jax.phantoms import SacroiliacPhantom
+from msk_jax.tasks.settings import Classification
 from msk_jax.training.recipe import Recipe
 
 _NOTE = (
@@ -22,7 +25,7 @@ _NOTE = (
     "(94 of 103, 40 of 42), so they are most likely per slice."
 )
 
-full = Stage(
+network = Network(
     model=MS25DNetConfig(
         num_slices=5,  # published
         aspp=True,  # published
@@ -49,45 +52,53 @@ full = Stage(
 
 experiment = Experiment(
     name="sacroiliitis",
-    title="MS-2.5D-Net: sacroiliitis on pelvic CT",
-    task="sacroiliitis or normal",
-    modality="CT",
-    input="stacks of 5 axial slices, one crop per joint",
-    source="Zhang L, Medical Research and Practice 2025;3(10), 10.61369/MRP.2025100011",
-    phantom=SacroiliacPhantom(patients=29),  # published: 29 cases
+    paper=Paper(
+        title="MS-2.5D-Net: sacroiliitis on pelvic CT",
+        source="Zhang L, Medical Research and Practice 2025;3(10), 10.61369/MRP.2025100011",
+        published=(
+            Published("sensitivity", 0.913, "not stated", _NOTE),
+            Published("specificity", 0.952, "not stated", _NOTE),
+        ),
+        task="sacroiliitis or normal",
+        modality="CT",
+        input="stacks of 5 axial slices, one crop per joint",
+    ),
     cohort=Cohort(
         name="sacroiliitis",
         modality="CT",
-        classes=("normal", "sacroiliitis"),
-        region=SacroiliacRegion(pixel_mm=0.75, slice_mm=2.5, size=128, z_range=(0.35, 0.75)),
+        levels=("slice", "joint", "patient"),
+        fields=(
+            Image(
+                "pelvis",
+                SacroiliacRegion(pixel_mm=0.75, slice_mm=2.5, size=128, z_range=(0.35, 0.75)),
+            ),
+            Classes("label", ("normal", "sacroiliitis")),
+        ),
     ),
-    stage=full,
+    stages=(Stage("classify", ("pelvis",), Classification("label"), network),),
+    split=Split(folds=5),
+    judging=Judging(
+        evaluation=EvaluationSettings(criterion="youden", unit_pool="mean", patient_pool="max"),
+        signs=Signs("lesions", (1, 2, 3, 4)),
+    ),
+    phantom=SacroiliacPhantom(patients=29),  # published: 29 cases
     small={
-        "stage.model.backbone": "resnet18",
-        "stage.model.width": 16,
-        "stage.model.output_stride": 16,
-        "stage.model.aspp_rates": (1, 2),
-        "stage.model.pyramid_features": 24,
-        "stage.model.dropout": 0.2,
-        "stage.preprocess.crop": 96,
-        "stage.recipe.epochs": 14,
-        "stage.recipe.rates": ((".*", 1.0),),
-        "stage.recipe.warmup_epochs": 1,
-        "stage.recipe.average_decay": 0.98,
-        "stage.recipe.monitor": "none",
-        "stage.recipe.augmentation": Augmentation(
+        "classify.model.backbone": "resnet18",
+        "classify.model.width": 16,
+        "classify.model.output_stride": 16,
+        "classify.model.aspp_rates": (1, 2),
+        "classify.model.pyramid_features": 24,
+        "classify.model.dropout": 0.2,
+        "classify.preprocess.crop": 96,
+        "classify.recipe.epochs": 14,
+        "classify.recipe.rates": ((".*", 1.0),),
+        "classify.recipe.warmup_epochs": 1,
+        "classify.recipe.average_decay": 0.98,
+        "classify.recipe.monitor": "none",
+        "classify.recipe.augmentation": Augmentation(
             rotation=15.0, scaling=0.1, translation=0.08, gamma=(0.7, 1.4), noise=0.04
         ),
     },
-    num_folds=5,
-    held_out=0.0,
-    demo_patients=29,
-    evaluation=EvaluationSettings(criterion="youden", unit_pool="mean", patient_pool="max"),
-    published=(
-        Published("sensitivity", 0.913, "not stated", _NOTE),
-        Published("specificity", 0.952, "not stated", _NOTE),
-    ),
-    signs=Signs("lesions", (1, 2, 3, 4)),
     choices={
         "size": "one crop of 128 pixels per joint, the left mirrored onto the right, so that both "
         "joints teach one network",

@@ -12,11 +12,14 @@ the AO Spine types of these letters, so labels are words.
 
 from msk_jax.data.cohort.cohort import Cohort
 from msk_jax.data.feed.augment import Augmentation, Preprocess
+from msk_jax.data.fields import Classes, Image
 from msk_jax.data.regions.vertebra import VertebraRegion
 from msk_jax.evaluation.settings import EvaluationSettings
-from msk_jax.experiment import Experiment, Published, Signs, Stage
+from msk_jax.experiment import Experiment, Judging, Paper, Published, Signs, Split, Stage
+from msk_jax.methods.network import Network
 from msk_jax.models import TransferNetConfig
 from msk_jax.phantoms import ThoracolumbarPhantom
+from msk_jax.tasks.settings import Classification
 from msk_jax.training.recipe import Phase, Recipe
 
 _LETTERS = (
@@ -28,7 +31,7 @@ _NOTE = (
     "accuracies (563 of 588, 106 of 110); a test set and patients are not mentioned with them."
 )
 
-full = Stage(
+network = Network(
     model=TransferNetConfig(backbone="resnet50"),  # published
     preprocess=Preprocess(window_level=400.0, window_width=1800.0),
     # Published: transfer learning. First all but the last stage and the head is frozen ...
@@ -55,56 +58,64 @@ full = Stage(
 
 experiment = Experiment(
     name="thoracolumbar",
-    title="Modified ResNet-50: thoracolumbar fractures on CT",
-    task="normal, compression or burst fracture",
-    modality="CT",
-    input="single sagittal slices about a vertebra",
-    source="Hao Y et al., Chin J Intell Sci Technol 2024;6(3):319-328, "
-    "10.11959/j.issn.2096-6652.202426",
-    phantom=ThoracolumbarPhantom(patients=698),  # published: 698 images
+    paper=Paper(
+        title="Modified ResNet-50: thoracolumbar fractures on CT",
+        source="Hao Y et al., Chin J Intell Sci Technol 2024;6(3):319-328, "
+        "10.11959/j.issn.2096-6652.202426",
+        published=(
+            Published("train_accuracy", 0.9575, "image", _NOTE),
+            Published("validation_accuracy", 0.9636, "image", _NOTE),
+        ),
+        task="normal, compression or burst fracture",
+        modality="CT",
+        input="single sagittal slices about a vertebra",
+    ),
     cohort=Cohort(
         name="thoracolumbar",
         modality="CT",
-        classes=("normal", "compression", "burst"),  # published
         levels=("image", "vertebra", "patient"),
-        region=VertebraRegion(plane="sagittal", pixel_mm=0.4, size=224),
-        refused={
-            **dict.fromkeys("ABC", _LETTERS),
-            **dict.fromkeys(
-                ("A0", "A1", "A2", "A3", "A4"),
-                "for AO Spine's types there is `thoracolumbar_ao`",
+        fields=(
+            Image("spine", VertebraRegion(plane="sagittal", pixel_mm=0.4, size=224)),
+            Classes(
+                "label",
+                ("normal", "compression", "burst"),  # published
+                refused={
+                    **dict.fromkeys("ABC", _LETTERS),
+                    **dict.fromkeys(
+                        ("A0", "A1", "A2", "A3", "A4"),
+                        "for AO Spine's types there is `thoracolumbar_ao`",
+                    ),
+                },
             ),
-        },
+        ),
     ),
-    stage=full,
+    stages=(Stage("classify", ("spine",), Classification("label"), network),),
+    split=Split(folds=5, held_out=0.15),
+    judging=Judging(
+        evaluation=EvaluationSettings(unit_pool="mean", patient_pool="mean"),
+        signs=Signs("the fracture", (1, 2, 3)),
+    ),
+    phantom=ThoracolumbarPhantom(patients=698),  # published: 698 images
     small={
-        "stage.model.backbone": "resnet18",
-        "stage.model.width": 16,
-        "stage.model.hidden": 64,
-        "stage.model.dropout": 0.2,
-        "stage.preprocess.crop": 192,
-        "stage.preprocess.shrink": 2,
-        "stage.before.0.epochs": 2,
-        "stage.recipe.epochs": 22,
-        "stage.recipe.batch_size": 16,
-        "stage.recipe.optimiser": "adamw",
-        "stage.recipe.learning_rate": 2e-3,
-        "stage.recipe.average_decay": 0.98,
-        "stage.recipe.label_smoothing": 0.0,
-        "stage.recipe.monitor": "none",
-        "stage.recipe.augmentation": Augmentation(
+        "classify.model.backbone": "resnet18",
+        "classify.model.width": 16,
+        "classify.model.hidden": 64,
+        "classify.model.dropout": 0.2,
+        "classify.preprocess.crop": 192,
+        "classify.preprocess.shrink": 2,
+        "classify.before.0.epochs": 2,
+        "classify.recipe.epochs": 22,
+        "classify.recipe.batch_size": 16,
+        "classify.recipe.optimiser": "adamw",
+        "classify.recipe.learning_rate": 2e-3,
+        "classify.recipe.average_decay": 0.98,
+        "classify.recipe.label_smoothing": 0.0,
+        "classify.recipe.monitor": "none",
+        "classify.recipe.augmentation": Augmentation(
             rotation=12.0, scaling=0.1, translation=0.06, gamma=(0.7, 1.4), noise=0.04
         ),
+        "phantom.patients": 160,
     },
-    num_folds=5,
-    held_out=0.15,
-    demo_patients=160,
-    evaluation=EvaluationSettings(unit_pool="mean", patient_pool="mean"),
-    published=(
-        Published("train_accuracy", 0.9575, "image", _NOTE),
-        Published("validation_accuracy", 0.9636, "image", _NOTE),
-    ),
-    signs=Signs("the fracture", (1, 2, 3)),
     choices={
         "plane": "sagittal: it shows the height that a compressed body has lost and the bone that "
         "a burst one has pushed into the canal; `axial` and `both` are there",

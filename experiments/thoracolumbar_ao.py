@@ -10,6 +10,8 @@ choice.
 
 import dataclasses
 
+from msk_jax.data.fields import Classes
+from msk_jax.experiment import Paper
 from msk_jax.experiments.thoracolumbar import experiment as words
 from msk_jax.phantoms import AOSpinePhantom
 
@@ -21,29 +23,35 @@ _OTHER = (
 experiment = dataclasses.replace(
     words,
     name="thoracolumbar_ao",
-    title="Modified ResNet-50: AO Spine types A0 to A4 on CT",
-    task="AO Spine type A0, A1, A2, A3 or A4, in their order",
-    source="Vaccaro AR et al., Spine 2013;38(23):2028-2037, "
-    "10.1097/BRS.0b013e3182a8a381 (the types)",
+    paper=Paper(
+        title="Modified ResNet-50: AO Spine types A0 to A4 on CT",
+        source="Vaccaro AR et al., Spine 2013;38(23):2028-2037, "
+        "10.1097/BRS.0b013e3182a8a381 (the types)",
+        task="AO Spine type A0, A1, A2, A3 or A4, in their order",
+        modality=words.paper.modality,
+        input=words.paper.input,
+    ),
     phantom=AOSpinePhantom(patients=698),  # as many as there are images in that study
+    small={**words.small, "phantom.patients": 150},
     cohort=dataclasses.replace(
         words.cohort,
         name="thoracolumbar_ao",
-        classes=("A0", "A1", "A2", "A3", "A4"),  # published: the types
-        ordinal=True,
-        refused={
-            "A": "the letter alone does not say which step",
-            **dict.fromkeys(("B", "B1", "B2", "B3", "C"), _OTHER),
-            "normal": "write A0",
-            "compression": "write A1 or A2",
-            "burst": "write A3 or A4",
-        },
+        fields=(
+            words.cohort.image,
+            Classes(
+                "label",
+                ("A0", "A1", "A2", "A3", "A4"),  # published: the types
+                ordinal=True,
+                refused={
+                    "A": "the letter alone does not say which step",
+                    **dict.fromkeys(("B", "B1", "B2", "B3", "C"), _OTHER),
+                    "normal": "write A0",
+                    "compression": "write A1 or A2",
+                    "burst": "write A3 or A4",
+                },
+            ),
+        ),
     ),
-    stage=dataclasses.replace(
-        words.stage, model=dataclasses.replace(words.stage.model, num_classes=5)
-    ),
-    demo_patients=150,
-    published=(),
     choices={
         **words.choices,
         "plane": "sagittal: it shows both end plates, a split between them and the posterior wall",

@@ -13,7 +13,9 @@ from msk_jax.errors import UserError
 def changed(settings: Any, changes: Mapping[str, Any]) -> Any:
     """The settings with the values at these paths in place of their own.
 
-    A part of a path is the name of a field, or the number of one of several things.
+    A part of a path is the name of a field, or the name of one of several things that have names
+    (stages, fields of a cohort), else its number. What a class lists as `by_name` a path leaves
+    out: `classify.recipe.epochs` is the recipe of the method of the stage `classify`.
 
     >>> from msk_jax.data.feed.augment import Augmentation
     >>> from msk_jax.training.recipe import Recipe
@@ -36,18 +38,27 @@ def changed(settings: Any, changes: Mapping[str, Any]) -> Any:
 
 def paths(settings: Any, before: str = "") -> Iterator[str]:
     """Every path that can be changed, those of groups too."""
+    through = _through(settings)
     for name, value in _parts(settings).items():
-        yield f"{before}{name}"
-        yield from paths(value, f"{before}{name}.")
+        if name not in through:
+            yield f"{before}{name}"
+            yield from paths(value, f"{before}{name}.")
+    for name in through:
+        yield from paths(getattr(settings, name), before)
 
 
-def _parts(settings: Any) -> dict[str, Any]:
+def _through(node: Any) -> tuple[str, ...]:
+    """The fields of a node that are looked into for a name that is none of its own."""
+    return getattr(type(node), "by_name", ())
+
+
+def _parts(node: Any) -> dict[str, Any]:
     """What a node is made of, by the parts of paths."""
-    if dataclasses.is_dataclass(settings):
-        names = (field.name for field in dataclasses.fields(settings))
-        return {name: getattr(settings, name) for name in names}
-    if isinstance(settings, tuple) and any(map(dataclasses.is_dataclass, settings)):
-        return {str(k): value for k, value in enumerate(settings)}
+    if dataclasses.is_dataclass(node):
+        names = (field.name for field in dataclasses.fields(node))
+        return {name: getattr(node, name) for name in names}
+    if isinstance(node, tuple) and any(map(dataclasses.is_dataclass, node)):
+        return {str(getattr(entry, "name", k)): entry for k, entry in enumerate(node)}
     return {}
 
 
@@ -55,11 +66,12 @@ def _with(node: Any, parts: list[str], value: Any, path: str, whole: Any) -> Any
     name, *below = parts
     inside = _parts(node)
     if name not in inside:
-        raise UserError(f"There is no setting {path!r}.{_meant(path, whole)}")
+        return _with_below(node, parts, value, path, whole)
     if below:
         value = _with(inside[name], below, value, path, whole)
     if isinstance(node, tuple):
-        return tuple(value if k == int(name) else entry for k, entry in enumerate(node))
+        place = list(inside).index(name)
+        return tuple(value if k == place else entry for k, entry in enumerate(node))
     hint = typing.get_type_hints(type(node))[name]
     if not fits(hint, value):
         raise UserError(
@@ -67,6 +79,17 @@ def _with(node: Any, parts: list[str], value: Any, path: str, whole: Any) -> Any
             f"{inside[name]!r}."
         )
     return dataclasses.replace(node, **{name: value})
+
+
+def _with_below(node: Any, parts: list[str], value: Any, path: str, whole: Any) -> Any:
+    """With the value at a path that begins in a field which the path leaves out."""
+    for through in _through(node):
+        child = getattr(node, through)
+        known = {way.partition(".")[0] for way in paths(child)}
+        if parts[0] in known:
+            made = _with(child, parts, value, path, whole)
+            return dataclasses.replace(node, **{through: made})
+    raise UserError(f"There is no setting {path!r}.{_meant(path, whole)}")
 
 
 def _meant(path: str, whole: Any) -> str:

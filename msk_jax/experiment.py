@@ -7,23 +7,22 @@ import pkgutil
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from msk_jax.data.cohort.cohort import Cohort
-from msk_jax.data.feed.augment import Preprocess
 from msk_jax.dotted import changed
 from msk_jax.errors import UserError
 from msk_jax.evaluation.mrmc.settings import ReaderModel
 from msk_jax.evaluation.settings import EvaluationSettings
-from msk_jax.models import NetworkConfig
+from msk_jax.methods.network import Network
 from msk_jax.phantoms import AnyPhantom
+from msk_jax.tasks.settings import AnyTask
 from msk_jax.training.logistic_model import LogisticModel
-from msk_jax.training.recipe import Phase, Recipe
 
 if TYPE_CHECKING:
-    import flax.linen as nn
+    from msk_jax.tasks.classification import TrainedClassification
 
-    from msk_jax.tasks.classification import Classification
+AnyMethod = Network
 
 # The folder experiments/ as it is installed: nobody's own package of that name is taken for it.
 _PACKAGE = "msk_jax.experiments"
@@ -60,82 +59,105 @@ class Signs:
 
 
 @dataclasses.dataclass(frozen=True)
+class Paper:
+    """What is published of a system, and how a list of systems speaks of it."""
+
+    title: str = ""
+    source: str = ""
+    """Citation of the paper."""
+    published: tuple[Published, ...] = ()
+    task: str = ""
+    """What is asked, in a few words."""
+    modality: str = ""
+    input: str = ""
+    """What the network sees, in a few words."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Stage:
-    """One trained part of a system."""
+    """One step of a system: it reads some fields of a record and adds others, `<name>.<output>`."""
 
-    model: NetworkConfig
-    """The network."""
-    preprocess: Preprocess
-    """From stored values to its input."""
-    recipe: Recipe
-    """How it is trained."""
-    before: tuple[Phase, ...] = ()
-    """What is trained before, one phase after the other, as in staged transfer."""
+    name: str
+    reads: tuple[str, ...]
+    """Fields of the cohort, and what stages above it add."""
+    task: AnyTask
+    """What is to be known."""
+    method: AnyMethod
+    """Who does it."""
 
-    def check(self) -> None:
-        """Raises UserError where the recipe or a phase has a field that cannot be what it is."""
-        for recipe in (*(phase.of(self.recipe) for phase in self.before), self.recipe):
-            recipe.check()
+    by_name: ClassVar[tuple[str, ...]] = ("method", "task")
+    """What `dotted` looks into for a name that is none of these."""
 
     @property
-    def task(self) -> "Classification":
-        """What the network learns."""
-        from msk_jax.tasks.classification import Classification
+    def trained_task(self) -> "TrainedClassification":
+        """What the training of its network asks of the task."""
+        return self.task.trained(self.method)
 
-        return Classification.of(self.recipe, self.model.num_classes)
 
-    def network(self, axis_name: str | None = None) -> "nn.Module":
-        """The Flax module, in the precision that it is trained and used in."""
-        import jax.numpy as jnp
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """How patients are parted for training and tests."""
 
-        dtype = jnp.bfloat16 if self.recipe.bf16 else None
-        return self.model.build(axis_name=axis_name, dtype=dtype)
+    folds: int = 5
+    """Folds of the cross-validation, by patient."""
+    held_out: float = 0.0
+    """Share of the patients who are in no fold and are tested by the models of all folds."""
+    training_site: str = ""
+    """Where the patients of the folds are from: those of any other site are in no fold, and each
+    site is a test set of its own. '': sites play no part."""
+    pool_sites: bool = False
+    """Whether the patients of all external sites are a test set together too, `external`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Judging:
+    """How a finished run is judged."""
+
+    evaluation: EvaluationSettings = dataclasses.field(default_factory=EvaluationSettings)
+    signs: Signs | None = None
+    """What a heat map should show, where the cohort has masks."""
+    readers: ReaderModel | None = None
+    """Simulated readers of all patients of test sets, alone and with the network's help."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """One published system: its cohort, its network, its training, its evaluation."""
+    """One published system: its cohort, its stages, how they are judged."""
 
     name: str
     """What the command line calls it."""
     cohort: Cohort
     """What is taken from real patients."""
-    stage: Stage
-    """The system as published, open choices filled in."""
-    small: Mapping[str, object] = dataclasses.field(default_factory=dict)
-    """What is otherwise at a size that a laptop trains in minutes, by dotted paths, as
-    `{"stage.recipe.epochs": 22}`; by default nothing."""
-    title: str = ""
-    task: str = ""
-    modality: str = ""
-    input: str = ""
-    """What the network sees, in a few words."""
-    source: str = ""
-    """Citation of the paper."""
+    stages: tuple[Stage, ...]
+    """The system as published, open choices filled in, one stage after the other."""
+    paper: Paper = Paper()
+    """What is published of it."""
+    split: Split = Split()
+    judging: Judging = Judging()
     phantom: AnyPhantom | None = None
     """Synthetic patients to try it on, as many as were published; none for a study of one's own."""
-    num_folds: int = 5
-    """Folds of the cross-validation, by patient."""
-    held_out: float = 0.0
-    """Share of the patients who are in no fold and are tested by the networks of all folds."""
-    demo_patients: int = 0
-    """Phantom patients of the demo."""
-    evaluation: EvaluationSettings = dataclasses.field(default_factory=EvaluationSettings)
-    published: tuple[Published, ...] = ()
+    small: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    """What is otherwise at a size that a laptop trains in minutes, by dotted paths, as
+    `{"classify.recipe.epochs": 22}`; by default nothing."""
     choices: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Settings that the paper leaves open -> why ours is what it is."""
     beside: tuple[LogisticModel, ...] = ()
     """Models of the patients' table that are fitted and judged beside the network."""
-    pool_sites: bool = False
-    """Whether the patients of all external sites are a test set together too, `external`."""
-    signs: Signs | None = None
-    """What a heat map should show, where the cohort has masks."""
-    readers: ReaderModel | None = None
-    """Simulated readers of all patients of test sets, alone and with the network's help."""
     address: str = ""
     """How the user named it on the command line: its name or the path of its file."""
 
+    by_name: ClassVar[tuple[str, ...]] = ("stages",)
+    """What `dotted` looks into for a name that is none of these."""
+
     def __post_init__(self):
+        check_stages(self)
+        suited = tuple(
+            dataclasses.replace(stage, method=stage.task.suited(stage.method, self.cohort))
+            if isinstance(stage.method, Network)
+            else stage
+            for stage in self.stages
+        )
+        object.__setattr__(self, "stages", suited)  # frozen from here on
         if self.small:  # a path that is none is said when the file is loaded
             self.at_small_size()
 
@@ -143,10 +165,17 @@ class Experiment:
         """The experiment at the size that a laptop trains in minutes, which has no smaller one."""
         return changed(dataclasses.replace(self, small={}), self.small)
 
-    @property
-    def small_stage(self) -> Stage:
-        """The stage at the size that a laptop trains in minutes."""
-        return self.at_small_size().stage
+    def stage(self, name: str) -> Stage:
+        """The stage of a name. Raises UserError where there is none."""
+        by_name = {stage.name: stage for stage in self.stages}
+        if name not in by_name:
+            raise UserError(f"{self.name} has no stage {name!r}; it has {', '.join(by_name)}.")
+        return by_name[name]
+
+    def with_stage(self, stage: Stage) -> "Experiment":
+        """The experiment with this stage in the place of the one of its name."""
+        stages = tuple(stage if one.name == stage.name else one for one in self.stages)
+        return dataclasses.replace(self, stages=stages, small={})
 
     def synthetic(self) -> AnyPhantom:
         """Its phantom. Raises UserError where it has none."""
@@ -156,6 +185,49 @@ class Experiment:
                 f"build {self.address or self.name} --help`."
             )
         return self.phantom
+
+
+def check_stages(experiment: Experiment) -> None:
+    """Refuse stages that cannot follow one another.
+
+    Raises:
+        UserError: no stage, a name twice or taken, a target that is no field, or something read
+            that nothing above gives; the nearest name is suggested.
+    """
+    if not experiment.stages:
+        raise UserError(f"{experiment.name} has no stages. Give at least one.")
+    cohort = experiment.cohort
+    taken = {field.name for field in dataclasses.fields(Experiment)}
+    given = {field.name for field in cohort.fields} | set(cohort.keep)
+    later = {
+        f"{stage.name}.{output}": stage.name
+        for stage in experiment.stages
+        for output in stage.task.outputs()
+    }
+    names: set[str] = set()
+    for stage in experiment.stages:
+        if stage.name in names | taken:
+            raise UserError(
+                f"Two parts of {experiment.name} are called {stage.name!r}. Give each stage a name "
+                "of its own, and none that a part of an experiment has."
+            )
+        names.add(stage.name)
+        stage.task.check(cohort)
+        for name in stage.reads:
+            if name in given:
+                continue
+            if name in later:
+                raise UserError(
+                    f"The stage {stage.name} reads {name}, which the stage {later[name]} adds only "
+                    "after it: a stage reads what stands above it. Put them in the other order."
+                )
+            near = get_close_matches(name, given, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise UserError(
+                f"The stage {stage.name} reads {name!r}, which is no field of the cohort and which "
+                f"no stage above it adds.{hint}"
+            )
+        given |= {f"{stage.name}.{output}" for output in stage.task.outputs()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,7 +240,7 @@ class Ablation:
     """Folds of its cross-validation, by patient."""
     variants: Mapping[str, Mapping[str, object]]
     """Name -> what differs from the small system, by dotted paths of the experiment, as
-    `{"stage.model.aspp": False}`; the first is the whole system."""
+    `{"classify.model.aspp": False}`; the first is the whole system."""
     changes: Mapping[str, object] = dataclasses.field(default_factory=dict)
     """What all variants have otherwise than the small system."""
 

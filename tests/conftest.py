@@ -135,7 +135,9 @@ def shards(made_once, tiny, phantom_cohort) -> Path:
     dicom, manifest = phantom_cohort / "dicom", phantom_cohort / "manifest.csv"
     return made_once(
         "shards",
-        lambda folder: build_cohort(tiny.cohort, dicom, manifest, folder, num_folds=tiny.num_folds),
+        lambda folder: build_cohort(
+            tiny.cohort, dicom, manifest, folder, num_folds=tiny.split.folds
+        ),
     )
 
 
@@ -159,7 +161,12 @@ def spine_shards(made_once, spine_cohort) -> Path:
     return made_once(
         "spine_shards",
         lambda folder: build_cohort(
-            tiny.cohort, dicom, manifest, folder, num_folds=tiny.num_folds, held_out=tiny.held_out
+            tiny.cohort,
+            dicom,
+            manifest,
+            folder,
+            num_folds=tiny.split.folds,
+            held_out=tiny.split.held_out,
         ),
     )
 

@@ -42,11 +42,11 @@ def settings_text(name: str, size: str) -> str:
     from msk_jax.experiment import load
 
     experiment = load(name)
-    stage = experiment.small_stage if size == "small" else experiment.stage
+    stage = experiment.at_small_size().stages[0] if size == "small" else experiment.stages[0]
     entries = to_json(experiment)
     for other in ("small", "address"):
         del entries[other]
-    entries["stage"] = to_json(stage)
+    entries["stages"] = to_json((stage, *experiment.stages[1:]))
     lines: list[str] = []
     _flatten("", entries, lines)
     return "\n".join(lines) + "\n"
@@ -76,12 +76,17 @@ def step_text(name: str, size: str) -> str:
     from msk_jax.training.step import AXIS
 
     experiment = load(name)
-    stage = experiment.small_stage if size == "small" else experiment.stage
-    recipe = dataclasses.replace(stage.recipe, batch_size=_BATCH * _devices())
+    stage = experiment.at_small_size().stages[0] if size == "small" else experiment.stages[0]
+    recipe = dataclasses.replace(stage.method.recipe, batch_size=_BATCH * _devices())
     side = experiment.cohort.region.size
-    image_shape = (side, side, stage.model.num_slices)
+    image_shape = (side, side, stage.method.model.num_slices)
     parts = make_parts(
-        stage.network(AXIS), stage.task, stage.preprocess, recipe, stage.before, _STEPS_PER_EPOCH
+        stage.method.module(AXIS),
+        stage.trained_task,
+        stage.method.preprocess,
+        recipe,
+        stage.method.before,
+        _STEPS_PER_EPOCH,
     )
     texts = []
     for part in parts:

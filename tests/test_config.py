@@ -12,7 +12,7 @@ from tests.spoil import spoilt
 
 
 def test_whole_experiment_round_trip(tiny):
-    for value in (tiny, tiny.stage, tiny.evaluation):
+    for value in (tiny, tiny.stages[0], tiny.judging.evaluation):
         tree = json.loads(json.dumps(to_json(value)))
         assert from_json(tree, type(value), "here") == value
 
@@ -41,7 +41,7 @@ def test_importing_the_command_line_by_name_runs_nothing():
 
 
 def test_unknown_and_missing_fields_say_so(tiny):
-    tree = to_json(tiny.stage.recipe)
+    tree = to_json(tiny.stages[0].method.recipe)
     tree["no_such_field"] = 1
     with pytest.raises(UserError, match=r"in run/x\.json do not fit .*Recipe has no no_such_field"):
         from_json(tree, Recipe, "run/x.json")

@@ -4,12 +4,13 @@ import dataclasses
 
 from msk_jax.data.feed.augment import Augmentation
 from msk_jax.data.regions.sacroiliac import SacroiliacRegion
-from msk_jax.experiment import Stage
+from msk_jax.dotted import changed
 from msk_jax.experiments.sacroiliitis import experiment as whole
+from msk_jax.methods.network import Network
 from msk_jax.models import MS25DNetConfig
 from msk_jax.training.recipe import Recipe
 
-_stage = Stage(
+_network = Network(
     model=MS25DNetConfig(
         num_slices=3,
         backbone="resnet10",
@@ -19,7 +20,7 @@ _stage = Stage(
         pyramid_features=8,
         dropout=0.1,
     ),
-    preprocess=whole.stage.preprocess,
+    preprocess=whole.stages[0].method.preprocess,
     recipe=Recipe(
         epochs=2,
         batch_size=16,
@@ -35,9 +36,9 @@ experiment = dataclasses.replace(
     whole,
     name="tiny",
     phantom=dataclasses.replace(whole.phantom, patients=9, matrix=96, pixel_mm=3.6, workers=1),
-    cohort=dataclasses.replace(whole.cohort, region=SacroiliacRegion(pixel_mm=3.0, size=32)),
-    stage=_stage,
+    cohort=changed(whole.cohort, {"pelvis.region": SacroiliacRegion(pixel_mm=3.0, size=32)}),
+    stages=(dataclasses.replace(whole.stages[0], method=_network),),
     small={},
-    num_folds=3,
-    evaluation=dataclasses.replace(whole.evaluation, bootstrap_samples=50),
+    split=dataclasses.replace(whole.split, folds=3),
+    judging=changed(whole.judging, {"evaluation.bootstrap_samples": 50}),
 )

@@ -3,14 +3,15 @@
 import dataclasses
 
 from msk_jax.data.feed.augment import Augmentation
-from msk_jax.experiment import Stage
+from msk_jax.dotted import changed
 from msk_jax.experiments.knee_tumour import experiment as whole
+from msk_jax.methods.network import Network
 from msk_jax.models import ZooNetConfig
 from msk_jax.training.recipe import Recipe
 
-_stage = Stage(
+_network = Network(
     model=ZooNetConfig("resnet18", (("width", 4),)),
-    preprocess=whole.stage.preprocess,
+    preprocess=whole.stages[0].method.preprocess,
     recipe=Recipe(
         epochs=1,
         batch_size=8,
@@ -25,12 +26,9 @@ experiment = dataclasses.replace(
     whole,
     name="tiny_knee",
     phantom=dataclasses.replace(whole.phantom, patients=36, matrix=64, pixel_mm=4.2, workers=1),
-    cohort=dataclasses.replace(
-        whole.cohort, region=dataclasses.replace(whole.cohort.region, size=64)
-    ),
-    stage=_stage,
+    cohort=changed(whole.cohort, {"radiograph.region.size": 64}),
+    stages=(dataclasses.replace(whole.stages[0], method=_network),),
     small={},
-    num_folds=3,
-    demo_patients=36,
-    evaluation=dataclasses.replace(whole.evaluation, bootstrap_samples=50),
+    split=dataclasses.replace(whole.split, folds=3),
+    judging=changed(whole.judging, {"evaluation.bootstrap_samples": 50}),
 )

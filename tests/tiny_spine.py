@@ -4,14 +4,15 @@ import dataclasses
 
 from msk_jax.data.feed.augment import Augmentation
 from msk_jax.data.regions.vertebra import VertebraRegion
-from msk_jax.experiment import Stage
+from msk_jax.dotted import changed
 from msk_jax.experiments.thoracolumbar import experiment as whole
+from msk_jax.methods.network import Network
 from msk_jax.models import TransferNetConfig
 from msk_jax.training.recipe import Phase, Recipe
 
-_stage = Stage(
+_network = Network(
     model=TransferNetConfig(backbone="resnet10", width=4, hidden=8, dropout=0.1),
-    preprocess=dataclasses.replace(whole.stage.preprocess, crop=32, shrink=2),
+    preprocess=dataclasses.replace(whole.stages[0].method.preprocess, crop=32, shrink=2),
     before=(Phase(epochs=1, learning_rate=1e-2, rates=(("encoder/.*", 0.0), (".*", 1.0))),),
     recipe=Recipe(
         epochs=2,
@@ -35,15 +36,15 @@ experiment = dataclasses.replace(
         slice_spacing_mm=3.0,
         workers=1,
     ),
-    cohort=dataclasses.replace(
+    cohort=changed(
         whole.cohort,
-        region=VertebraRegion(plane="both", pixel_mm=2.0, size=36, num_images=2),
-        ordinal=True,  # as far as it goes: so that its figures are made too
+        {
+            "spine.region": VertebraRegion(plane="both", pixel_mm=2.0, size=36, num_images=2),
+            "label.ordinal": True,  # as far as it goes: so that its figures are made too
+        },
     ),
-    stage=_stage,
+    stages=(dataclasses.replace(whole.stages[0], method=_network),),
     small={},
-    num_folds=3,
-    held_out=0.2,
-    demo_patients=16,
-    evaluation=dataclasses.replace(whole.evaluation, bootstrap_samples=50),
+    split=dataclasses.replace(whole.split, folds=3, held_out=0.2),
+    judging=changed(whole.judging, {"evaluation.bootstrap_samples": 50}),
 )

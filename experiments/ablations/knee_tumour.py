@@ -18,14 +18,14 @@ ablation = Ablation(
     num_folds=3,
     variants={
         "both views, ResNet-18, a quarter of the width": {},
-        "AP alone": {"cohort.region.views": ("AP",)},
-        "LL alone": {"cohort.region.views": ("LL",)},
-        "an eighth of the width": {"stage.model.settings": (("width", 8),)},
-        "half of the width": {"stage.model.settings": (("width", 32),)},
+        "AP alone": {"cohort.radiograph.region.views": ("AP",)},
+        "LL alone": {"cohort.radiograph.region.views": ("LL",)},
+        "an eighth of the width": {"image.model.settings": (("width", 8),)},
+        "half of the width": {"image.model.settings": (("width", 32),)},
         "half an EfficientNet-B0": {
-            "stage.model.network": "efficientnet_b0",
-            "stage.model.settings": _half,
+            "image.model.network": "efficientnet_b0",
+            "image.model.settings": _half,
         },
-        "never mirrored": {"stage.recipe.augmentation.flip": 0.0},
+        "never mirrored": {"image.recipe.augmentation.flip": 0.0},
     },
 )

@@ -7,23 +7,21 @@ more attention or none, where the mean of the cells is classified; a whole ResNe
 becomes of the tokens. The paper prints no ablation to compare with.
 """
 
-import dataclasses
-
 from msk_jax.experiment import Ablation
 from msk_jax.experiments.osteoporosis import experiment
 
 ablation = Ablation(
-    phantom=dataclasses.replace(experiment.phantom, patients=experiment.demo_patients),
+    phantom=experiment.at_small_size().phantom,
     num_folds=3,
     variants={
         "one pass over the whole": {},
-        "patches by themselves": {"stage.model.reading": "patches"},
-        "3 x 3 grid": {"stage.model.grid": 3},
-        "4 layers of attention": {"stage.model.depth": 4},
-        "without Transformer": {"stage.model.depth": 0},
-        "half the width": {"stage.model.width": 8},
-        "all stages of the trunk": {"stage.model.stages": 4},
-        "tokens without a norm": {"stage.model.token_norm": False},
-        "class token": {"stage.model.summary": "class token"},
+        "patches by themselves": {"image.model.reading": "patches"},
+        "3 x 3 grid": {"image.model.grid": 3},
+        "4 layers of attention": {"image.model.depth": 4},
+        "without Transformer": {"image.model.depth": 0},
+        "half the width": {"image.model.width": 8},
+        "all stages of the trunk": {"image.model.stages": 4},
+        "tokens without a norm": {"image.model.token_norm": False},
+        "class token": {"image.model.summary": "class token"},
     },
 )

@@ -15,15 +15,18 @@ from msk_jax.experiments.sacroiliitis import experiment
 
 ablation = Ablation(
     phantom=dataclasses.replace(experiment.phantom, patients=60, ambiguity=1.0),
-    changes={"stage.recipe.epochs": 10},
+    changes={"classify.recipe.epochs": 10},
     num_folds=3,
     variants={
         "5 slices (whole network)": {},
-        "1 slice": {"stage.model.num_slices": 1},
-        "3 slices": {"stage.model.num_slices": 3},
-        "3-D over 5 slices": {"stage.model.volumetric": True},
-        "without ASPP": {"stage.model.aspp": False},
-        "without RFPN": {"stage.model.rfpn": False},
-        "without ASPP and RFPN": {"stage.model.aspp": False, "stage.model.rfpn": False},
+        "1 slice": {"classify.model.num_slices": 1},
+        "3 slices": {"classify.model.num_slices": 3},
+        "3-D over 5 slices": {"classify.model.volumetric": True},
+        "without ASPP": {"classify.model.aspp": False},
+        "without RFPN": {"classify.model.rfpn": False},
+        "without ASPP and RFPN": {
+            "classify.model.aspp": False,
+            "classify.model.rfpn": False,
+        },
     },
 )

@@ -3,17 +3,15 @@
 msk-jax ablate thoracolumbar_ao --out ablation
 """
 
-import dataclasses
-
 from msk_jax.experiment import Ablation
 from msk_jax.experiments.thoracolumbar_ao import experiment
 
 ablation = Ablation(
-    phantom=dataclasses.replace(experiment.phantom, patients=experiment.demo_patients),
+    phantom=experiment.at_small_size().phantom,
     num_folds=3,
     variants={
         "cross entropy, sagittal": {},
-        "ordinal loss": {"stage.recipe.loss": "ordinal"},
-        "both planes": {"cohort.region.plane": "both"},
+        "ordinal loss": {"classify.recipe.loss": "ordinal"},
+        "both planes": {"cohort.spine.region.plane": "both"},
     },
 )

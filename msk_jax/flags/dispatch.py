@@ -55,13 +55,13 @@ def parse(args: list[str]) -> Callable[[], None]:
 
 def _defaults(cls: type, experiment: Experiment, small: bool):
     """The verb's flags with the experiment's own values."""
-    stage = experiment.small_stage if small else experiment.stage
+    stage = experiment.at_small_size().stages[0] if small else experiment.stages[0]
     of_experiment = {
-        "evaluation": experiment.evaluation,
-        "model": stage.model,
-        "preprocess": stage.preprocess,
-        "recipe": stage.recipe,
-        "before": stage.before,
+        "evaluation": experiment.judging.evaluation,
+        "model": stage.method.model,
+        "preprocess": stage.method.preprocess,
+        "recipe": stage.method.recipe,
+        "before": stage.method.before,
     }
     values = {}
     for field in dataclasses.fields(cls):

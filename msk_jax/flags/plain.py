@@ -191,9 +191,10 @@ class Experiments:
 
     def run(self) -> None:
         columns = ("name", "modality", "task", "input", "source")
+        papers = {name: catalogue.load(name).paper for name in catalogue.names()}
         rows = [
-            [getattr(catalogue.load(name), column) for column in columns]
-            for name in catalogue.names()
+            [name, *(getattr(paper, column) for column in columns[1:])]
+            for name, paper in papers.items()
         ]
         if not self.markdown:
             console.say_columns([columns, *rows])

@@ -8,11 +8,13 @@ import tyro
 
 from msk_jax import experiment as catalogue
 from msk_jax.data.feed.augment import Preprocess
+from msk_jax.dotted import changed
 from msk_jax.environment import check_devices
 from msk_jax.evaluation.settings import EvaluationSettings
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.flags.places import Place
 from msk_jax.memory import size_in_bytes
+from msk_jax.methods.network import Network
 from msk_jax.models import NetworkConfig
 from msk_jax.phantoms import AnyPhantom
 from msk_jax.training.recipe import Phase, Recipe
@@ -170,7 +172,7 @@ class Train:
         check_devices()
         train.run(
             experiment,
-            Stage(self.model, self.preprocess, self.recipe, self.before),
+            _stage(experiment, self.small, self.model, self.preprocess, self.recipe, self.before),
             self.data_dir,
             self.workdir,
             self.fold,
@@ -200,7 +202,7 @@ class TpuCheck:
     def run(self, experiment: Experiment) -> None:
         from msk_jax.verbs import tpu_check
 
-        stage = Stage(self.model, self.preprocess, self.recipe)
+        stage = _stage(experiment, self.small, self.model, self.preprocess, self.recipe)
         tpu_check.run(experiment, stage, self.topology, self.batch_per_device)
 
 
@@ -225,7 +227,7 @@ class Evaluate:
         from msk_jax.verbs import evaluate
 
         check_alone("evaluate")
-        experiment = dataclasses.replace(experiment, evaluation=self.evaluation)
+        experiment = changed(experiment, {"judging.evaluation": self.evaluation})
         evaluate.run(experiment, self.workdir, self.ratings)
 
 
@@ -270,8 +272,24 @@ class Demo:
         from msk_jax.verbs import demo
 
         check_devices()
-        patients = experiment.demo_patients if self.patients is None else self.patients
+        patients = (
+            experiment.at_small_size().phantom.patients if self.patients is None else self.patients
+        )
         demo.run(experiment, self.out, patients, self.seed)
+
+
+def _stage(
+    experiment: Experiment,
+    small: bool,
+    model: NetworkConfig,
+    preprocess: Preprocess,
+    recipe: Recipe,
+    before: tuple[Phase, ...] = (),
+) -> Stage:
+    """The experiment's first stage with a network of these flags."""
+    system = experiment.at_small_size() if small else experiment
+    method = Network(model, preprocess, recipe, before)
+    return dataclasses.replace(system.stages[0], method=method)
 
 
 VERBS = {

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from msk_jax.data.cohort.cohort import Cohort, Manifest
+from msk_jax.data.cohort.cohort import Cohort
+from msk_jax.data.cohort.manifest import Manifest
 from msk_jax.data.privacy.pseudonyms import pseudonym
 from msk_jax.study.listener import Listener
 from msk_jax.study.package import SavedModel
@@ -11,10 +12,10 @@ from msk_jax.training.tabular import Coefficients, mean_of
 
 def patients_of(places: Manifest, cohort: Cohort, secret: bytes) -> pd.DataFrame:
     """What a manifest says of its patients, by pseudonym; only columns that it has."""
-    names = [variable.name for variable in cohort.clinical]
+    names = [variable.name for variable in cohort.variables]
     rows = [
         {"patient_id": pseudonym(row.patient_id, secret), "age": row.age, "sex": row.sex}
-        | dict(zip(names, row.clinical, strict=True))
+        | dict(zip(names, row.variables, strict=True))
         for row in places.rows
     ]
     # The first cell of a patient that says something: rows of one do not contradict each other.

@@ -79,7 +79,9 @@ def _explain(
     write_maps_on_signs(maps, workdir)
     if len(cohort.classes) == 2:
         unit = cohort.levels[1]
-        points = operating_points(table, predicted.tables.validation, experiment.evaluation, unit)
+        points = operating_points(
+            table, predicted.tables.validation, experiment.judging.evaluation, unit
+        )
         limits = {entry["fold"]: entry["threshold"] for entry in points["per_fold"]}
         chosen = choose(table, limits, cohort.classes, cohort.levels)
     else:
@@ -95,8 +97,8 @@ def _thresholds_of(training: Training, tables: outputs.Tables) -> dict[str, floa
     if len(experiment.cohort.classes) > 2:
         return dict.fromkeys(experiment.cohort.levels)
     return {
-        level: operating_points(tables.test, tables.validation, experiment.evaluation, level)[
-            "predict"
-        ]["threshold"]
+        level: operating_points(
+            tables.test, tables.validation, experiment.judging.evaluation, level
+        )["predict"]["threshold"]
         for level in experiment.cohort.levels
     }

@@ -78,12 +78,12 @@ def _draw(
                 f"{axis} {position:.1f} mm, probability {row['score']:.2f}",
             }
             cam = explain(stage, ensemble[k], volume[None], int(row["target"]))[0]
-            middle = volume[..., stage.model.num_slices // 2]
+            middle = volume[..., stage.method.model.num_slices // 2]
             place = (record["origin_mm"], record["spacing_mm"], record["direction"])
             figure = draw_overlay(
                 crop_plane(middle, *place),
                 [crop_plane(cam, *place, stored_side=middle.shape[0])],
-                (stage.preprocess.window_level, stage.preprocess.window_width),
+                (stage.method.preprocess.window_level, stage.method.preprocess.window_width),
                 entry["caption"],
                 zoom=True,
             )
@@ -95,14 +95,16 @@ def _draw(
 def explain(stage: Stage, variables: Any, volumes: np.ndarray, target: int = 1) -> np.ndarray:
     """Heat maps for a class, `[n, height, width]` in stored pixels, of `[n, h, w, slices]`."""
     cams = np.asarray(_explain(stage, variables, volumes, target))
-    shrink = stage.preprocess.shrink
+    shrink = stage.method.preprocess.shrink
     return cams.repeat(shrink, axis=1).repeat(shrink, axis=2)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _explain(stage, variables, volumes, target):
-    images = stage.preprocess.normalise(stage.preprocess.window(volumes))
-    return gradcam(stage.network(), variables, images, stage.model.explained_endpoints, target)
+    images = stage.method.preprocess.normalise(stage.method.preprocess.window(volumes))
+    return gradcam(
+        stage.method.module(), variables, images, stage.method.model.explained_endpoints, target
+    )
 
 
 def crop_plane(

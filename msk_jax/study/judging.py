@@ -46,11 +46,11 @@ def evaluate(
     Raises:
         UserError: the training is not finished, or a table is missing or faulty.
     """
-    experiment.evaluation.check()
+    experiment.judging.evaluation.check()
     read_settings(workdir)  # so that a folder of something else is called so
     made = check_written(workdir)
     tables = read_tables(workdir, experiment.cohort.levels)
-    settings = experiment.evaluation
+    settings = experiment.judging.evaluation
     if (made["unit_pool"], made["patient_pool"]) != (settings.unit_pool, settings.patient_pool):
         tables = pooled_anew(tables, experiment)
         write_tables(tables, workdir)
@@ -59,7 +59,7 @@ def evaluate(
     binary = len(experiment.cohort.classes) == 2
     if binary and (tables.test_sets or experiment.beside):
         metrics |= _side_by_side(tables, metrics, experiment, workdir)
-    if ratings is not None or (experiment.readers is not None and tables.test_sets):
+    if ratings is not None or (experiment.judging.readers is not None and tables.test_sets):
         metrics["readers"] = _readers(tables, metrics, experiment, workdir, ratings, listener)
     maps = read_maps_on_signs(workdir)
     if maps is not None:
@@ -73,7 +73,7 @@ def evaluate(
 
 def judge(tables: Tables, experiment: Experiment, **changes) -> dict[str, Any]:
     """The figures of these tables; `changes` of the evaluation's settings."""
-    settings = dataclasses.replace(experiment.evaluation, **changes)
+    settings = dataclasses.replace(experiment.judging.evaluation, **changes)
     classes, levels = experiment.cohort.classes, experiment.cohort.levels
     if len(classes) == 2:
         tables = _with_pooled_sites(tables, experiment)
@@ -86,7 +86,7 @@ def judge(tables: Tables, experiment: Experiment, **changes) -> dict[str, Any]:
         settings,
         classes,
         levels,
-        experiment.cohort.ordinal,
+        experiment.cohort.label.ordinal,
     )
 
 
@@ -110,7 +110,7 @@ def _side_by_side(
         beside = read_tables(workdir, levels, beside_prefix(model.name))
         by_model[model.name] = _by_set(_with_pooled_sites(beside, experiment), levels[-1])
         figures[model.name] = judge(beside, experiment)["levels"][levels[-1]]
-    return side_by_side(by_model, figures, experiment.evaluation)
+    return side_by_side(by_model, figures, experiment.judging.evaluation)
 
 
 def _readers(
@@ -131,7 +131,7 @@ def _with_pooled_sites(tables: Tables, experiment: Experiment) -> Tables:
     """With one more test set, of the patients of all external sites, where it is asked for and
     there are several."""
     external = [t for name, t in tables.test_sets.items() if name.startswith(EXTERNAL)]
-    if not experiment.pool_sites or len(external) < 2:
+    if not experiment.split.pool_sites or len(external) < 2:
         return tables
     pooled = {POOLED_SITES: pd.concat(external, ignore_index=True)}
     return dataclasses.replace(tables, test_sets={**tables.test_sets, **pooled})

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from msk_jax.data.build.records import assign_series, clean_reason, hints
-from msk_jax.data.cohort.cohort import Cohort, Manifest, ManifestRow
+from msk_jax.data.cohort.cohort import Cohort
+from msk_jax.data.cohort.manifest import Manifest, ManifestRow
 from msk_jax.data.images.series import Series
 from msk_jax.data.images.volume import ReadOptions
 from msk_jax.data.privacy.pseudonyms import pseudonym
@@ -189,7 +190,7 @@ def _read(job: Job, saved: SavedModel, secret: bytes) -> Case:
 def _pictures(saved: SavedModel, name: str, crops: dict[str, Crop]) -> dict[str, Picture]:
     """Every image of these crops."""
     context = saved.experiment.cohort.region.context_slices
-    half, pictures = saved.stage.model.num_slices // 2, {}
+    half, pictures = saved.stage.method.model.num_slices // 2, {}
     for key, crop in crops.items():
         unit, _, view = key.partition("/")
         for k, centre in enumerate(range(context, len(crop.positions_mm) - context)):
@@ -200,7 +201,9 @@ def _pictures(saved: SavedModel, name: str, crops: dict[str, Crop]) -> dict[str,
 
 def predict_cases(saved: SavedModel, cases: Iterable[Case]) -> Iterator[list[Answer]]:
     """What the networks say of cases that have crops, as many at a time as fill a batch."""
-    predict = parallel_predict(saved.stage.network(AXIS), saved.stage.preprocess, saved.stage.task)
+    predict = parallel_predict(
+        saved.stage.method.module(AXIS), saved.stage.method.preprocess, saved.stage.trained_task
+    )
     most = BATCH_PER_DEVICE * jax.local_device_count()
     size = None
     for group in _groups(cases, most):
@@ -241,7 +244,7 @@ def padded_size(count: int, most: int) -> int:
 
 def _table(saved: SavedModel, case: Case, probabilities: np.ndarray) -> pd.DataFrame:
     """Rows of all levels of one series."""
-    cohort, evaluation = saved.experiment.cohort, saved.experiment.evaluation
+    cohort, evaluation = saved.experiment.cohort, saved.experiment.judging.evaluation
     rows = pd.DataFrame(
         {
             "patient_id": case.name,
@@ -304,7 +307,7 @@ def whole_table(saved: SavedModel, tables: Sequence[pd.DataFrame]) -> pd.DataFra
 
 def _with_whole_patients(saved: SavedModel, table: pd.DataFrame) -> pd.DataFrame:
     """The rows of all series; where each is a view of its patient, one row of patients for all."""
-    cohort, settings = saved.experiment.cohort, saved.experiment.evaluation
+    cohort, settings = saved.experiment.cohort, saved.experiment.judging.evaluation
     _, unit, patient = cohort.levels
     if not cohort.region.views:
         return table

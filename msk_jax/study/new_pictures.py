@@ -95,6 +95,9 @@ def _drawing(saved: SavedModel, one: _Shown, cams: dict[str, np.ndarray], out: P
     axis = "xyz"[int(np.argmax(np.abs(direction[2::3])))]
     shown = classes[one.target]
     title = f"{case.name}, {axis} {position:.1f} mm; probability of {shown}: {', '.join(words)}"
-    window = (saved.stage.preprocess.window_level, saved.stage.preprocess.window_width)
+    window = (
+        saved.stage.method.preprocess.window_level,
+        saved.stage.method.preprocess.window_width,
+    )
     plane = series_plane(case.series, direction, position)
     return Drawing(out / f"{case.name}.png", plane, tuple(maps), window, title, shown)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from msk_jax.data.fields import Word
 from msk_jax.errors import UserError
 from msk_jax.evaluation.settings import EvaluationSettings
 from msk_jax.evaluation.tables.predictions import (
@@ -112,7 +113,7 @@ def _predict(
 def _all_levels(training: Training, table, probabilities: np.ndarray, fold: int) -> pd.DataFrame:
     """Rows of images with what the cohort keeps of their patients, of units and of patients."""
     experiment = training.experiment
-    cohort, evaluation = experiment.cohort, experiment.evaluation
+    cohort, evaluation = experiment.cohort, experiment.judging.evaluation
     owners = [training.data.records[k] for k in table.record]
     rows = pd.DataFrame(
         {
@@ -126,10 +127,10 @@ def _all_levels(training: Training, table, probabilities: np.ndarray, fold: int)
             **{
                 v.name: [
                     # Shards hold single precision: 154.8 there is 154.80000305.
-                    owner[v.name] if v.words else float(f"{owner[v.name]:.7g}")
+                    owner[v.name] if isinstance(v, Word) else float(f"{owner[v.name]:.7g}")
                     for owner in owners
                 ]
-                for v in cohort.clinical
+                for v in cohort.variables
             },
         }
     )
@@ -195,8 +196,8 @@ def pooled_anew(tables: Tables, experiment: Experiment) -> Tables:
             images,
             dict(zip(units["unit_id"], units["label"], strict=True)),
             dict(zip(patients["unit_id"], patients["label"], strict=True)),
-            unit=experiment.evaluation.unit_pool,
-            patient=experiment.evaluation.patient_pool,
+            unit=experiment.judging.evaluation.unit_pool,
+            patient=experiment.judging.evaluation.patient_pool,
             levels=experiment.cohort.levels,
         )
 
@@ -263,7 +264,7 @@ def note_pooling(workdir: Path, made: Mapping[str, Any], evaluation: EvaluationS
 
 
 def _made_from(training: Training, workdir: Path, masks: bool) -> dict[str, Any]:
-    evaluation = training.experiment.evaluation
+    evaluation = training.experiment.judging.evaluation
     return {
         "best_steps": [best_step(workdir, k) for k in range(training.num_folds)],
         "unit_pool": evaluation.unit_pool,

@@ -121,9 +121,11 @@ def load_model(workdir: Path) -> SavedModel:
 def _variables_like(experiment: Experiment, stage: Stage) -> dict[str, Any]:
     """The shapes of a network's variables, on one device."""
     size = experiment.cohort.region.size
-    image = np.zeros((1, size, size, stage.model.num_slices), np.int16)
+    image = np.zeros((1, size, size, stage.method.model.num_slices), np.int16)
     like = jax.eval_shape(
-        lambda: stage.model.build().init(jax.random.key(0), stage.preprocess.window(image))
+        lambda: stage.method.model.build().init(
+            jax.random.key(0), stage.method.preprocess.window(image)
+        )
     )
     # Said plainly, or the checkpoint wants as many devices as it was saved on.
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])

@@ -56,8 +56,8 @@ def read_or_simulate(
             names,
             labels.to_numpy(),
             patients["prob"].to_numpy(),
-            experiment.evaluation.seed,
-            experiment.readers,
+            experiment.judging.evaluation.seed,
+            experiment.judging.readers,
         )
         with replacing(workdir / RATINGS_NAME) as temporary:
             read.to_csv(temporary, index=False)
@@ -66,7 +66,7 @@ def read_or_simulate(
         dict(zip(names, labels, strict=True)),
         dict(zip(names, patients["prob"].astype(float), strict=True)),
         0.5 if threshold is None else threshold,
-        samples=experiment.evaluation.bootstrap_samples,
+        samples=experiment.judging.evaluation.bootstrap_samples,
         where=str(ratings or RATINGS_NAME),
     )
     _tell(study, ratings is None, listener)

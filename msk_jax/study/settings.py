@@ -13,7 +13,7 @@ from msk_jax.files import read_json, replacing, write_json
 SETTINGS_NAME = "settings.json"
 RUN_NAME = "run.json"
 _SETTINGS = {"experiment": str, "stage": dict, "cohort_fingerprint": dict}
-_OF_PAPER = ("name", "title", "task", "modality", "input", "source", "published", "choices")
+_OF_PAPER = ("title", "task", "modality", "input", "source")
 
 
 def read_settings(workdir: Path) -> dict:
@@ -84,23 +84,23 @@ def claim(workdir: Path, experiment: Experiment, stage: Stage, data_dir: Path) -
 
 def write_run(workdir: Path, experiment: Experiment, stage: Stage) -> None:
     """`run.json`: what the report says about how the networks were made."""
-    before = {f"phase {k + 1}": to_json(phase) for k, phase in enumerate(stage.before)}
+    before = {f"phase {k + 1}": to_json(phase) for k, phase in enumerate(stage.method.before)}
     warnings = []
-    if stage.recipe.shuffle_labels:
+    if stage.method.recipe.shuffle_labels:
         warnings.append("The labels were shuffled on purpose: this run is a check, not a result.")
     write_json(
         workdir / RUN_NAME,
         {
             **_judged_by(workdir, experiment),
             "versions": provenance.versions(),
-            "seed": stage.recipe.seed,
+            "seed": stage.method.recipe.seed,
             "date": provenance.today(),
             "devices": provenance.hardware(),
             "is_phantom": read_cohort(workdir)["is_phantom"],
-            "recipe": _plain(to_json(stage.recipe)),
-            **({"before": _plain(before)} if stage.before else {}),
-            "model": _plain(to_json(stage.model)),
-            "preprocess": _plain(to_json(stage.preprocess)),
+            "recipe": _plain(to_json(stage.method.recipe)),
+            **({"before": _plain(before)} if stage.method.before else {}),
+            "model": _plain(to_json(stage.method.model)),
+            "preprocess": _plain(to_json(stage.method.preprocess)),
             "warnings": warnings,
         },
     )
@@ -114,16 +114,19 @@ def note_evaluation(workdir: Path, experiment: Experiment) -> None:
 
 def _judged_by(workdir: Path, experiment: Experiment) -> dict:
     entries = to_json(experiment)
-    published = [{k: v for k, v in p.items() if k != "type"} for p in entries["published"]]
+    paper = entries["paper"]
+    published = [{k: v for k, v in p.items() if k != "type"} for p in paper["published"]]
     return {
         "experiment": {
-            **{k: entries[k] for k in _OF_PAPER},
+            "name": experiment.name,
+            **{k: paper[k] for k in _OF_PAPER},
+            "choices": entries["choices"],
             "published": published,
             "classes": list(experiment.cohort.classes),
             "levels": list(experiment.cohort.levels),
         },
         "commands": provenance.read_commands(workdir),
-        "evaluation": _plain(to_json(experiment.evaluation)),
+        "evaluation": _plain(to_json(experiment.judging.evaluation)),
     }
 
 

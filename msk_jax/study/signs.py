@@ -67,7 +67,7 @@ class Masks:
         Raises:
             UserError: the experiment does not say what a mask marks, or there is no mask or key.
         """
-        if experiment.signs is None:
+        if experiment.judging.signs is None:
             raise UserError(f"{experiment.name} does not say what a mask marks (`signs`).")
         return cls(find_masks(folder, key, experiment.cohort.region.unit_names), nifti_form)
 
@@ -105,7 +105,7 @@ def maps_on_signs(
         UserError: no mask of a patient of this cohort.
     """
     patients = sorted({patient for patient, _ in masks.files} & set(folds))
-    drawn = np.random.default_rng(experiment.evaluation.seed).permutation(patients)[:_MOST]
+    drawn = np.random.default_rng(experiment.judging.evaluation.seed).permutation(patients)[:_MOST]
     images = predictions[predictions["level"] == experiment.cohort.levels[0]]
     images = images[images["patient_id"].isin(set(drawn))]
     maps, shuffled = [], []
@@ -116,11 +116,11 @@ def maps_on_signs(
         shuffled += judge_cases(stage, shuffled_weights(network), cases)
     if not maps:
         raise UserError(
-            f"No mask marks {experiment.signs.name} of a patient of this cohort. Masks are called "
-            "<patient_id>.nii.gz, and --key is the key that the cohort was built with."
+            f"No mask marks {experiment.judging.signs.name} of a patient of this cohort. Masks are "
+            "called <patient_id>.nii.gz, and --key is the key that the cohort was built with."
         )
     return {
-        "signs": experiment.signs.name,
+        "signs": experiment.judging.signs.name,
         "energy": _energies(maps),
         "area": [float(one.area) for one in maps],
         "hit": [bool(one.hit) for one in maps],
@@ -183,7 +183,7 @@ def _cases(
     patients: set[str],
 ) -> list[Case]:
     """The surest image with signs of each of these patients."""
-    region, codes = experiment.cohort.region, experiment.signs.codes
+    region, codes = experiment.cohort.region, experiment.judging.signs.codes
     table = data.table(patients)
     places = dict(zip(table.unit_id, zip(table.record, table.centre, strict=True), strict=True))
     ranked = images.assign(sure=_of_true_class(images, experiment))

@@ -52,8 +52,8 @@ class Training:
         Raises:
             UserError: the recipe or the shards are not what they must be.
         """
-        stage.check()
-        check_batch_size(stage.recipe)
+        stage.method.check()
+        check_batch_size(stage.method.recipe)
         data = open_cohort(experiment, stage, data_dir, cache_memory)
         return cls(experiment, stage, data_dir, data, *open_folds(data, data_dir), cache_memory)
 
@@ -157,11 +157,11 @@ def open_cohort(
     options = {"cache_memory": cache_memory}
     if not alone:
         options |= {"host": jax.process_index(), "num_hosts": jax.process_count()}
-    data = ShardedCohort(data_dir, stage.model.num_slices, context, **options)
-    if not stage.recipe.shuffle_labels:
+    data = ShardedCohort(data_dir, stage.method.model.num_slices, context, **options)
+    if not stage.method.recipe.shuffle_labels:
         return data
-    relabel = shuffled_labels(data.records, stage.recipe.seed)
-    return ShardedCohort(data_dir, stage.model.num_slices, context, relabel, **options)
+    relabel = shuffled_labels(data.records, stage.method.recipe.seed)
+    return ShardedCohort(data_dir, stage.method.model.num_slices, context, relabel, **options)
 
 
 def open_folds(data: ShardedCohort, data_dir: Path) -> tuple[dict[str, int], dict[str, set[str]]]:
@@ -182,9 +182,11 @@ def steps_of_folds(data: ShardedCohort, folds: Mapping[str, int], stage: Stage) 
     Folds of nearly the same size take the steps of the smallest, for the schedule is part of the
     compiled step and they share one; much larger ones, as of sites, their own.
     """
-    balanced = stage.recipe.sampling == "balanced"
+    balanced = stage.method.recipe.sampling == "balanced"
     own = [
-        data.steps_per_epoch(members(folds, k, "train"), stage.recipe.batch_size, balanced=balanced)
+        data.steps_per_epoch(
+            members(folds, k, "train"), stage.method.recipe.batch_size, balanced=balanced
+        )
         for k in range(max(folds.values()) + 1)
     ]
     return [steps if steps > _APART * min(own) else min(own) for steps in own]
@@ -197,14 +199,14 @@ def make_trainer(
     if steps is None:
         steps = min(steps_of_folds(data, folds, stage))
     return Trainer(
-        stage.network(AXIS),
-        stage.task,
-        stage.preprocess,
-        stage.recipe,
+        stage.method.module(AXIS),
+        stage.trained_task,
+        stage.method.preprocess,
+        stage.method.recipe,
         data.image_shape,
         steps,
-        stage.before,
-        stage.model.load,
+        stage.method.before,
+        stage.method.model.load,
     )
 
 

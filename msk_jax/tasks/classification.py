@@ -22,7 +22,7 @@ NO_AUC = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
-class Classification:
+class TrainedClassification:
     """Softmax over classes; see `training.task.TrainedTask` for what each method does."""
 
     learned: ClassVar[Mapping[str, tuple[tuple[int, ...], str]]] = {"label": ((), "int32")}
@@ -39,7 +39,7 @@ class Classification:
     """See `mixup.mix_pairs`; 0 mixes none."""
 
     @classmethod
-    def of(cls, recipe: Recipe, num_classes: int) -> "Classification":
+    def of(cls, recipe: Recipe, num_classes: int) -> "TrainedClassification":
         """As a recipe trains it."""
         return cls(num_classes, recipe.loss, recipe.label_smoothing, recipe.mixup)
 

@@ -62,7 +62,7 @@ def run(
         if region not in shards_of:
             shards_of[region] = data_dir or phantom_shards(system, ablation, out, _cut(changes))
         for seed in range(seeds):
-            stage = changed(system.stage, {"recipe.seed": seed})
+            stage = changed(system.stages[0], {"recipe.seed": seed})
             console.say(f"{name}, seed {seed}")
             areas = _areas(system, stage, shards_of[region], out / _slug(name) / f"seed_{seed}")
             rows.append({"variant": name, "seed": seed, **areas})
@@ -98,11 +98,15 @@ def all_variants(experiment: Experiment, ablation: Ablation, init_from: Path | N
     """Those of the ablation, and the full network with and without given weights."""
     if init_from is None:
         return dict(ablation.variants)
-    model = {"stage.model": experiment.stage.model}
+    stage = experiment.stages[0]
+    model = {f"{stage.name}.model": stage.method.model}
     return {
         **ablation.variants,
         "full network without pretrained weights": model,
-        "full network with pretrained weights": {**model, "stage.recipe.init_from": init_from},
+        "full network with pretrained weights": {
+            **model,
+            f"{stage.name}.recipe.init_from": init_from,
+        },
     }
 
 

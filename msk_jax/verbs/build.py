@@ -46,7 +46,7 @@ def run(
     if workers > 1 and beam is not None:
         raise UserError("--workers and --beam are two ways to read in parallel. Give one of them.")
     if held_out is None:
-        held_out = experiment.held_out if split == "patient" else 0.0
+        held_out = experiment.split.held_out if split == "patient" else 0.0
     options = asked_options(experiment.cohort.region, nifti_form, deshear)
     with progress_bar("Reading DICOM") as update:
         summary = build_cohort(
@@ -55,7 +55,7 @@ def run(
             manifest,
             data_dir,
             key=key,
-            num_folds=experiment.num_folds if num_folds is None else num_folds,
+            num_folds=experiment.split.folds if num_folds is None else num_folds,
             seed=seed,
             overwrite=overwrite,
             progress=update,
@@ -66,6 +66,7 @@ def run(
             beam=beam,
             refuse_below=refuse_below,
             options=options,
+            training_site=experiment.split.training_site,
         )
     if summary.built:
         note_command(data_dir, before=read_commands(manifest.parent))

@@ -23,8 +23,8 @@ def run(experiment: Experiment, out: Path, patients: int, seed: int) -> Path:
         seed=seed,
         overwrite=False,
     )
-    stage = changed(experiment.small_stage, {"recipe.seed": seed})
-    masks = None if experiment.signs is None else cohort / "masks"
+    stage = changed(experiment.at_small_size().stages[0], {"recipe.seed": seed})
+    masks = None if experiment.judging.signs is None else cohort / "masks"
     train.run(experiment, stage, shards, workdir, masks=masks)
     evaluate.run(experiment, workdir)
     return report.run(workdir, None)

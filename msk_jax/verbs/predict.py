@@ -14,7 +14,7 @@ import pandas as pd
 
 from msk_jax import console
 from msk_jax.data.build.records import clean_reason
-from msk_jax.data.cohort.cohort import read_manifest
+from msk_jax.data.cohort.manifest import read_manifest
 from msk_jax.data.images.nifti_place import NiftiForm
 from msk_jax.data.privacy.pseudonyms import default_key_path, load_key, load_or_create_key
 from msk_jax.data.regions.region import asked_options

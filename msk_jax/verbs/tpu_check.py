@@ -22,15 +22,19 @@ def run(experiment: Experiment, stage: Stage, topology: str, batch_per_device: i
     Raises:
         UserError: no such slice, or the step does not fit its chips.
     """
-    stage.check()
+    stage.method.check()
     chip, sides = tpu.parse_topology(topology)
     devices = tuple(tpu.slice_devices(topology))
-    recipe = dataclasses.replace(stage.recipe, batch_size=batch_per_device * len(devices))
+    recipe = dataclasses.replace(stage.method.recipe, batch_size=batch_per_device * len(devices))
     settings = make_settings(
-        stage.network(AXIS), stage.task, stage.preprocess, recipe, _STEPS_PER_EPOCH
+        stage.method.module(AXIS),
+        stage.trained_task,
+        stage.method.preprocess,
+        recipe,
+        _STEPS_PER_EPOCH,
     )
     size = experiment.cohort.region.size
-    image_shape = (size, size, stage.model.num_slices)
+    image_shape = (size, size, stage.method.model.num_slices)
     begin = time.perf_counter()
     with console.progress_bar(f"Compiling for {topology}"):
         compiled = compile_step(settings, image_shape, recipe.batch_size, devices)
@@ -56,7 +60,7 @@ def run(experiment: Experiment, stage: Stage, topology: str, batch_per_device: i
 
 def _print_step(experiment, stage, topology, batch_size, cost, needs, seconds) -> None:
     chip, flops, moved, exchanged = needs
-    precision = "bfloat16" if stage.recipe.bf16 else "float32"
+    precision = "bfloat16" if stage.method.recipe.bf16 else "float32"
     rows = [
         (experiment.name, f"on {topology}, batch {batch_size} in all, {precision}"),
         ("compiled in", f"{seconds:.0f} s"),

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from msk_jax.data.build.builder import build_cohort
-from msk_jax.data.cohort.cohort import Cohort
 from msk_jax.data.cohort.draft import draft_rows
 from msk_jax.data.regions.sacroiliac import SacroiliacRegion
 from msk_jax.data.shards.stored import read_records
 from msk_jax.data.sources.scan import scan
 from msk_jax.verbs.build import _say_outcome
+from tests.cohorts import cohort_of
 from tests.data.ct_files import box_pelvis, write_ct
 
-COHORT = Cohort(region=SacroiliacRegion(size=16, pixel_mm=6.0))
+COHORT = cohort_of(region=SacroiliacRegion(size=16, pixel_mm=6.0))
 WRITTEN = {"P-0": "054Y", "P-1": "55", "P-2": "18M", "P-3": "abt60", "P-4": "55Y", "P-5": "055"}
 
 

@@ -12,13 +12,14 @@ import pytest
 
 from msk_jax.cli import main
 from msk_jax.data.build.records import assign_series
-from msk_jax.data.cohort.cohort import Cohort, Manifest, ManifestRow
+from msk_jax.data.cohort.manifest import Manifest, ManifestRow
 from msk_jax.data.sources.dicomweb import Server, fetch
 from msk_jax.data.sources.multipart import read_instance
 from msk_jax.data.sources.query import list_series
 from msk_jax.data.sources.scan import scan
 from msk_jax.data.sources.source import opened
 from msk_jax.errors import UserError
+from tests.cohorts import cohort_of
 from tests.data.ct_files import ramp, uid, write_ct
 
 NUM_SLICES = 6
@@ -344,7 +345,7 @@ def test_a_series_in_part_is_not_built_from(archive, tmp_path):
     manifest = Manifest(tmp_path / "m.csv", rows, False, (), "")
     with opened(archive.address) as source:
         found = scan(source.folder, files=source.files, unpacked=source.unpacked)
-        studies, rejected = assign_series(manifest, found, Cohort().modality, patients)
+        studies, rejected = assign_series(manifest, found, cohort_of().modality, patients)
     assert not studies
     assert {r.reason for r in rejected} == {
         "Not all of this series was fetched (4 of 6 instances). Run the command that fetched it "

@@ -60,9 +60,11 @@ def test_pictures_become_shards(hands):
 
 
 def test_network_takes_these_pictures(hands):
-    stage = load(str(hands / "hands.py")).stage
-    image = stage.preprocess.window(jnp.zeros((2, 128, 128, 1), jnp.int16))
-    (logits, _), _ = jax.eval_shape(stage.model.build().init_with_output, jax.random.key(0), image)
+    stage = load(str(hands / "hands.py")).stages[0]
+    image = stage.method.preprocess.window(jnp.zeros((2, 128, 128, 1), jnp.int16))
+    (logits, _), _ = jax.eval_shape(
+        stage.method.model.build().init_with_output, jax.random.key(0), image
+    )
     assert logits.shape == (2, 2)
 
 

@@ -11,8 +11,8 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
-from msk_jax.data.cohort.cohort import Cohort, read_manifest
 from msk_jax.data.cohort.draft import draft_rows, write_draft
+from msk_jax.data.cohort.manifest import read_manifest
 from msk_jax.data.images.volume import read_volume
 from msk_jax.data.privacy.audit import audit, identifiers
 from msk_jax.data.privacy.deidentify import basic_profile, deidentify, deidentify_file, keyed_uid
@@ -25,6 +25,7 @@ from msk_jax.experiments import osteoporosis
 from msk_jax.provenance import this_command
 from msk_jax.training.checkpoints import Checkpoints
 from msk_jax.verbs import cohort as verb
+from tests.cohorts import cohort_of
 from tests.data.ct_files import ramp, rewrite, write_ct
 
 KEY = b"0123456789abcdef"
@@ -330,8 +331,8 @@ def test_draft_lists_series_of_the_modality_and_defuses_headers(tmp_path):
             SliceThickness=4,
         )
     (tmp_path / "in" / "c.png").write_bytes(b"")
-    knees = Cohort(modality="MR", region=VolumeRegion(views=("T1", "STIR")))
-    for cohort in (knees, Cohort(region=VertebraRegion()), osteoporosis.experiment.cohort):
+    knees = cohort_of(modality="MR", region=VolumeRegion(views=("T1", "STIR")))
+    for cohort in (knees, cohort_of(region=VertebraRegion()), osteoporosis.experiment.cohort):
         name = "".join(c for c in cohort.modality if c.isalpha())
         write_draft(tmp_path / f"{name}.csv", draft_rows(scan(tmp_path / "in"), cohort), cohort)
     slices, none, films = (_by_patient(tmp_path / f"{name}.csv") for name in ("MR", "CT", "CRDX"))
@@ -353,12 +354,12 @@ def test_draft_has_a_row_for_each_side_and_is_read_once_labels_are_in(tmp_path):
     rows = _by_patient(tmp_path / "m.csv")
     assert [row["side"] for row in rows] == ["left", "right"]
     with pytest.raises(UserError, match="row 2: label ''"):
-        read_manifest(tmp_path / "m.csv", Cohort())
+        read_manifest(tmp_path / "m.csv", cohort_of())
     filled = (tmp_path / "m.csv").read_text()
     for side, label in (("left", "normal"), ("right", "sacroiliitis")):
         filled = filled.replace(f",{side},,", f",{side},{label},")
     (tmp_path / "m.csv").write_text(filled)
-    assert [row.label for row in read_manifest(tmp_path / "m.csv", Cohort()).rows] == [0, 1]
+    assert [row.label for row in read_manifest(tmp_path / "m.csv", cohort_of()).rows] == [0, 1]
 
 
 def _by_patient(path):

@@ -14,30 +14,37 @@ from msk_jax import experiment as catalogue
 from msk_jax.models import MS25DNetConfig
 
 
+def _stage(experiment, form):
+    """The first stage, as published or at the size of a laptop."""
+    return (experiment if form == "full" else experiment.at_small_size()).stages[0]
+
+
 def _shapes(experiment, stage):
     size = experiment.cohort.region.size
-    stored = jnp.zeros((2, size, size, stage.model.num_slices), jnp.int16)
-    image = jax.eval_shape(stage.preprocess.window, stored)
+    stored = jnp.zeros((2, size, size, stage.method.model.num_slices), jnp.int16)
+    image = jax.eval_shape(stage.method.preprocess.window, stored)
     logits, endpoints = jax.eval_shape(
-        lambda: stage.model.build().init_with_output(jax.random.key(0), jnp.zeros(image.shape))[0]
+        lambda: stage.method.model.build().init_with_output(
+            jax.random.key(0), jnp.zeros(image.shape)
+        )[0]
     )
     return {"logits": logits.shape, **{name: e.shape for name, e in endpoints.items()}}
 
 
 @pytest.mark.parametrize("name", catalogue.names())
-@pytest.mark.parametrize("form", ["stage", "small_stage"])
+@pytest.mark.parametrize("form", ["full", "small"])
 def test_network_takes_the_crops_of_its_cohort(name, form):
     experiment = catalogue.load(name)
-    stage = getattr(experiment, form)
+    stage = _stage(experiment, form)
     shapes = _shapes(experiment, stage)
     assert shapes["logits"] == (2, len(experiment.cohort.classes))
-    assert set(stage.model.explained_endpoints) <= set(shapes)
+    assert set(stage.method.model.explained_endpoints) <= set(shapes)
 
 
 def test_shape_trace_of_the_full_network():
     """128-pixel crops, ResNet-34 at stride 8: stride 4, 8, 8, 8; four levels of 256 channels."""
     experiment = catalogue.load("sacroiliitis")
-    shapes = _shapes(experiment, experiment.stage)
+    shapes = _shapes(experiment, experiment.stages[0])
     assert shapes["stage1"] == (2, 32, 32, 64)
     assert shapes["stage2"] == (2, 16, 16, 128)
     assert shapes["stage3"] == (2, 16, 16, 256)
@@ -93,13 +100,18 @@ def test_encoder_has_the_published_number_of_parameters(variant, parameters):
 def test_what_is_told_of_it(name):
     experiment = catalogue.load(name)
     assert experiment.name == name
-    for text in (experiment.title, experiment.task, experiment.input, experiment.source):
+    for text in (
+        experiment.paper.title,
+        experiment.paper.task,
+        experiment.paper.input,
+        experiment.paper.source,
+    ):
         assert text and "\n" not in text
     fields = {field.name for part in _settings(experiment, "stage") for field in part[1]}
     assert set(experiment.choices) <= fields | {"num_folds", "held_out", "before", "strength"}, (
         "a choice must name its field"
     )
-    assert all(0 < figure.value < 1 for figure in experiment.published)
+    assert all(0 < figure.value < 1 for figure in experiment.paper.published)
 
 
 PUBLISHED = {
@@ -130,9 +142,9 @@ NOT_OPEN = {
 
 def _settings(experiment, form):
     """The parts of a system and the fields of each."""
-    stage = getattr(experiment, form)
-    parts = (stage.model, stage.preprocess, stage.recipe)
-    parts += (experiment.cohort.region, experiment.evaluation)
+    stage = _stage(experiment, form)
+    parts = (stage.method.model, stage.method.preprocess, stage.method.recipe)
+    parts += (experiment.cohort.region, experiment.judging.evaluation)
     return [(part, dataclasses.fields(part)) for part in parts]
 
 
@@ -151,7 +163,7 @@ def _explained_in_place(cls):
 @pytest.mark.parametrize("name", catalogue.names())
 def test_every_setting_is_published_or_its_choice_explained(name):
     experiment = catalogue.load(name)
-    for form in ("stage", "small_stage"):
+    for form in ("full", "small"):
         for part, fields in _settings(experiment, form):
             known = PUBLISHED[name] | set(NOT_OPEN) | set(experiment.choices)
             known |= _explained_in_place(type(part))
@@ -164,7 +176,7 @@ def test_every_setting_is_published_or_its_choice_explained(name):
 @pytest.mark.parametrize("name", catalogue.names())
 def test_a_choice_speaks_of_the_small_system_where_that_differs(name):
     experiment = catalogue.load(name)
-    pairs = zip(_settings(experiment, "stage"), _settings(experiment, "small_stage"), strict=True)
+    pairs = zip(_settings(experiment, "full"), _settings(experiment, "small"), strict=True)
     for (full, fields), (small, _) in pairs:
         for field in fields:
             if getattr(full, field.name) != getattr(small, field.name):

@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from msk_jax.tasks.classification import Classification
+from msk_jax.tasks.classification import TrainedClassification
 from msk_jax.tasks.losses import ordinal_cross_entropy
 from msk_jax.training.recipe import Recipe
 from msk_jax.training.step import StepSettings, batch_loss
@@ -43,7 +43,7 @@ def test_the_recipe_chooses_the_loss_of_a_step():
     found = {}
     for loss in ("cross_entropy", "ordinal"):
         settings = StepSettings(
-            network, Classification.of(Recipe(loss=loss), 3), None, None, Recipe()
+            network, TrainedClassification.of(Recipe(loss=loss), 3), None, None, Recipe()
         )
         found[loss] = float(batch_loss(settings, {}, 4.0, {}, examples, None)[0])
     last = -np.log([0.2, 0.8])

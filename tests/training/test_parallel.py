@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from msk_jax.data.feed.augment import Augmentation, Preprocess
 from msk_jax.errors import UserError
 from msk_jax.models import MS25DNetConfig
-from msk_jax.tasks.classification import Classification
+from msk_jax.tasks.classification import TrainedClassification
 from msk_jax.training import parallel
 from msk_jax.training.parts import make_settings
 from msk_jax.training.recipe import Recipe
@@ -49,7 +49,7 @@ def batches(count, size=8, side=32):
 def settings(axis_name=AXIS, **recipe):
     recipe = Recipe(label_smoothing=0.1, average_decay=0.99, augmentation=Augmentation(), **recipe)
     model = CONFIG.build(axis_name=axis_name)
-    task, sgd = Classification.of(recipe, 2), optax.sgd(1e-3, momentum=0.9)
+    task, sgd = TrainedClassification.of(recipe, 2), optax.sgd(1e-3, momentum=0.9)
     return StepSettings(model, task, sgd, Preprocess(), recipe, axis_name)
 
 
@@ -138,7 +138,7 @@ def test_trainings_that_differ_in_their_course_alone_share_a_program():
 
     def program(steps=steps, preprocess=Preprocess(), **recipe):  # noqa: B008
         recipe = Recipe(**recipe)
-        task = Classification.of(recipe, 2)
+        task = TrainedClassification.of(recipe, 2)
         return parallel.parallel_train_step(make_settings(model, task, preprocess, recipe, steps))
 
     first = program(seed=1)
@@ -160,7 +160,7 @@ def test_trainings_that_differ_in_their_course_alone_share_a_program():
 def test_a_padded_last_batch_changes_nothing():
     model = CONFIG.build(axis_name=AXIS)
     variables = jax.tree.map(jnp.asarray, filled(model, 1, 32, 32, 3))
-    predict = parallel.parallel_predict(model, Preprocess(), Classification(2))
+    predict = parallel.parallel_predict(model, Preprocess(), TrainedClassification(2))
     volumes = next(batches(1, size=11))["volume"]
     whole, parts = (
         parallel.predict_all(predict, variables, some, size)["probabilities"]

@@ -19,9 +19,9 @@ from tests.conftest import TINY_SPINE
 def setting(spine_shards):
     """The trainer and what `fit` needs of the first fold."""
     experiment = load(TINY_SPINE)
-    data = training.open_cohort(experiment, experiment.stage, spine_shards)
+    data = training.open_cohort(experiment, experiment.stages[0], spine_shards)
     folds = load_folds(spine_shards, data.patient_labels)
-    trainer = training.make_trainer(data, folds, experiment.stage)
+    trainer = training.make_trainer(data, folds, experiment.stages[0])
     parts = (training.members(folds, 0, role) for role in ("train", "validation"))
     return trainer, (data, *parts)
 
@@ -103,7 +103,7 @@ def test_folds_of_very_different_size_take_their_own_steps(tiny):
 
     def steps(*sizes):
         folds = {f"{k}-{i}": k for k, size in enumerate(sizes) for i in range(size)}
-        return training.steps_of_folds(Cohort(), folds, tiny.stage)
+        return training.steps_of_folds(Cohort(), folds, tiny.stages[0])
 
     # Fold k trains on all patients but those of folds k and k + 1.
     assert steps(10, 10, 10, 10) == [20] * 4

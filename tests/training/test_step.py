@@ -13,7 +13,7 @@ import pytest
 
 from msk_jax.data.feed.augment import Augmentation, Preprocess
 from msk_jax.models.blocks.layers import Layers, endpoint
-from msk_jax.tasks.classification import Classification
+from msk_jax.tasks.classification import TrainedClassification
 from msk_jax.tasks.mixup import mix_pairs
 from msk_jax.training.cost import abstract_state, compile_step, step_cost
 from msk_jax.training.recipe import Recipe
@@ -45,7 +45,7 @@ class Counting(nn.Module):
 
 def _settings(**recipe):
     recipe = Recipe(augmentation=STILL, batch_size=8, **recipe)
-    task = Classification.of(recipe, 2)
+    task = TrainedClassification.of(recipe, 2)
     return StepSettings(Counting(), task, optax.sgd(0.1), Preprocess(), recipe, axis_name=None)
 
 
@@ -152,7 +152,7 @@ def test_a_mixture_has_the_mixture_of_the_losses():
 def test_cost_is_counted_by_the_compiler(variables):
     settings = StepSettings(
         Counting("device"),
-        Classification(2),
+        TrainedClassification(2),
         optax.adam(0.1),
         Preprocess(),
         Recipe(augmentation=STILL),

@@ -17,8 +17,8 @@ def test_ablation_trains_every_variant_and_takes_up_finished_ones(run, shards, t
     shutil.copytree(run, tmp_path / "out" / "whole" / "seed_0")
     ablation = Ablation(
         phantom=tiny.phantom,
-        num_folds=tiny.num_folds,
-        variants={"whole": {}, "without RFPN": {"stage.model.rfpn": False}},
+        num_folds=tiny.split.folds,
+        variants={"whole": {}, "without RFPN": {"stage.method.model.rfpn": False}},
     )
     table = ablate.run(tiny, ablation, tmp_path / "out", shards, seeds=1)
     assert list(table["variant"]) == ["whole", "without RFPN"]
@@ -63,14 +63,16 @@ def test_every_variant_of_an_ablation_is_another_system(name):
     systems = {}
     for title, changes in variants.items():
         system = ablate.variant(experiment, ablation, changes)
-        stage = system.stage
-        stage.check()
-        assert stage.before == changes.get("stage.before", experiment.small_stage.before)
-        stage.model.build()
+        stage = system.stages[0]
+        stage.method.check()
+        assert stage.method.before == changes.get(
+            "classify.before", experiment.at_small_size().stages[0].method.before
+        )
+        stage.method.model.build()
         systems[title] = (stage, system.cohort)
     assert len({repr(system) for system in systems.values()}) == len(variants)
     (without, _), (pretrained, _) = list(systems.values())[-2:]
-    assert without.model == pretrained.model == experiment.stage.model
+    assert without.model == pretrained.model == experiment.stages[0].method.model
     assert (without.recipe.init_from, pretrained.recipe.init_from) == (None, weights)
 
 
@@ -79,7 +81,7 @@ def test_variants_of_another_region_want_their_own_shards(tiny, tmp_path, capsys
         "coarse": {"cohort.region.pixel_mm": 6.0},
         "fine": {"cohort.region.pixel_mm": 1.0},
     }
-    ablation = Ablation(tiny.phantom, tiny.num_folds, variants)
+    ablation = Ablation(tiny.phantom, tiny.split.folds, variants)
     with pytest.raises(UserError, match="No variant is left for these shards"):
         ablate.run(tiny, ablation, tmp_path, tmp_path / "shards", seeds=1)
     assert "Left out: coarse, fine." in capsys.readouterr().out
@@ -87,11 +89,11 @@ def test_variants_of_another_region_want_their_own_shards(tiny, tmp_path, capsys
 
 def test_ablation_of_the_paper_and_of_nothing(tiny, tmp_path):
     variants = load_ablation("sacroiliitis").variants
-    assert {"stage.model.num_slices": 1} in variants.values()
-    assert {"stage.model.volumetric": True} in variants.values()
+    assert {"stage.method.model.num_slices": 1} in variants.values()
+    assert {"stage.method.model.volumetric": True} in variants.values()
     with pytest.raises(UserError, match="no ablation"):
         load_ablation("nowhere")
-    ablation = Ablation(tiny.phantom, tiny.num_folds, {"whole": {}})
+    ablation = Ablation(tiny.phantom, tiny.split.folds, {"whole": {}})
     with pytest.raises(UserError, match="No variant is called half; there are: whole"):
         ablate.run(tiny, ablation, tmp_path, None, seeds=1, only=("half",))
     with pytest.raises(UserError, match=r"no\.safetensors"):

@@ -99,7 +99,7 @@ def test_the_file_and_the_way_out_are_named(folders, tmp_path, refused, verb, na
         ("evaluate", "run/outputs.json", "best_steps", [["list"]]),
         ("predict", "model/0/settings/metadata", "num_members", MISSING),
         ("predict", "model/operating_points.json", "joint", ["list"]),
-        ("predict", "model/0/settings/metadata", "stage.preprocess.crop", ["list"]),
+        ("predict", "model/0/settings/metadata", "stage.method.preprocess.crop", ["list"]),
         ("predict", "model/0/settings/metadata", "experiment.cohort.region.size", MISSING),
         ("report", "run/metrics.json", "levels.joint.roc", MISSING),
         ("report", "run/run.json", "experiment.choices", ["list"]),
@@ -151,7 +151,7 @@ def test_a_phantom_cohort_with_damaged_settings(tmp_path, refused):
 
 
 def test_areas_of_an_earlier_ablation(run, shards, tiny, tmp_path, monkeypatch):
-    ablation = Ablation(tiny.phantom, tiny.num_folds, {"whole": {}})
+    ablation = Ablation(tiny.phantom, tiny.split.folds, {"whole": {}})
     monkeypatch.setattr("msk_jax.verbs.ablate.train", lambda *args, **options: None)
     done = tmp_path / "whole" / "seed_0" / "areas.json"
     done.parent.mkdir(parents=True)

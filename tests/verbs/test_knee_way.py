@@ -55,7 +55,7 @@ def test_a_variant_of_the_ablation_has_one_view(knee, tmp_path):
     """Shards of its own, of the same patients in the same folds, from the same phantom."""
     (tmp_path / "phantom").symlink_to(knee / "cohort")
     experiment, changes = load(TINY_KNEE), {"cohort.region.views": ("AP",)}
-    ablation = Ablation(experiment.phantom, experiment.num_folds, {"AP": changes})
+    ablation = Ablation(experiment.phantom, experiment.split.folds, {"AP": changes})
     ap = ablate.variant(experiment, ablation, changes)
     single, both = (
         ablate.phantom_shards(cut, ablation, tmp_path, changed)

@@ -13,16 +13,25 @@ from tests.verbs.conftest import verb
 
 EXPERIMENT = """
 from msk_jax.data.feed.augment import Preprocess
-from msk_jax.data.cohort.cohort import Cohort
 from msk_jax.data.regions.volume import VolumeRegion
 from msk_jax.experiment import Experiment, Stage
+from msk_jax.methods.network import Network
 from msk_jax.models import ZooNetConfig
+from msk_jax.tasks.settings import Classification
 from msk_jax.training.recipe import Recipe
+from tests.cohorts import cohort_of
 
 experiment = Experiment(
     name="discs",
-    cohort=Cohort(name="discs", modality="MR", region=VolumeRegion(size=16, num_slices=4)),
-    stage=Stage(ZooNetConfig("resnet18"), Preprocess(), Recipe()),
+    cohort=cohort_of(name="discs", modality="MR", region=VolumeRegion(size=16, num_slices=4)),
+    stages=(
+        Stage(
+            "classify",
+            ("image",),
+            Classification("label"),
+            Network(ZooNetConfig("resnet18"), Preprocess(), Recipe()),
+        ),
+    ),
 )
 """
 FLAGS, CHOSEN = (
@@ -62,7 +71,7 @@ def test_build_hands_them_on(discs, monkeypatch):
 
 def test_predict_reads_by_them(discs, monkeypatch):
     experiment = load(str(discs / "discs.py"))
-    saved = SavedModel(experiment, experiment.stage, {}, [], {})
+    saved = SavedModel(experiment, experiment.stages[0], {}, [], {})
     origins = []
 
     def note(saved, cases):

@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from msk_jax.data.cohort.cohort import Cohort
 from msk_jax.data.privacy.pseudonyms import pseudonym
 from msk_jax.data.sources.scan import scan
 from msk_jax.errors import UserError
 from msk_jax.experiment import Experiment
 from msk_jax.study.new_patients import Answer, Case, jobs_of
 from msk_jax.verbs import predict
+from tests.cohorts import cohort_of
 from tests.data.ct_files import ramp, write_ct
 
 
@@ -33,7 +33,7 @@ class Refusing:
 def test_a_refusal_is_listed_and_the_predictions_stand(tmp_path, monkeypatch):
     for k in range(2):
         write_ct(tmp_path / "in" / str(k), ramp(), patient_id=f"KLINIK-{k}")
-    cohort = Cohort(classes=("a", "b"))
+    cohort = cohort_of(classes=("a", "b"))
     saved = SimpleNamespace(
         experiment=Experiment("any", cohort, stage=None, modality="CT"),
         thresholds={"patient": 0.5},

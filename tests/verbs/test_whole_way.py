@@ -128,7 +128,7 @@ def test_a_second_train_has_nothing_to_do_and_other_settings_are_refused(run, sh
     assert (run / "fold_0" / "history.csv").read_bytes() == before
     verb("train", TINY, "--data-dir", shards, "--workdir", run, "--epochs", 5, status=2)
     error = capsys.readouterr().err
-    assert "stage.recipe.epochs: 2 before, 5 now" in error and "Traceback" not in error
+    assert "stage.method.recipe.epochs: 2 before, 5 now" in error and "Traceback" not in error
 
 
 def test_predict_needs_the_model_folder_alone(run, phantom_cohort, tmp_path):
@@ -201,7 +201,9 @@ def test_one_member_predicts_from_dicom_what_it_predicted_from_the_shards(
     known = pd.read_csv(run / "predictions.csv").set_index("unit_id")["prob"]
     fold = load_folds(shards)[name]
     stage = saved.stage
-    predict = parallel_predict(stage.model.build(axis_name=AXIS), stage.preprocess, stage.task)
+    predict = parallel_predict(
+        stage.method.model.build(axis_name=AXIS), stage.method.preprocess, stage.trained_task
+    )
     for side, joint in saved.experiment.cohort.region.extract(series).items():
         stacks = np.stack(
             [

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from msk_jax.data.cohort.cohort import Cohort, Manifest
+from msk_jax.data.cohort.cohort import Cohort
+from msk_jax.data.cohort.manifest import Manifest
 from msk_jax.data.build.conversion import Converted, convert_one, load, prepare, save
 from msk_jax.data.build.records import Study
 from msk_jax.errors import UserError

@@ -19,7 +19,8 @@ import numpy as np
 from msk_jax.config import to_json
 from msk_jax.data.shards import build_folder as target
 from msk_jax.data.build.beam import convert_with_beam, pipeline_options
-from msk_jax.data.cohort.cohort import Cohort, Manifest, read_manifest
+from msk_jax.data.cohort.cohort import Cohort
+from msk_jax.data.cohort.manifest import Manifest, read_manifest
 from msk_jax.data.build.conversion import Converted, convert
 from msk_jax.data.privacy.pseudonyms import default_key_path, load_key, load_or_create_key, pseudonym
 from msk_jax.data.sources.scan import Scan, scan
@@ -124,13 +125,22 @@ class _Parting:
     seed: int
     split: SplitKind
     held_out: float
+    training_site: str
 
     @classmethod
-    def checked(cls, manifest: Manifest, num_folds: int, seed: int, split: SplitKind, held_out):
+    def checked(
+        cls,
+        manifest: Manifest,
+        num_folds: int,
+        seed: int,
+        split: SplitKind,
+        held_out: float,
+        training_site: str,
+    ) -> "_Parting":
         """Raises a UserError where the manifest or the kind of split does not allow it."""
         num_folds = check_split(manifest.rows, manifest.patient_labels(), split, num_folds)
         check_held_out(held_out, split)
-        return cls(num_folds, seed, split, held_out)
+        return cls(num_folds, seed, split, held_out, training_site)
 
 
 def build_cohort(
@@ -150,13 +160,14 @@ def build_cohort(
     beam: Sequence[str] | None = None,
     refuse_below: str | None = None,
     options: ReadOptions | None = None,
+    training_site: str = "",
 ) -> BuildSummary:
     """Build the shards of a cohort, unless `data_dir` already holds them.
 
     Args:
         cohort: what to build.
         dicom: folder with the DICOM files, or another source, see `source.opened`.
-        manifest: CSV, see `cohort.read_manifest`.
+        manifest: CSV, see `manifest.read_manifest`.
         data_dir: where the shards go.
         key: of the pseudonyms; by default the one beside the manifest or the user's own, made once.
         num_folds: of the cross-validation.
@@ -171,6 +182,8 @@ def build_cohort(
         beam: options of a pipeline that reads in place of `workers`, see `beam.pipeline_options`.
         refuse_below: the lowest of `grading.GRADES` that a scan may have; None: none is refused.
         options: of `region.asked_options`, where volumes leave a choice.
+        training_site: whose patients are in folds, those of each other site a test set; with folds
+            of patients only; '': sites play no part.
 
     Raises:
         UserError: a faulty manifest, a folder without DICOM, nothing usable, too few patients for
@@ -179,7 +192,7 @@ def build_cohort(
     if beam is not None:
         pipeline_options(beam)  # told before anything is read
     checked = read_manifest(Path(manifest), cohort)
-    parting = _Parting.checked(checked, num_folds, seed, split, held_out)
+    parting = _Parting.checked(checked, num_folds, seed, split, held_out, training_site)
     secret = load_key(key) if key else load_or_create_key(default_key_path(Path(manifest)))
     fingerprint = _fingerprint(cohort, checked, secret, parting, refuse_below, options)
     previous = target.existing_build(data_dir, cohort.name, fingerprint, overwrite)
@@ -342,7 +355,7 @@ def _test_sets(
     if parting.split != "patient":
         return {}
     sites = {study.pseudonym: study.rows[0].site for study in studies if study.pseudonym in labels}
-    sets = external_sets(sites, cohort.training_site)
+    sets = external_sets(sites, parting.training_site)
     outside = set().union(*sets.values())
     inside = {patient: label for patient, label in labels.items() if patient not in outside}
     return {HELD_OUT: draw_held_out(inside, parting.held_out, parting.seed), **sets}

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from msk_jax.config import to_json
-from msk_jax.data.cohort.cohort import Cohort, Manifest
+from msk_jax.data.cohort.cohort import Cohort
+from msk_jax.data.cohort.manifest import Manifest
 from msk_jax.data.build.records import Rejection, ScanFacts, Study, read_study
 from msk_jax.errors import UserError
 from msk_jax.files import replacing

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from msk_jax.data.cohort.cohort import Cohort, Manifest, ManifestRow
+from msk_jax.data.cohort.cohort import Cohort
+from msk_jax.data.cohort.manifest import Manifest, ManifestRow
 from msk_jax.data.regions.region import Crop, read_images
 from msk_jax.data.images.series import Series
 from msk_jax.data.sources.scan import Scan
@@ -233,8 +234,8 @@ def record(
         "age": np.float32(np.nan if age is None or "age" not in cohort.keep else age),
         "grade": row.grade,
         **{
-            v.name: value if v.words else np.float32(value)
-            for v, value in zip(cohort.clinical, row.clinical, strict=True)
+            variable.name: variable.stored(value)
+            for variable, value in zip(cohort.variables, row.variables, strict=True)
         },
     }
 

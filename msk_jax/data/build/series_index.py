@@ -4,7 +4,7 @@ import functools
 from collections import defaultdict
 from pathlib import Path
 
-from msk_jax.data.cohort.cohort import ManifestRow
+from msk_jax.data.cohort.manifest import ManifestRow
 from msk_jax.data.sources.scan import Scan
 from msk_jax.data.sources.names import Places
 from msk_jax.errors import SeriesError

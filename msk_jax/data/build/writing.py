@@ -50,7 +50,7 @@ def _write_index(builder: tfds.core.DatasetBuilder) -> None:
 def features(cohort: Cohort) -> tfds.features.FeaturesDict:
     """What a record holds; `volume` is int16 [slices, size, size], of CT in Hounsfield units.
 
-    The clinical variables of the cohort follow by their names, NaN or '' where unknown.
+    The numbers and words of the cohort follow by their names, NaN or '' where unknown.
     """
     size = cohort.region.size
     return tfds.features.FeaturesDict(
@@ -75,8 +75,7 @@ def features(cohort: Cohort) -> tfds.features.FeaturesDict:
             "age": tfds.features.Scalar(dtype=np.float32),
             "grade": tfds.features.Scalar(dtype=np.int64),
             **{
-                v.name: tfds.features.Text() if v.words else tfds.features.Scalar(dtype=np.float32)
-                for v in cohort.clinical
+                variable.name: variable.feature() for variable in cohort.variables
             },
         }
     )

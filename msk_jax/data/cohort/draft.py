@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pydicom
 
-from msk_jax.data.cohort.cohort import OWN_PREFIX, Cohort, known_columns
+from msk_jax.data.cohort.cohort import Cohort
+from msk_jax.data.cohort.manifest import OWN_PREFIX, known_columns
 from msk_jax.data.dicom.headers import number, quiet, read_bounded, text
 from msk_jax.data.dicom.mr import plane_of, recognise
 from msk_jax.data.images.series import parse_age

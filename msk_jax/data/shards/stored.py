@@ -15,7 +15,7 @@ import numpy as np
 from msk_jax.errors import UserError
 from msk_jax.files import bucket_fault, read_range
 
-VERSION = "3.1.0"
+VERSION = "4.0.0"
 """Of the shards and their index; those of another version are refused."""
 INDEX_NAME = "index.tfrecord"
 PIXELS = "volume"

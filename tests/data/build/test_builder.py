@@ -14,7 +14,6 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from msk_jax.data.build.builder import build_cohort
-from msk_jax.data.cohort.cohort import Cohort
 from msk_jax.data.privacy.pseudonyms import pseudonym
 from msk_jax.data.shards.folds import load_folds
 from msk_jax.data.quality.grading import QualityLimits
@@ -24,8 +23,9 @@ from msk_jax.reports.cohort import cohort_rows
 from msk_jax.verbs import cohort as cohort_verb
 
 from tests.data.ct_files import box_pelvis, rewrite, write_ct
+from tests.cohorts import cohort_of
 
-COHORT = Cohort(region=SacroiliacRegion(size=32, pixel_mm=3.0))
+COHORT = cohort_of(region=SacroiliacRegion(size=32, pixel_mm=3.0))
 KEY = "0123456789abcdef0123456789abcdef"
 GOOD = {f"KLINIK-{i:03d}": i % 2 for i in range(6)}
 COLUMNS = "patient_id,side,label,lesion_z_mm,site,age,sex"
@@ -183,7 +183,7 @@ def test_second_run_does_nothing(built, source, monkeypatch):
     [
         ({"seed": 1}, "another seed"),
         ({"refuse_below": "poor"}, "another grade below which scans are refused"),
-        ({"cohort": Cohort(keep=("site",))}, "other settings of the cohort"),
+        ({"cohort": cohort_of(keep=("site",))}, "other settings of the cohort"),
     ],
 )
 def test_another_build_is_not_written_over(built, source, options, words):

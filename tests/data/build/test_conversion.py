@@ -8,7 +8,7 @@ import pytest
 
 from msk_jax.data.build import conversion
 from msk_jax.data.build.beam import pipeline_options
-from msk_jax.data.cohort.cohort import Cohort, read_manifest
+from msk_jax.data.cohort.manifest import read_manifest
 from msk_jax.data.build.conversion import convert
 from msk_jax.data.sources.scan import scan
 from msk_jax.data.shards.folds import check_split, folds_by_group, roles
@@ -17,8 +17,9 @@ from msk_jax.data.regions.sacroiliac import SacroiliacRegion
 from msk_jax.errors import UserError
 
 from tests.data.ct_files import box_pelvis, rewrite, write_ct
+from tests.cohorts import cohort_of
 
-COHORT = Cohort(region=SacroiliacRegion(size=32, pixel_mm=3.0))
+COHORT = cohort_of(region=SacroiliacRegion(size=32, pixel_mm=3.0))
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,7 @@ def test_only_what_is_new_is_converted(cohort, plain, tmp_path, monkeypatch):
     # What was rejected is tried again each time.
     assert flat(convert(studies, COHORT, manifest, cache=tmp_path)) == plain
     changed.write_bytes(before)
-    other = Cohort(region=SacroiliacRegion(size=32, pixel_mm=2.9))
+    other = cohort_of(region=SacroiliacRegion(size=32, pixel_mm=2.9))
     list(convert(studies[:1], other, manifest, cache=tmp_path))
     assert seen[3:] == ["P-B", "P-C", "P-A"]
 

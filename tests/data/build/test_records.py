@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from msk_jax.data.cohort.cohort import Cohort, read_manifest
+from msk_jax.data.cohort.manifest import read_manifest
 from msk_jax.data.sources.scan import scan
 from msk_jax.data.build.records import (
     assign_series,
@@ -14,8 +14,9 @@ from msk_jax.data.build.records import (
 )
 
 from tests.data.ct_files import ramp, rewrite, uid, write_ct
+from tests.cohorts import cohort_of
 
-COHORT = Cohort()
+COHORT = cohort_of()
 
 
 def assign(tmp_path, rows: str, columns="patient_id,side,label,series_uid,path"):

@@ -5,12 +5,14 @@ import math
 import pandas as pd
 import pytest
 
-from msk_jax.data.cohort.cohort import ClinicalVariable, Cohort, read_manifest
+from msk_jax.data.cohort.manifest import read_manifest
+from msk_jax.data.fields import Number
 from msk_jax.errors import UserError
 from msk_jax.experiments import osteoporosis
 from msk_jax.files import csv_text, plain_text
+from tests.cohorts import cohort_of
 
-COHORT = Cohort()
+COHORT = cohort_of()
 
 
 @pytest.fixture
@@ -159,10 +161,10 @@ def test_wrong_files(tmp_path):
         read_manifest(tmp_path / "binary.csv", COHORT)
 
 
-AGE_AND_BMI = Cohort(
-    clinical=(
-        ClinicalVariable("bmi", "kg/m2", 10, 80),
-        ClinicalVariable("crp", "mg/l", 0, required=True),
+AGE_AND_BMI = cohort_of(
+    variables=(
+        Number("bmi", "kg/m2", 10, 80),
+        Number("crp", "mg/l", 0, required=True),
     )
 )
 
@@ -174,7 +176,7 @@ def test_clinical_variables_and_split(manifest):
     )
     read = read_manifest(manifest(text), AGE_AND_BMI)
     assert [row.split for row in read.rows] == ["train", "train", "test"]
-    assert read.rows[0].clinical == (22.5, 3) and math.isnan(read.rows[1].clinical[0])
+    assert read.rows[0].variables == (22.5, 3) and math.isnan(read.rows[1].variables[0])
 
 
 def test_faults_of_the_schema_all_at_once(manifest):

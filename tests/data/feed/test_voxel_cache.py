@@ -4,7 +4,6 @@ import itertools
 import shutil
 import threading
 import tracemalloc
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from msk_jax.data.feed.batches import Stacks, epoch_order
 from msk_jax.data.feed.sharded_cohort import ShardedCohort
 from msk_jax.data.feed.voxel_cache import VoxelCache
 from msk_jax.data.shards.stored import Place, read_records
+from msk_jax.dotted import changed
 from msk_jax.errors import UserError
 
 RECORDS, SIDE, BATCH, STEPS = 60, 40, 6, 9
@@ -34,7 +34,7 @@ def few_readers(monkeypatch):
 @pytest.fixture(scope="module")
 def cohort_of_noise(made_once, tiny):
     """Sixty records of two to thirty slices in several files; thirty patients."""
-    cohort = replace(tiny.cohort, region=replace(tiny.cohort.region, size=SIDE))
+    cohort = changed(tiny.cohort, {"pelvis.region.size": SIDE})
 
     def records():
         rng = np.random.default_rng(1)

@@ -5,21 +5,23 @@ import dataclasses
 import numpy as np
 import pytest
 
-from msk_jax.data.cohort.cohort import ClinicalVariable, Cohort, read_manifest
+from msk_jax.data.cohort.manifest import read_manifest
+from msk_jax.data.fields import Number, Word
 from msk_jax.data.regions.radiograph import RadiographRegion
 from msk_jax.data.regions.radiograph_crops import TOP, read_projection
 from msk_jax.errors import SeriesError, UserError
 from msk_jax.phantoms.radiograph_writer import Exposure, write_radiograph
+from tests.cohorts import cohort_of
 
 EXPOSURE = Exposure(
     "P1", "Nobody", "F", 61, "A", "panel", "DX", False, "CHEST", "PA", "U", 1, 1, 0, 110.0, 2.0, 1.0
 )
-COHORT = Cohort(
+COHORT = cohort_of(
     modality="CR/DX",
     classes=("well", "ill"),
     levels=("image", "radiograph", "patient"),
     region=RadiographRegion(),
-    clinical=(ClinicalVariable("bmi", "kg/m2", 10, 60),),
+    variables=(Number("bmi", "kg/m2", 10, 60),),
 )
 
 
@@ -81,16 +83,18 @@ def test_a_patient_has_one_and_the_manifest_no_column_for_it(tmp_path):
     path.write_text("patient_id,label,bmi\n1,ill,22.5\n2,well,\n")
     rows = read_manifest(path, COHORT).rows
     assert [(row.unit, row.label) for row in rows] == [("whole", 1), ("whole", 0)]
-    assert rows[0].clinical == (22.5,) and np.isnan(rows[1].clinical[0])
+    assert rows[0].variables == (22.5,) and np.isnan(rows[1].variables[0])
     path.write_text("patient_id,label\n1,ill\n1,ill\n")
     with pytest.raises(Exception, match="rows 2, 3: the whole radiograph of 1 is given twice"):
         read_manifest(path, COHORT)
 
 
-VIEWS = dataclasses.replace(
-    COHORT,
+VIEWS = cohort_of(
+    modality="CR/DX",
+    classes=("well", "ill"),
+    levels=("image", "radiograph", "patient"),
     region=RadiographRegion(size=30, views=("AP", "LL")),
-    clinical=(ClinicalVariable("bone", words=("femur", "tibia"), required=True),),
+    variables=(Word("bone", words=("femur", "tibia"), required=True),),
 )
 
 
@@ -98,7 +102,7 @@ def test_views_are_units_of_their_patient(tmp_path):
     path = tmp_path / "m.csv"
     path.write_text("patient_id,view,path,label,bone\n1,AP,a.dcm,ill,tibia\n1,LL,b.dcm,ill,tibia\n")
     rows = read_manifest(path, VIEWS).rows
-    assert [(row.unit, row.place, row.clinical) for row in rows] == [
+    assert [(row.unit, row.place, row.variables) for row in rows] == [
         ("AP", "AP", ("tibia",)),
         ("LL", "LL", ("tibia",)),
     ]

@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
-from msk_jax.data.cohort.cohort import Cohort, read_manifest
+from msk_jax.data.cohort.manifest import read_manifest
 from msk_jax.data.images.series import read_series
 from msk_jax.data.regions.vertebra import VertebraRegion
 from msk_jax.errors import SeriesError, UserError
+from tests.cohorts import cohort_of
 from tests.data.ct_files import write_ct
 
 REGION = VertebraRegion(plane="both", pixel_mm=1.0, size=21, num_images=3, step_mm=2.0)
-COHORT = Cohort(
+COHORT = cohort_of(
     classes=("normal", "compression", "burst"),
     levels=("image", "vertebra", "patient"),
     region=REGION,

@@ -21,6 +21,7 @@ from msk_jax.data.regions.volume_crops import read_whole
 from msk_jax.data.shards.stored import read_records
 from msk_jax.errors import SeriesError, UserError
 from msk_jax.study.heat_maps import series_plane
+from tests.cohorts import cohort_of
 from tests.conftest import REPOSITORY
 from tests.data.ct_files import write_ct
 
@@ -38,7 +39,7 @@ MR = {
     "RescaleSlope": None,
     "RescaleIntercept": None,
 }
-COHORT = Cohort(
+COHORT = cohort_of(
     name="discs",
     modality="MR",
     classes=("intact", "torn"),
@@ -158,7 +159,7 @@ def test_hounsfield_units_stay(tmp_path):
 def test_the_cohort_of_the_guide():
     guide = REPOSITORY / "docs" / "guides" / "your-own-study.md"
     block = guide.read_text().split("```python\n")[2].partition("```")[0]
-    names = {"Cohort": Cohort, "VolumeRegion": VolumeRegion}
+    names = {}
     exec(block, names)
     cohort = names["cohort"]
     assert from_json(to_json(cohort), Cohort, "here") == cohort

@@ -12,8 +12,8 @@ from PIL import Image
 from msk_jax.data.build.builder import build_cohort
 from msk_jax.data.build.records import assign_series
 from msk_jax.data.build.series_index import SeriesIndex
-from msk_jax.data.cohort.cohort import Cohort, ManifestRow, read_manifest
 from msk_jax.data.cohort.draft import draft_rows
+from msk_jax.data.cohort.manifest import ManifestRow, read_manifest
 from msk_jax.data.privacy.pseudonyms import pseudonym
 from msk_jax.data.regions.masks import find_masks
 from msk_jax.data.regions.radiograph import RadiographRegion
@@ -21,10 +21,11 @@ from msk_jax.data.sources.names import PathError, Places, existing, is_litter, l
 from msk_jax.data.sources.scan import scan
 from msk_jax.data.sources.source import opened
 from msk_jax.errors import SeriesError, UserError
+from tests.cohorts import cohort_of
 from tests.data.ct_files import ramp, rewrite, write_ct
 
 APPLE_DOUBLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        " + bytes(150)
-HANDS = Cohort(
+HANDS = cohort_of(
     name="hands",
     modality="CR/DX",
     classes=("normal", "arthritis"),
