@@ -6,10 +6,9 @@ A fault in what is said of one picture is that picture's: the others of the file
 import functools
 import json
 import logging
-import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -38,6 +37,7 @@ _SHAPE = {
     "annotations": [{"image_id": _ID, "category_id": _ID}],
     "categories": [{"id": _ID, "name": str}],
 }
+_FARTHEST = 10_000_000  # pixels: a whole slide has some 200,000
 _KEPT = 8  # files of which the content is kept
 
 
@@ -61,8 +61,9 @@ def read_boxes(path: Path, image_name: str, classes: Sequence[str]) -> Boxes:
         PathError: the file does not list this picture, or several that it may be.
         UserError: there is no such file, or it is neither COCO nor such a table.
     """
+    path = place(path)
     listing = _listing(path)
-    return listing.read(_listed_name(listing, path, image_name), path.name, tuple(classes))
+    return listing.read(listing.names.find(image_name, path.name), path.name, tuple(classes))
 
 
 def check_inside(boxes: Boxes, height: int, width: int) -> Boxes:
@@ -87,14 +88,53 @@ def check_inside(boxes: Boxes, height: int, width: int) -> Boxes:
     if len(wrong):
         edge = ", ".join(f"{v:g}" for v in edges[wrong[0]])
         raise SeriesError(
-            f"{len(wrong)} of {len(boxes)} box(es) lie outside of the picture of {width} x {height} "
-            f"pixels, wholly or by more than {SLACK:g} pixel: the first reaches from x, y to x, y "
-            f"of {edge}. Correct the boxes, or give the picture that they were drawn in."
+            f"{len(wrong)} of {len(boxes)} box(es) lie outside of the picture of {width} x "
+            f"{height} pixels, wholly or by more than {SLACK:g} pixel: the first has x0, y0, "
+            f"x1, y1 = {edge}. Correct the boxes, or give the picture that they were drawn in."
         )
     return Boxes(inside, boxes.classes, boxes.size)
 
 
-@dataclass
+class _Names:
+    """The pictures that a file lists, and which of them is meant."""
+
+    def __init__(self, names: Iterable[str]):
+        self._names = frozenset(names)
+        self._places = Places(self._names)
+        self._by_last = defaultdict(list)
+        for name in self._names:
+            self._by_last[_last_part(name)].append(name)
+
+    def find(self, wanted: str, file: str) -> str:
+        """Raises PathError."""
+        hint = ""
+        try:
+            name = self._places.find(wanted)
+            if name in self._names:
+                return name
+        except PathError as error:
+            hint = error.hint
+        alike = self._by_last.get(_last_part(wanted), ())
+        if len(alike) == 1:
+            return alike[0]
+        if alike:
+            raise PathError(
+                f"{file} lists {len(alike)} pictures of this name in several folders. Write their "
+                "paths as the manifest has them.",
+                hint,
+            )
+        raise PathError(
+            f"{file} has no annotations for this picture. List it there, without boxes if it has "
+            "none, or give another file of annotations.",
+            hint,
+        )
+
+
+def _last_part(path: str) -> str:
+    return tidy(path).rpartition("/")[2]
+
+
+@dataclass(frozen=True)
 class _Coco:
     """A COCO file: what it says, by picture."""
 
@@ -105,10 +145,7 @@ class _Coco:
     categories: Mapping[Any, str]
     shared: frozenset
     """Identifiers that several pictures have."""
-    places: dict[str, Places] = field(default_factory=dict)
-
-    def names(self) -> list[str]:
-        return list(self.images)
+    names: _Names
 
     def read(self, name: str, file: str, classes: tuple[str, ...]) -> Boxes:
         """Raises SeriesError."""
@@ -128,31 +165,21 @@ class _Coco:
                     f"{where} is of category {annotation['category_id']!r}, which is not among the "
                     "categories. Correct the file."
                 )
-            wrong = fault(annotation, {"bbox": [float]}, "it")
-            if wrong or len(annotation["bbox"]) != 4:
-                raise SeriesError(
-                    f"{where} has no box of four numbers x, y, width, height"
-                    f"{f' ({wrong})' if wrong else ''}. Correct it or take it away."
-                )
-            x, y, width, height = annotation["bbox"]
-            edges.append(_edges(where, x, y, width, height))
+            edges.append(_edges(where, *_sizes(where, annotation)))
             places.append(_class_place(where, self.categories[annotation["category_id"]], classes))
         size = (image.get("height"), image.get("width"))
         is_known = all(isinstance(v, int) and v > 0 for v in size)
         return _boxes(edges, places, size if is_known else None)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Table:
     """A table of boxes: its rows by picture."""
 
     rows: dict[str, list[tuple[int, Mapping[str, str]]]]
     columns: tuple[str, ...]
     """The four that say where a box is."""
-    places: dict[str, Places] = field(default_factory=dict)
-
-    def names(self) -> list[str]:
-        return list(self.rows)
+    names: _Names
 
     def read(self, name: str, file: str, classes: tuple[str, ...]) -> Boxes:
         """Raises SeriesError."""
@@ -177,11 +204,29 @@ class _Table:
         return _boxes(edges, places, None)
 
 
-def _edges(where: str, x: float, y: float, width: float, height: float) -> list[float]:
-    if not (width > 0 and height > 0 and all(math.isfinite(v) for v in (x, y, width, height))):
+def _sizes(where: str, annotation: Mapping[str, Any]) -> list[float]:
+    """x, y, width, height of an annotation of COCO. Raises SeriesError."""
+    try:
+        wrong = fault(annotation, {"bbox": [float]})
+    except OverflowError:  # a whole number beyond those that computers calculate with
+        wrong = "a number is too large"
+    if not wrong and len(annotation["bbox"]) != 4:
+        wrong = f"bbox has {len(annotation['bbox'])} numbers"
+    if wrong:
         raise SeriesError(
-            f"{where} is a box of width {width:g} and height {height:g}; both must be more than 0. "
-            "Correct it or take it away."
+            f"{where} has no box of four numbers x, y, width, height ({wrong}). Correct it or take "
+            "it away."
+        )
+    return annotation["bbox"]
+
+
+def _edges(where: str, x: float, y: float, width: float, height: float) -> list[float]:
+    """Edges of a box. Raises SeriesError."""
+    if not (width > 0 and height > 0) or max(abs(x), abs(y), width, height) > _FARTHEST:
+        raise SeriesError(
+            f"{where} is a box at x {x:g}, y {y:g} of width {width:g} and height {height:g}; the "
+            f"last two must be more than 0, and none beyond {_FARTHEST:,} pixels. Correct it or "
+            "take it away."
         )
     return [x, y, x + width, y + height]
 
@@ -204,40 +249,8 @@ def _boxes(edges: list, places: list, size: tuple[int, int] | None) -> Boxes:
     )
 
 
-def _listed_name(listing: _Coco | _Table, path: Path, wanted: str) -> str:
-    """The picture of the file that is meant. Raises PathError."""
-    names = listing.names()
-    by_last = defaultdict(list)
-    if not listing.places:
-        listing.places["whole"] = Places(names)
-    try:
-        name = listing.places["whole"].find(wanted)
-        if name in set(names):
-            return name
-        hint = ""
-    except PathError as error:
-        hint = error.hint
-    last = tidy(wanted).rpartition("/")[2]
-    for name in names:
-        by_last[tidy(name).rpartition("/")[2]].append(name)
-    if len(by_last.get(last, ())) == 1:
-        return by_last[last][0]
-    if last in by_last:
-        raise PathError(
-            f"{path.name} lists {len(by_last[last])} pictures of this name in several folders. "
-            "Write their paths as the manifest has them.",
-            hint,
-        )
-    raise PathError(
-        f"{path.name} has no annotations for this picture. List it there, without boxes if it has "
-        "none, or give another file of annotations.",
-        hint,
-    )
-
-
 def _listing(path: Path) -> _Coco | _Table:
     """What a file holds, kept until it changes."""
-    path = place(path)
     try:
         status = path.stat()
     except OSError as error:
@@ -294,7 +307,7 @@ def _parse_coco(content: bytes, file: str) -> _Coco:
     if len(categories) != len(found["categories"]):
         raise UserError(f"{file} has several categories of one id. Give each an id of its own.")
     shared = frozenset(key for key, count in uses.items() if count > 1)
-    return _Coco(dict(images), dict(annotations), categories, shared)
+    return _Coco(dict(images), dict(annotations), categories, shared, _Names(images))
 
 
 def _parse_table(content: bytes, file: str) -> _Table:
@@ -314,4 +327,4 @@ def _parse_table(content: bytes, file: str) -> _Table:
         if not name:
             raise UserError(f"{file}: row {index + 2} names no image. Correct or remove the row.")
         rows[name].append((index + 2, record))
-    return _Table(dict(rows), columns)
+    return _Table(dict(rows), columns, _Names(rows))

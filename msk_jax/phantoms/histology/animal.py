@@ -1,9 +1,9 @@
 """Who the animals are, and what is ill in each of their sections.
 
-The stage of an animal is its rank in the cohort by how much of the bone is dead. From it follow the
-expected shares of the classes of lacunae, so that over all animals healthy, pyknotic and empty ones
-are 60 : 15 : 25 in a hundred; a section departs from its animal by chance. Stain and microscope know
-nothing of the stage.
+The stage of an animal is its rank in the cohort by how much of the bone is dead. From it follow
+the expected shares of the classes of lacunae, so that over all animals healthy, pyknotic and empty
+ones are 60 : 15 : 25 in a hundred; a section departs from its animal by chance. Stain and
+microscope know nothing of the stage.
 """
 
 from dataclasses import dataclass

@@ -163,8 +163,9 @@ def _draw_nuclei(rng, ellipses: Ellipses, ratio: np.ndarray, partner: np.ndarray
     across = least + (np.minimum(0.88, np.sqrt(ratio / aspect)) - least) * ovalness
     across = np.maximum(across, 1e-6)
     along = ratio / across
-    shift_x = (1 - along) * place * np.cos(2 * np.pi * angle) * 0.9
-    shift_y = (1 - across) * place * np.sin(2 * np.pi * angle) * 0.9
+    # In shares of the semi-axes, where the lacuna is a circle and `across` the longer half.
+    shift_x = (1 - across) * place * np.cos(2 * np.pi * angle)
+    shift_y = (1 - across) * place * np.sin(2 * np.pi * angle)
     pairs = np.flatnonzero(partner >= 0)
     cos, sin = np.cos(ellipses.angle), np.sin(ellipses.angle)
     for k in pairs:

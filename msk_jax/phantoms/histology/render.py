@@ -46,8 +46,8 @@ def render(config, section: Section, tissue: Tissue, lacunae: Lacunae) -> Render
     hollow = _lay_lacunae(rng, stains, lacunae, size, pixel)
     _mix(stains, tissue.cracks * (1 - hollow), WHITE)
     stains *= section.stain.astype(np.float32)[:, None, None]
-    density = np.tensordot(STAINS.astype(np.float32).T, stains, axes=1)
-    light = np.exp(-np.log(10).astype(np.float32) * density)
+    vectors = (-np.log(10) * STAINS).astype(np.float32)
+    light = np.exp([sum(vectors[s, k] * stains[s] for s in range(3)) for k in range(3)])
     picture = _photograph(section.stream(config.seed, "camera"), light, section.animal, pixel)
     return Rendering(picture, _labels(lacunae, size))
 

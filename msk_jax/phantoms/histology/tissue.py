@@ -16,6 +16,7 @@ CELLS_PER_MM2 = (600.0, 7000.0)  # of marrow
 CANALS_PER_MM2 = 5.0
 CRACKS_PER_MM2 = 14.0
 COARSE = 4  # pixels over which distances are worked out
+NODES = 3  # of a coarse grid, over the standard deviation of a smooth field
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,23 @@ class Tissue:
 
 
 def smooth_field(rng: np.random.Generator, size: int, scale: float) -> np.ndarray:
-    """A random field [size, size] float32 of unit variance, Gaussian over `scale` pixels (SD)."""
-    if scale < 3:
-        field = gaussian_filter(rng.standard_normal((size, size), np.float32), scale)
-        return field * np.float32(2 * np.sqrt(np.pi) * scale)
-    places = np.arange(size, dtype=np.float32)[:, None] / np.float32(scale)
-    nodes = np.arange(-3, places[-1, 0] + 4, dtype=np.float32)
-    weights = np.exp(-0.5 * (places - nodes) ** 2)
-    weights /= np.sqrt((weights**2).sum(1, keepdims=True))
-    return weights @ rng.standard_normal((len(nodes),) * 2, np.float32) @ weights.T
+    """A random field [size, size] float32 of unit variance, Gaussian over `scale` pixels (SD).
+
+    A field of many pixels is drawn on a coarser grid and interpolated: by hand, for a product of
+    matrices would start the threads of a linear algebra library in every process that renders.
+    """
+    spacing = max(scale / NODES, 1.0)
+    nodes = size if spacing == 1 else int(np.ceil(size / spacing)) + 2
+    sigma = scale / spacing
+    field = gaussian_filter(rng.standard_normal((nodes, nodes), np.float32), sigma, mode="wrap")
+    field *= np.float32(2 * np.sqrt(np.pi) * sigma)
+    if spacing == 1:
+        return field
+    places = np.arange(size) / spacing
+    low = places.astype(int)
+    share = (places - low).astype(np.float32)
+    field = field[low] * (1 - share)[:, None] + field[low + 1] * share[:, None]
+    return np.take(field, low, axis=1) * (1 - share) + np.take(field, low + 1, axis=1) * share
 
 
 def draw_tissue(rng: np.random.Generator, size: int, pixel_um: float) -> Tissue:
