@@ -163,14 +163,22 @@ def test_classes_are_drawn_alike_but_for_the_nucleus():
     assert apart[inside == 1].max() > 60
 
 
-def test_nothing_tells_the_classes_at_severity_0():
-    """The same picture, whatever the classes."""
+def test_nothing_tells_the_classes_at_severity_0(monkeypatch):
+    """The same picture, whatever the classes; and at 1 the nuclei alone are others."""
     faded = replace(SMALL, severity=0.0)
-    tile = draw_tile(faded, 2, 1)
-    lacunae = tile.lacunae
-    assert (lacunae.classes == draw_tile(SMALL, 2, 1).lacunae.classes).all()
-    assert lacunae.ratio.min() >= 0.35 and lacunae.ratio.max() <= 0.6
-    assert lacunae.staining.min() >= 0.42 and lacunae.staining.max() <= 0.8
+    drawn = {config: draw_tile(config, 2, 1) for config in (SMALL, faded)}
+    monkeypatch.setattr(
+        "msk_jax.phantoms.histology.lacunae.draw_classes", lambda _, n, rng: np.full(n, 2)
+    )
+    for config, tile in drawn.items():
+        emptied = draw_tile(config, 2, 1)
+        assert (emptied.lacunae.classes == 2).all() and (tile.lacunae.classes < 2).any()
+        for name in ("haze", "speck", "boxes"):
+            np.testing.assert_array_equal(
+                getattr(emptied.lacunae, name), getattr(tile.lacunae, name)
+            )
+        pictures = [render_tile(t, config).picture for t in (tile, emptied)]
+        assert np.array_equal(*pictures) == (config.severity == 0)
 
 
 def test_oracle_and_global_figures():
