@@ -6,17 +6,26 @@ What is imported here are settings; anatomy, rendering and `write_cohort` come w
 from typing import Any
 
 from msk_jax.phantoms.chest import ChestPhantom
+from msk_jax.phantoms.histology import HistologyPhantom
 from msk_jax.phantoms.knee import KneePhantom
-from msk_jax.phantoms.sacroiliac.settings import SacroiliacPhantom
+from msk_jax.phantoms.sacroiliac.cohort.cohort.cohort.settings import SacroiliacPhantom
 from msk_jax.phantoms.spine.settings import AOSpinePhantom, ThoracolumbarPhantom
 
-AnyPhantom = SacroiliacPhantom | ThoracolumbarPhantom | AOSpinePhantom | ChestPhantom | KneePhantom
+AnyPhantom = (
+    SacroiliacPhantom
+    | ThoracolumbarPhantom
+    | AOSpinePhantom
+    | ChestPhantom
+    | KneePhantom
+    | HistologyPhantom
+)
 """Each is a `phantom.Phantom`."""
 
 __all__ = [
     "AOSpinePhantom",
     "AnyPhantom",
     "ChestPhantom",
+    "HistologyPhantom",
     "KneePhantom",
     "SacroiliacPhantom",
     "ThoracolumbarPhantom",
