@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from msk_jax.errors import UserError
-from msk_jax.evaluation.studies.class_study import OF_CLASS, OVERALL
+from msk_jax.evaluation.studies.several_classes import OF_CLASS, OVERALL
 from msk_jax.evaluation.studies.side_by_side import CALIBRATION, FIGURES
 from msk_jax.evaluation.tables.predictions import LEVELS, read_predictions
 from msk_jax.files import fault, place, read_json, table_source
