@@ -311,7 +311,7 @@ def test_keys_left_out_and_values_of_another_kind(workdir, tmp_path, monkeypatch
         else:
             unread += [(place, now)] if type(was) is not type(now) else []
     assert refused >= 5
-    monkeypatch.setattr("msk_jax.reports.html.svg", lambda figure: "data:image/svg+xml;base64,")
+    monkeypatch.setattr("msk_jax.reports.images.svg", lambda figure: "data:image/svg+xml;base64,")
     for kind in (["list"], None, MISSING):
         together = original
         for place in sorted((p for p, now in unread if now is kind or now == kind), key=len)[::-1]:

@@ -15,6 +15,8 @@ Part = Callable[[Cases], dict[str, Any]]
 class Kind:
     """Figures of a kind of study, in the order in which a level holds them."""
 
+    name: str
+    """Name of the kind."""
     out_of_fold: tuple[Part, ...]
     """Those of the patients of the folds."""
     test_set: tuple[Part, ...]
@@ -26,6 +28,7 @@ class Kind:
 
 
 TWO = Kind(
+    name="two classes",
     out_of_fold=(
         two_classes.counts,
         two_classes.area,
@@ -42,12 +45,12 @@ TWO = Kind(
 _CALLS = (several_classes.counts, several_classes.calls)
 _MAIN = {"accuracy": "accuracy", "macro_auc": "macro AUC", "kappa": "kappa"}
 
-SEVERAL = Kind((*_CALLS, several_classes.accuracies), _CALLS, True, _MAIN)
+SEVERAL = Kind("several classes", (*_CALLS, several_classes.accuracies), _CALLS, True, _MAIN)
 """Three and more classes, the most probable of which is called."""
 
 _ORDER = (*_CALLS, several_classes.order)
 
-ORDERED = Kind((*_ORDER, several_classes.accuracies), _ORDER, True, _MAIN)
+ORDERED = Kind("classes in order", (*_ORDER, several_classes.accuracies), _ORDER, True, _MAIN)
 """Three and more classes that have an order."""
 
 IN_ORDER = {
