@@ -22,10 +22,9 @@ METRICS = {
     "folds": [int],
     "levels": {str: {"n": int}},
     "classes?": [str],
-    **shapes(),
 }
-"""metrics.json as far as the page reads it; of a level with cases (`n` above 0) see
-`levels.level_fault`."""
+"""metrics.json as far as every page reads it; sections add their `METRICS`, and of a level with
+cases (`n` above 0) see `levels.level_fault`."""
 
 RUN = {
     "is_phantom": bool,
@@ -68,7 +67,7 @@ def read_inputs(workdir: Path) -> ReportInputs:
             f"There is no folder {workdir}. Give the --workdir that `msk-jax train` wrote to."
         )
     run = _json(workdir / "run.json", "train", RUN)
-    metrics = _json(workdir / "metrics.json", "evaluate", METRICS)
+    metrics = _json(workdir / "metrics.json", "evaluate", METRICS | shapes())
     _check_levels(metrics, run["experiment"].get("levels", LEVELS), workdir / "metrics.json")
     heat_maps, missing = _heat_maps(workdir / "cam")
     has_cohort = (workdir / "cohort.json").exists()
