@@ -60,7 +60,9 @@ def test_nothing_but_the_package_is_installed(installed):
     for name in names():
         assert (below / "experiments" / f"{name}.py").is_file()
         assert (below / "experiments" / "ablations" / f"{name}.py").is_file()
-    assert (below / "reports" / "report.html.j2").is_file()
+    package = REPOSITORY / "msk_jax"
+    templates = {path.relative_to(package) for path in package.rglob("*.j2")}
+    assert templates and not {path for path in templates if not (below / path).is_file()}
 
 
 def test_a_folder_with_experiments_of_its_own_hides_nothing(installed, tmp_path):

@@ -42,7 +42,7 @@ def _imported(code: str, **environment: str) -> set[str]:
 
 
 def test_heavy_packages_are_recognised():
-    assert "pandas" in _imported("import msk_jax.evaluation.studies.study")
+    assert "pandas" in _imported("import msk_jax.evaluation.studies.classes")
 
 
 @pytest.mark.parametrize("words", [["--help"], ["experiments"], ["models"]], ids=" ".join)

@@ -8,7 +8,7 @@ from typing import Any
 from msk_jax.phantoms.chest import ChestPhantom
 from msk_jax.phantoms.histology import HistologyPhantom
 from msk_jax.phantoms.knee import KneePhantom
-from msk_jax.phantoms.sacroiliac.cohort.cohort.cohort.settings import SacroiliacPhantom
+from msk_jax.phantoms.sacroiliac.settings import SacroiliacPhantom
 from msk_jax.phantoms.spine.settings import AOSpinePhantom, ThoracolumbarPhantom
 
 AnyPhantom = (

@@ -81,3 +81,14 @@ def about(row: Mapping[str, Any]) -> str:
         if row.get(name) not in (None, "") and row[name] == row[name]
     ]
     return ", ".join(known)
+
+
+def flat_settings(entries: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Nested settings as (dotted name, text)."""
+    rows = []
+    for key, entry in mapping(entries).items():
+        if isinstance(entry, Mapping) and entry:
+            rows += flat_settings(entry, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", value(entry)))
+    return rows

@@ -11,7 +11,7 @@ from msk_jax.evaluation.plots import plots
 def svg(figure: Figure) -> str:
     """A figure as an SVG data address; glyphs are outlines, so that it needs no font."""
     buffer = io.BytesIO()
-    with plots.plots_style():
+    with plots.house_style():
         figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
     return data_uri(buffer.getvalue(), "image/svg+xml")
 

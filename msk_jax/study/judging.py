@@ -9,9 +9,8 @@ import pandas as pd
 
 from msk_jax.data.shards.folds import EXTERNAL, POOLED_SITES
 from msk_jax.errors import UserError
-from msk_jax.evaluation.studies.class_study import evaluate_classes
+from msk_jax.evaluation.studies.classes import evaluate_classes
 from msk_jax.evaluation.studies.side_by_side import IMAGE, OUT_OF_FOLD, side_by_side
-from msk_jax.evaluation.studies.study import evaluate_study
 from msk_jax.experiment import Experiment
 from msk_jax.files import write_json
 from msk_jax.study.beside import beside_prefix
@@ -74,19 +73,16 @@ def evaluate(
 def judge(tables: Tables, experiment: Experiment, **changes) -> dict[str, Any]:
     """The figures of these tables; `changes` of the evaluation's settings."""
     settings = dataclasses.replace(experiment.judging.evaluation, **changes)
-    classes, levels = experiment.cohort.classes, experiment.cohort.levels
-    if len(classes) == 2:
-        tables = _with_pooled_sites(tables, experiment)
-        return evaluate_study(tables.test, tables.validation, settings, levels, tables.test_sets)
+    tables, cohort = _with_pooled_sites(tables, experiment), experiment.cohort
     return evaluate_classes(
         tables.test,
         tables.validation,
         tables.training,
         tables.test_sets,
         settings,
-        classes,
-        levels,
-        experiment.cohort.label.ordinal,
+        cohort.label.classes,
+        cohort.levels,
+        cohort.label.ordinal,
     )
 
 

@@ -5,16 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from msk_jax import console, provenance
+from msk_jax.evaluation.studies.kinds import IN_ORDER, kind_of_study
 from msk_jax.experiment import Experiment
 from msk_jax.study import judging
-
-_OF_TWO = {"auc": "AUC", "sensitivity": "sens", "specificity": "spec"}
-_OF_CLASSES = {"accuracy": "accuracy", "macro_auc": "macro AUC", "kappa": "kappa"}
-_OF_ORDER = {
-    "kappa_quadratic": "quadratic kappa",
-    "mean_absolute_error": "steps off",
-    "ordinal_c": "ordinal C",
-}
 
 
 def run(experiment: Experiment, workdir: Path, ratings: Path | None = None) -> dict[str, Any]:
@@ -28,19 +21,19 @@ def run(experiment: Experiment, workdir: Path, ratings: Path | None = None) -> d
 
 
 def _print(metrics: Mapping[str, Any]) -> None:
-    shown = _OF_CLASSES if "classes" in metrics else _OF_TWO
+    main = kind_of_study(metrics).main
     width = max(9, *(len(level) + 1 for level in metrics["levels"]))
     for level, figures in metrics["levels"].items():
-        console.say(f"  {level:<{width}}" + _line(figures, shown))
+        console.say(f"  {level:<{width}}" + _line(figures, main))
         if "ordinal" in figures:
-            console.say(f"  {level:<{width}}in order: " + _line(figures["ordinal"], _OF_ORDER))
+            console.say(f"  {level:<{width}}in order: " + _line(figures["ordinal"], IN_ORDER))
         for name, tested in figures.get("test_sets", {}).items():
-            console.say(f"  {level:<{width}}{name}: " + _line(tested, shown))
+            console.say(f"  {level:<{width}}{name}: " + _line(tested, main))
 
 
-def _line(figures: Mapping[str, Any], shown: Mapping[str, str]) -> str:
+def _line(figures: Mapping[str, Any], titles: Mapping[str, str]) -> str:
     parts = [f"n {figures['n']}"] if "n" in figures else []
-    for name, label in shown.items():
+    for name, label in titles.items():
         figure = figures.get(name)
         if figure is None or figure["value"] is None:
             parts.append(f"{label} none")

@@ -12,8 +12,9 @@ from msk_jax.evaluation.plots import groups as group_plots
 from msk_jax.evaluation.plots import models as model_plots
 from msk_jax.evaluation.plots import plots
 from msk_jax.evaluation.settings import ModelSettings
-from msk_jax.evaluation.studies.class_study import OF_CLASS, OVERALL, evaluate_class_model
+from msk_jax.evaluation.studies.class_model import evaluate_class_model
 from msk_jax.evaluation.studies.model_study import evaluate_model
+from msk_jax.evaluation.studies.several_classes import OF_CLASS, OVERALL
 from msk_jax.evaluation.tables.case_table import class_names, read_cases, read_class_cases
 from msk_jax.files import write_json
 from msk_jax.reports.formats import p_value

@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from msk_jax.evaluation.detection import average_precision, froc, match_boxes, mean_over_classes
-from msk_jax.evaluation.studies.class_study import evaluate_class_model
+from msk_jax.evaluation.studies.class_model import evaluate_class_model
 from msk_jax.evaluation.studies.model_study import ModelSettings, evaluate_model
 from msk_jax.evaluation.survival import harrell_c, time_auc, uno_c
 from msk_jax.evaluation.tables.case_table import match_cases, read_cases, read_class_cases

@@ -10,11 +10,11 @@ import pytest
 
 from msk_jax.errors import UserError
 from msk_jax.evaluation.settings import EvaluationSettings
-from msk_jax.evaluation.studies.study import evaluate_study
 from msk_jax.evaluation.tables.predictions import pool, read_predictions, write_predictions
 from msk_jax.reports.html import write_report
 from msk_jax.reports.reading import read_inputs
 from tests.spoil import MISSING, changed, spoilt
+from tests.two_classes import judge_two
 
 HOSTILE = "<script>alert('x')</script>"
 # A picture of one pixel.
@@ -85,7 +85,7 @@ def _write_workdir(folder):
     ]
     table = pool(pd.DataFrame(rows), joints, {f"p{i}": i % 2 for i in range(16)})
     write_predictions(table, folder / "predictions.csv")
-    metrics = evaluate_study(
+    metrics = judge_two(
         read_predictions(folder / "predictions.csv"),
         table.assign(fold=1 - table["fold"]),
         EvaluationSettings(bootstrap_samples=50),
@@ -244,7 +244,7 @@ def test_one_class_still_makes_a_page(tmp_path):
     table = read_predictions(tmp_path / "predictions.csv")
     healthy = table[table["label"] == 0]
     write_predictions(healthy, tmp_path / "predictions.csv")
-    metrics = evaluate_study(healthy, healthy.iloc[:0], EvaluationSettings(bootstrap_samples=20))
+    metrics = judge_two(healthy, healthy.iloc[:0], EvaluationSettings(bootstrap_samples=20))
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
     text = _text(write_report(tmp_path, tmp_path / "r.html").read_text(encoding="utf-8"))
     assert "needs both classes" in text and "Fold 0 has no operating point" in text
@@ -311,7 +311,7 @@ def test_keys_left_out_and_values_of_another_kind(workdir, tmp_path, monkeypatch
         else:
             unread += [(place, now)] if type(was) is not type(now) else []
     assert refused >= 5
-    monkeypatch.setattr("msk_jax.reports.html.svg", lambda figure: "data:image/svg+xml;base64,")
+    monkeypatch.setattr("msk_jax.reports.images.svg", lambda figure: "data:image/svg+xml;base64,")
     for kind in (["list"], None, MISSING):
         together = original
         for place in sorted((p for p, now in unread if now is kind or now == kind), key=len)[::-1]:

@@ -36,7 +36,8 @@ def parts_of(cases: pd.DataFrame, validation: pd.DataFrame) -> list[Part]:
 
     Tables of a cross-validation, as a run writes them, hold the same patients: each is tested by
     one model and validates another. So with a column `fold` in both, the cases of a test fold are
-    called by the validation predictions of patients outside it, as `study.evaluate_study` has it.
+    called by the validation predictions of patients outside it, as in
+    `thresholds.choose_thresholds`.
 
     Args:
         cases: case, patient_id, label, prob, and maybe the test `fold`.

@@ -77,7 +77,7 @@ def roc_figure(levels: Mapping[str, Mapping[str, Any]]) -> Figure:
     """ROC curves side by side, each with its band, its area and its frozen operating point.
 
     Args:
-        levels: entries of `evaluate_study(...)["levels"]`, as many as panels are wanted.
+        levels: entries of `evaluate_classes(...)["levels"]`, as many as panels are wanted.
     """
     with house_style():
         figure, axes = panels(len(levels), width=3.4, height=3.7)
@@ -149,7 +149,7 @@ def confusion_figure(levels: Mapping[str, Mapping[str, Any]], classes: Sequence[
     """Confusion matrices side by side; a cell is shaded by its share of its row (true class).
 
     Args:
-        levels: entries of `evaluate_study(...)["levels"]` or `evaluate_classes(...)["levels"]`.
+        levels: entries of `evaluate_classes(...)["levels"]`.
         classes: names of the classes.
     """
     side = 1.3 + 0.75 * len(classes)
@@ -257,7 +257,7 @@ def forest_figure(
     Below patient level the interval that counts patients is drawn.
 
     Args:
-        levels: entries of `evaluate_study(...)["levels"]`.
+        levels: entries of `evaluate_classes(...)["levels"]`.
         published: entries with `name` ("sensitivity", "specificity") and `value` (0..1).
     """
     printed = {entry["name"]: entry["value"] for entry in published}

@@ -33,7 +33,7 @@ def side_by_side(
 
     Args:
         tables: by model and set, one row per patient, the same patients in each model.
-        figures: by model, a level of `evaluate_study`.
+        figures: by model, a level of `evaluate_classes`.
         settings: confidence and bootstrap.
 
     Returns:

@@ -1,4 +1,4 @@
-"""A run's own tables judged as anybody's: by the rule of `evaluate_study`, beside it."""
+"""A run's own tables judged as anybody's: by the rule of `evaluate_classes`, beside it."""
 
 import numpy as np
 import pandas as pd
@@ -6,10 +6,11 @@ import pytest
 
 from msk_jax.errors import UserError
 from msk_jax.evaluation.classes.recalibration import recalibrate
+from msk_jax.evaluation.settings import EvaluationSettings
 from msk_jax.evaluation.studies.model_study import ModelSettings, evaluate_model
-from msk_jax.evaluation.studies.study import EvaluationSettings, evaluate_study
 from msk_jax.evaluation.tables.case_table import read_cases
 from msk_jax.evaluation.tables.predictions import read_predictions, write_predictions
+from tests.two_classes import judge_two
 
 LEVELS = ("image", "unit", "patient")
 SETTINGS = ModelSettings(bootstrap_samples=20)
@@ -43,7 +44,7 @@ def test_the_validation_of_a_run_chooses_as_the_run_does(tables):
         for path, role in zip(tables, ("test", "validation"), strict=True)
     )
     settings = EvaluationSettings(bootstrap_samples=20)
-    run = evaluate_study(test, validation, settings, LEVELS)["levels"]["patient"]
+    run = judge_two(test, validation, settings, LEVELS)["levels"]["patient"]
     per_fold = [(e["fold"], e["threshold"]) for e in run["thresholds"]["per_fold"]]
     assert [(e["fold"], e["value"]) for e in found["threshold"]["per_fold"]] == per_fold
     assert len({value for _, value in per_fold}) == 3 and found["threshold"]["value"] is None

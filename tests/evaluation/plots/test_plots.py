@@ -4,7 +4,7 @@ import pytest
 
 from msk_jax.evaluation.plots import plots
 from msk_jax.evaluation.settings import EvaluationSettings
-from msk_jax.evaluation.studies.study import evaluate_study
+from tests.two_classes import judge_two
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def levels():
         }
     )
     validation = table.assign(fold=1 - table["fold"])
-    metrics = evaluate_study(table, validation, EvaluationSettings(bootstrap_samples=50))
+    metrics = judge_two(table, validation, EvaluationSettings(bootstrap_samples=50))
     return {"patient": metrics["levels"]["patient"]}
 
 

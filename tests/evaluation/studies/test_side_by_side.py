@@ -6,7 +6,7 @@ import pytest
 
 from msk_jax.evaluation.settings import EvaluationSettings
 from msk_jax.evaluation.studies.side_by_side import side_by_side
-from msk_jax.evaluation.studies.study import evaluate_study
+from tests.two_classes import judge_two
 
 SETTINGS = EvaluationSettings(bootstrap_samples=20)
 LEVELS = ("image", "radiograph", "patient")
@@ -39,7 +39,7 @@ def study():
 
 def test_a_test_set_is_called_by_the_threshold_of_the_validation_patients(study):
     found, validation, tested = study
-    level = evaluate_study(found, validation, SETTINGS, LEVELS, tested)["levels"]["patient"]
+    level = judge_two(found, validation, SETTINGS, LEVELS, tested)["levels"]["patient"]
     assert level["thresholds"]["predict"]["threshold"] == pytest.approx(0.5)
     external = level["test_sets"]["external_B"]
     assert external["confusion"] == {"tp": 2, "fp": 1, "tn": 2, "fn": 1}
@@ -56,7 +56,7 @@ def test_models_of_the_same_patients(study):
     other = asked.assign(prob=[0.9, 0.2, 0.6, 0.4, 0.7, 0.1])[::-1]
     sets = {"image": tested, "clinical": {"external_B": other}}
     figures = {
-        name: evaluate_study(found, validation, SETTINGS, LEVELS, table)["levels"]["patient"]
+        name: judge_two(found, validation, SETTINGS, LEVELS, table)["levels"]["patient"]
         for name, table in sets.items()
     }
     result = side_by_side(sets, figures, SETTINGS)

@@ -7,7 +7,7 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, roc_auc
 
 from msk_jax.errors import UserError
 from msk_jax.evaluation.settings import EvaluationSettings
-from msk_jax.evaluation.studies.class_study import evaluate_classes
+from msk_jax.evaluation.studies.classes import evaluate_classes
 from msk_jax.evaluation.tables.predictions import (
     check_predictions,
     pool,

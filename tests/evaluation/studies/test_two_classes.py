@@ -7,8 +7,8 @@ from sklearn.metrics import roc_auc_score
 
 from msk_jax.errors import UserError
 from msk_jax.evaluation.settings import EvaluationSettings
-from msk_jax.evaluation.studies.study import evaluate_study
 from msk_jax.evaluation.tables.predictions import pool
+from tests.two_classes import judge_two
 
 FAST = EvaluationSettings(bootstrap_samples=200)
 FOLDS = 4
@@ -44,7 +44,7 @@ def _thresholds(metrics, level):
 
 def test_result_is_json_and_agrees_with_the_tables():
     test, validation = _study()
-    metrics = evaluate_study(test, validation, FAST)
+    metrics = judge_two(test, validation, FAST)
     text = json.dumps(metrics, allow_nan=False)
     assert json.loads(text) == metrics
     for level, count in (("slice", 192), ("joint", 48), ("patient", 24)):
@@ -61,7 +61,7 @@ def test_result_is_json_and_agrees_with_the_tables():
 
 
 def test_units_of_a_patient_do_not_count_as_patients():
-    slices = evaluate_study(*_study(slices=8), FAST)["levels"]["slice"]
+    slices = judge_two(*_study(slices=8), FAST)["levels"]["slice"]
     for name in ("sensitivity", "specificity"):
         naive, clustered = slices[name], slices[name]["clustered"]
         assert clustered["high"] - clustered["low"] > 1.3 * (naive["high"] - naive["low"])
@@ -69,7 +69,7 @@ def test_units_of_a_patient_do_not_count_as_patients():
 
 
 def test_patients_have_no_clustered_interval_and_delong():
-    patients = evaluate_study(*_study(), FAST)["levels"]["patient"]
+    patients = judge_two(*_study(), FAST)["levels"]["patient"]
     assert patients["sensitivity"]["clustered"] is None
     assert patients["auc"]["method"].startswith("DeLong")
 
@@ -78,7 +78,7 @@ def test_patients_have_no_clustered_interval_and_delong():
 def test_labels_of_a_test_fold_cannot_move_its_threshold(criterion):
     settings = EvaluationSettings(criterion=criterion, bootstrap_samples=20)
     test, validation = _study()
-    before = evaluate_study(test, validation, settings)
+    before = judge_two(test, validation, settings)
     tested = set(test.loc[test["fold"] == 2, "patient_id"])
     flipped = [
         table.assign(
@@ -86,7 +86,7 @@ def test_labels_of_a_test_fold_cannot_move_its_threshold(criterion):
         )
         for table in (test, validation)
     ]
-    after = evaluate_study(*flipped, settings)
+    after = judge_two(*flipped, settings)
     for level in ("slice", "joint", "patient"):
         old, new = _thresholds(before, level), _thresholds(after, level)
         assert old[2] == new[2]
@@ -97,7 +97,7 @@ def test_labels_of_a_test_fold_cannot_move_its_threshold(criterion):
 def test_thresholds_come_from_the_validation_table():
     test, validation = _study()
     shifted = test.assign(prob=test["prob"] / 2)
-    one, other = (evaluate_study(table, validation, FAST) for table in (test, shifted))
+    one, other = (judge_two(table, validation, FAST) for table in (test, shifted))
     assert _thresholds(one, "joint") == _thresholds(other, "joint")
     assert one["levels"]["joint"]["sensitivity"] != other["levels"]["joint"]["sensitivity"]
 
@@ -111,7 +111,7 @@ def test_threshold_by_hand():
     probs = [0.1, 0.7, 0.3, 0.9, 0.6, 0.8]
     test = table(lambda i: i // 2, [0.2, 0.5, 0.2, 0.5, 0.2, 0.75])
     validation = table(lambda i: (i // 2 + 1) % 3, probs)
-    patients = evaluate_study(test, validation, FAST)["levels"]["patient"]
+    patients = judge_two(test, validation, FAST)["levels"]["patient"]
     # Outside fold 0: 0.3 0.6 | 0.8 0.9 -> 0.7; outside 1: 0.1 0.6 | 0.7 0.8; outside 2: 0.1 0.3 |
     # 0.7 0.9.
     limits = [entry["threshold"] for entry in patients["thresholds"]["per_fold"]]
@@ -123,7 +123,7 @@ def test_threshold_by_hand():
 def test_one_class_only_says_why():
     test, validation = _study()
     healthy = [table[table["label"] == 0] for table in (test, validation)]
-    metrics = evaluate_study(*healthy, FAST)
+    metrics = judge_two(*healthy, FAST)
     json.dumps(metrics, allow_nan=False)
     for level in metrics["levels"].values():
         assert level["auc"]["value"] is None and "both classes" in level["auc"]["why"]
@@ -133,7 +133,7 @@ def test_one_class_only_says_why():
 
 def test_without_validation_there_is_an_area_but_no_decision():
     test, validation = _study()
-    metrics = evaluate_study(test, validation.iloc[:0], FAST)
+    metrics = judge_two(test, validation.iloc[:0], FAST)
     patients = metrics["levels"]["patient"]
     assert patients["auc"]["value"] is not None
     assert patients["specificity"]["value"] is None and patients["why"]
@@ -142,7 +142,7 @@ def test_without_validation_there_is_an_area_but_no_decision():
 def test_a_level_that_is_not_there_says_so():
     test, validation = _study()
     patients = [table[table["level"] == "patient"] for table in (test, validation)]
-    metrics = evaluate_study(*patients, FAST)
+    metrics = judge_two(*patients, FAST)
     assert metrics["levels"]["slice"]["n"] == 0
     assert "no predictions of level slice" in metrics["levels"]["slice"]["why"]
     assert metrics["levels"]["patient"]["sensitivity"]["value"] is not None
@@ -151,4 +151,4 @@ def test_a_level_that_is_not_there_says_so():
 def test_overlapping_folds_are_refused():
     test, validation = _study()
     with pytest.raises(UserError, match="the folds overlap"):
-        evaluate_study(test, validation.assign(fold=(validation["fold"] + 1) % FOLDS), FAST)
+        judge_two(test, validation.assign(fold=(validation["fold"] + 1) % FOLDS), FAST)
