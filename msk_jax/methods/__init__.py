@@ -1,0 +1,1 @@
+"""Who does what a stage is for: `estimator` holds what learns from a table."""
