@@ -1,5 +1,6 @@
 """Fitting an `Estimator` on training rows, and what it has learned, kept without pickle."""
 
+import zipfile
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -54,7 +55,10 @@ class Fitted:
             UserError: a column is missing or was not there at the fit, or a cell is refused, see
                 `design.design`.
         """
-        return self.classifier.predict(self.prepared(rows))
+        values = self.prepared(rows)
+        if not len(values):  # which some libraries do not take
+            return np.zeros((0, self.num_classes))
+        return self.classifier.predict(values)
 
     def prepared(self, rows: pd.DataFrame) -> np.ndarray:
         """Values [rows, selected columns] as the model reads them; raises as `predict`."""
@@ -172,9 +176,13 @@ def fit(
     variables = tuple(map(str, rows.columns))
     words = {name: tuple(allowed) for name, allowed in words.items() if name in variables}
     ordered = frozenset(ordered) & frozenset(words)
-    table = design(rows, words, ordered, estimator.indicators)
-    values = table.to_numpy()
+    values = design(rows, words, ordered, estimator.indicators).to_numpy()
     columns = design_columns(variables, words, ordered, estimator.indicators)
+    if not columns:
+        raise UserError(
+            f"The table of {', '.join(variables) or 'no columns'} has nothing that differs between "
+            "rows. Name more of what the stage reads, or allow more words."
+        )
     seeds = np.random.SeedSequence(seed).generate_state(len(estimator.steps)) >> 1
     steps: list[FittedStep] = []
     for step, own in zip(estimator.steps[:-1], seeds, strict=False):
@@ -193,8 +201,6 @@ def _check_rows(
 ) -> None:
     if not len(rows) == len(labels) == len(groups):
         raise ValueError(f"{len(rows)} rows, {len(labels)} labels, {len(groups)} groups")
-    if not len(rows.columns):
-        raise UserError("The table has no columns. Name what the stage reads.")
     absent = sorted(set(range(num_classes)) - set(labels.tolist()))
     if absent:
         raise UserError(
@@ -236,7 +242,7 @@ def load(folder: Path) -> Fitted:
             classifier: Classifier = Booster(kept["classifier"], text)
         else:
             classifier = _restored(_CLASSIFIERS[kept["classifier"]], arrays, "model")
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(f"{folder} cannot be read ({error}). {_WAY_OUT}") from error
     return Fitted(
         from_json(kept["estimator"], Estimator, folder / "estimator.json"),

@@ -120,5 +120,8 @@ def _scaler(step: Standardise, values: np.ndarray, columns: tuple[Column, ...]) 
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler().fit(values)
+    # The mean of a constant column may miss it by rounding.
+    constant = (values == values[0]).all(axis=0)
+    means = np.where(constant, values[0], scaler.mean_)
     left = members(step.leave, columns, "Standardise")
-    return Scaler(np.where(left, 0.0, scaler.mean_), np.where(left, 1.0, scaler.scale_))
+    return Scaler(np.where(left, 0.0, means), np.where(left, 1.0, scaler.scale_))

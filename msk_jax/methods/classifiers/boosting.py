@@ -44,15 +44,25 @@ class Booster:
 
     @property
     def model(self) -> Any:
-        """`xgboost.Booster` or `lightgbm.Booster`."""
+        """`xgboost.Booster` or `lightgbm.Booster`.
+
+        Raises:
+            UserError: the library is not installed, or does not take the text.
+        """
         if "model" not in self.loaded:
             module = library(self.kind)
-            if self.kind == "lightgbm":
-                self.loaded["model"] = module.Booster(model_str=self.text)
-            else:
-                booster = module.Booster({"nthread": 1})
-                booster.load_model(bytearray(self.text.encode()))
-                self.loaded["model"] = booster
+            try:
+                if self.kind == "lightgbm":
+                    booster = module.Booster(model_str=self.text)
+                else:
+                    booster = module.Booster({"nthread": 1})
+                    booster.load_model(bytearray(self.text.encode()))
+            except Exception as error:  # each library raises a type of its own
+                raise UserError(
+                    f"{self.kind} cannot read the kept trees ({str(error)[:200]}). Train again, "
+                    "or take them from where they are whole."
+                ) from error
+            self.loaded["model"] = booster
         return self.loaded["model"]
 
     def scores(self, values: np.ndarray) -> np.ndarray:

@@ -38,7 +38,7 @@ class Machines:
         return kernel @ self.weights.T + self.intercepts
 
     def predict(self, values: np.ndarray) -> np.ndarray:
-        """Probabilities [rows, classes]; of several classes those of the machines over their sum."""
+        """Probabilities [rows, classes]; several classes' sigmoids are divided by their sum."""
         probs = expit(-(self.slopes * self.decisions(values) + self.offsets))
         if probs.shape[1] == 1:
             return np.concatenate([1 - probs, probs], axis=1)

@@ -126,7 +126,7 @@ def _descend(
                 wanted,
                 l1_ratio=1.0,
                 alphas=[penalty],
-                coef_init=weight,
+                coef_init=weight.copy(),  # which is written to
                 Xy=scaled.T @ wanted,
                 tol=_TOLERANCE,
                 max_iter=300,
