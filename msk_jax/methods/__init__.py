@@ -1,1 +1,1 @@
-"""Who does what a stage is there for: networks, estimators of tables."""
+"""Who does what a stage is there for: networks, and estimators of tables."""
