@@ -29,7 +29,6 @@ from msk_jax.models import NetworkConfig
 from msk_jax.models.listing import LISTED
 from msk_jax.phantoms import AnyPhantom
 from msk_jax.tasks.settings import Classification
-from msk_jax.training.logistic_model import LogisticModel
 from msk_jax.training.recipe import Phase, Recipe
 
 DOCS = Path(__file__).resolve().parent
@@ -44,7 +43,7 @@ _SETTINGS = {
     "Methods": (Network,),
     "Networks": typing.get_args(NetworkConfig),
     "Training": (Preprocess, Recipe, Augmentation, Phase),
-    "Evaluation": (EvaluationSettings, LogisticModel, ReaderModel, ReaderGroup),
+    "Evaluation": (EvaluationSettings, ReaderModel, ReaderGroup),
     "Statistics of tables": (ModelSettings, MrmcSettings),
     "Phantoms": typing.get_args(AnyPhantom),
 }

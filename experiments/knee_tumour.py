@@ -16,11 +16,11 @@ from msk_jax.data.regions.radiograph import RadiographRegion
 from msk_jax.evaluation.mrmc.settings import ReaderModel
 from msk_jax.evaluation.settings import EvaluationSettings
 from msk_jax.experiment import Experiment, Judging, Paper, Published, Signs, Split, Stage
+from msk_jax.methods.estimator import Estimator, Impute, Logistic, Standardise
 from msk_jax.methods.network import Network
 from msk_jax.models import ZooNetConfig
 from msk_jax.phantoms import KneePhantom
 from msk_jax.tasks.settings import Classification
-from msk_jax.training.logistic_model import LogisticModel
 from msk_jax.training.recipe import Recipe
 
 _NOTE = (
@@ -53,6 +53,10 @@ network = Network(
     ),
 )
 
+clinical = Estimator(  # published: a logistic regression of age, sex and bone
+    (Impute(), Standardise(leave=("bone",)), Logistic()), indicators="all"
+)
+
 experiment = Experiment(
     name="knee_tumour",
     paper=Paper(
@@ -81,7 +85,10 @@ experiment = Experiment(
             Word("bone", words=("femur", "tibia", "fibula")),
         ),
     ),
-    stages=(Stage("image", ("radiograph",), Classification("label"), network),),
+    stages=(
+        Stage("image", ("radiograph",), Classification("label"), network),
+        Stage("clinical", ("age", "sex", "bone"), Classification("label"), clinical),
+    ),
     # Published: one hospital trains, three others test.
     split=Split(folds=5, held_out=0.15, training_site="A", pool_sites=True),
     judging=Judging(
@@ -104,7 +111,6 @@ experiment = Experiment(
             rotation=10.0, translation=0.05, erasing=0.0, flip=0.5
         ),
     },
-    beside=(LogisticModel("clinical", ("age", "sex"), words=("bone",)),),  # published
     choices={
         "network": "EfficientNet-B6 as published (full); ResNet-18 (small), for on two cores half "
         "an EfficientNet-B0 takes several times as long",

@@ -15,11 +15,11 @@ from msk_jax.data.fields import Classes, Image, MeasuredLabel, Number
 from msk_jax.data.regions.radiograph import RadiographRegion
 from msk_jax.evaluation.settings import EvaluationSettings
 from msk_jax.experiment import Experiment, Judging, Paper, Published, Signs, Split, Stage
+from msk_jax.methods.estimator import Estimator, Impute, Logistic, LogOdds, Standardise
 from msk_jax.methods.network import Network
 from msk_jax.models import GridNetConfig
 from msk_jax.phantoms import ChestPhantom
 from msk_jax.tasks.settings import Classification
-from msk_jax.training.logistic_model import LogisticModel
 from msk_jax.training.recipe import Recipe
 
 _NOTE = (
@@ -48,6 +48,16 @@ network = Network(
             rotation=7.0, scaling=0.1, translation=0.04, gamma=(0.7, 1.4), contrast=0.15
         ),
     ),
+)
+
+_IMAGE = "image.probability"
+combined = Estimator(
+    (
+        LogOdds((_IMAGE,)),
+        Impute(),
+        Standardise(leave=(_IMAGE,)),
+        Logistic(strength=0.001, unshrunk=(_IMAGE,)),
+    )
 )
 
 experiment = Experiment(
@@ -80,7 +90,16 @@ experiment = Experiment(
             Number("bmi", "kg/m2", 8, 90),
         ),
     ),
-    stages=(Stage("image", ("radiograph",), Classification("label"), network),),
+    stages=(
+        Stage("image", ("radiograph",), Classification("label"), network),
+        Stage(
+            "clinical",
+            _CLINICAL,
+            Classification("label"),
+            Estimator((Impute(), Standardise(), Logistic())),
+        ),
+        Stage("combined", (*_CLINICAL, _IMAGE), Classification("label"), combined),
+    ),
     # Published: one hospital trains, two others test.
     split=Split(folds=5, held_out=0.2, training_site="A"),
     judging=Judging(
@@ -120,10 +139,6 @@ experiment = Experiment(
         ),
         "phantom.patients": 900,
     },
-    beside=(
-        LogisticModel("clinical", _CLINICAL),
-        LogisticModel("combined", _CLINICAL, image=True, strength=0.001),
-    ),
     choices={
         "backbone": "ResNet-18 as published (full); ResNet-10 (small)",
         "width": "64 is the standard ResNet; a quarter of it (small)",

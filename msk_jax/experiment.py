@@ -14,15 +14,15 @@ from msk_jax.dotted import changed
 from msk_jax.errors import UserError
 from msk_jax.evaluation.mrmc.settings import ReaderModel
 from msk_jax.evaluation.settings import EvaluationSettings
+from msk_jax.methods.estimator import Estimator
 from msk_jax.methods.network import Network
 from msk_jax.phantoms import AnyPhantom
 from msk_jax.tasks.settings import AnyTask
-from msk_jax.training.logistic_model import LogisticModel
 
 if TYPE_CHECKING:
     from msk_jax.tasks.classification import TrainedClassification
 
-AnyMethod = Network
+AnyMethod = Network | Estimator
 
 # The folder experiments/ as it is installed: nobody's own package of that name is taken for it.
 _PACKAGE = "msk_jax.experiments"
@@ -41,7 +41,7 @@ class Published:
     note: str = ""
     """What a reader must know to compare."""
     model: str = ""
-    """Of several models, which: `image` or the name of one in `Experiment.beside`."""
+    """Of several stages, which: its name."""
     test_set: str = ""
     """Of several test sets, which of ours stands for it."""
     readers: str = ""
@@ -141,8 +141,6 @@ class Experiment:
     `{"classify.recipe.epochs": 22}`; by default nothing."""
     choices: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Settings that the paper leaves open -> why ours is what it is."""
-    beside: tuple[LogisticModel, ...] = ()
-    """Models of the patients' table that are fitted and judged beside the network."""
     address: str = ""
     """How the user named it on the command line: its name or the path of its file."""
 
@@ -164,6 +162,11 @@ class Experiment:
     def at_small_size(self) -> "Experiment":
         """The experiment at the size that a laptop trains in minutes, which has no smaller one."""
         return changed(dataclasses.replace(self, small={}), self.small)
+
+    @property
+    def network_stage(self) -> Stage | None:
+        """The stage whose method is a network; None where all learn from tables."""
+        return next((one for one in self.stages if isinstance(one.method, Network)), None)
 
     def stage(self, name: str) -> Stage:
         """The stage of a name. Raises UserError where there is none."""
@@ -213,6 +216,7 @@ def check_stages(experiment: Experiment) -> None:
             )
         names.add(stage.name)
         stage.task.check(cohort)
+        _check_reads_of_network(stage, cohort)
         for name in stage.reads:
             if name in given:
                 continue
@@ -228,6 +232,19 @@ def check_stages(experiment: Experiment) -> None:
                 f"no stage above it adds.{hint}"
             )
         given |= {f"{stage.name}.{output}" for output in stage.task.outputs()}
+
+
+def _check_reads_of_network(stage: Stage, cohort: Cohort) -> None:
+    """Refuse a network that reads what none can: it is given the cohort's image alone."""
+    if not isinstance(stage.method, Network):
+        return
+    image = cohort.image
+    if image is None or stage.reads != (image.name,):
+        has = f"the image {image.name}" if image else "no image"
+        raise UserError(
+            f"The stage {stage.name} is a network that reads {', '.join(stage.reads) or 'nothing'}. A "
+            f"network reads the image of the cohort, and {cohort.name} has {has}."
+        )
 
 
 @dataclasses.dataclass(frozen=True)

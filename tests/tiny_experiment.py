@@ -37,7 +37,7 @@ experiment = dataclasses.replace(
     name="tiny",
     phantom=dataclasses.replace(whole.phantom, patients=9, matrix=96, pixel_mm=3.6, workers=1),
     cohort=changed(whole.cohort, {"pelvis.region": SacroiliacRegion(pixel_mm=3.0, size=32)}),
-    stages=(dataclasses.replace(whole.stages[0], method=_network),),
+    stages=(dataclasses.replace(whole.stages[0], method=_network), *whole.stages[1:]),
     small={},
     split=dataclasses.replace(whole.split, folds=3),
     judging=changed(whole.judging, {"evaluation.bootstrap_samples": 50}),

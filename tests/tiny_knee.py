@@ -27,7 +27,7 @@ experiment = dataclasses.replace(
     name="tiny_knee",
     phantom=dataclasses.replace(whole.phantom, patients=36, matrix=64, pixel_mm=4.2, workers=1),
     cohort=changed(whole.cohort, {"radiograph.region.size": 64}),
-    stages=(dataclasses.replace(whole.stages[0], method=_network),),
+    stages=(dataclasses.replace(whole.stages[0], method=_network), *whole.stages[1:]),
     small={},
     split=dataclasses.replace(whole.split, folds=3),
     judging=changed(whole.judging, {"evaluation.bootstrap_samples": 50}),

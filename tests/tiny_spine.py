@@ -43,7 +43,7 @@ experiment = dataclasses.replace(
             "label.ordinal": True,  # as far as it goes: so that its figures are made too
         },
     ),
-    stages=(dataclasses.replace(whole.stages[0], method=_network),),
+    stages=(dataclasses.replace(whole.stages[0], method=_network), *whole.stages[1:]),
     small={},
     split=dataclasses.replace(whole.split, folds=3, held_out=0.2),
     judging=changed(whole.judging, {"evaluation.bootstrap_samples": 50}),

@@ -55,13 +55,14 @@ def parse(args: list[str]) -> Callable[[], None]:
 
 def _defaults(cls: type, experiment: Experiment, small: bool):
     """The verb's flags with the experiment's own values."""
-    stage = experiment.at_small_size().stages[0] if small else experiment.stages[0]
+    system = experiment.at_small_size() if small else experiment
+    network = system.network_stage.method
     of_experiment = {
         "evaluation": experiment.judging.evaluation,
-        "model": stage.method.model,
-        "preprocess": stage.method.preprocess,
-        "recipe": stage.method.recipe,
-        "before": stage.method.before,
+        "model": network.model,
+        "preprocess": network.preprocess,
+        "recipe": network.recipe,
+        "before": network.before,
     }
     values = {}
     for field in dataclasses.fields(cls):

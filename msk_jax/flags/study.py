@@ -170,9 +170,11 @@ class Train:
 
         join_hosts(self.coordinator, self.num_hosts, self.host)
         check_devices()
+        stage = _stage(
+            experiment, self.small, self.model, self.preprocess, self.recipe, self.before
+        )
         train.run(
-            experiment,
-            _stage(experiment, self.small, self.model, self.preprocess, self.recipe, self.before),
+            experiment.with_stage(stage),
             self.data_dir,
             self.workdir,
             self.fold,
@@ -286,10 +288,10 @@ def _stage(
     recipe: Recipe,
     before: tuple[Phase, ...] = (),
 ) -> Stage:
-    """The experiment's first stage with a network of these flags."""
+    """The experiment's stage with a network of these flags."""
     system = experiment.at_small_size() if small else experiment
     method = Network(model, preprocess, recipe, before)
-    return dataclasses.replace(system.stages[0], method=method)
+    return dataclasses.replace(system.network_stage, method=method)
 
 
 VERBS = {

@@ -1,22 +1,24 @@
-"""The end of a training: predictions, models beside the network, heat maps, the package."""
+"""The end of a training: predictions of all stages, heat maps, the package."""
 
 from pathlib import Path
 
 import jax
 
-from msk_jax.evaluation.studies.study import operating_points
+from msk_jax.evaluation.studies.thresholds import operating_points
+from msk_jax.experiment import Experiment
 from msk_jax.study import outputs
-from msk_jax.study.beside import beside_prefix, fit_beside
+from msk_jax.study.chain import Chain
 from msk_jax.study.heat_maps import choose, choose_of_classes, write_heat_maps
 from msk_jax.study.listener import SILENT, Listener
 from msk_jax.study.package import MODEL_NAME, save_model
 from msk_jax.study.signs import Masks, maps_on_signs, write_maps_on_signs
+from msk_jax.study.tables import Tables, prefix, write_tables
 from msk_jax.study.training import Training, open_cohort
 from msk_jax.training.parallel import on_first_host
 
 
 def finish(
-    training: Training,
+    chain: Chain,
     workdir: Path,
     masks: Masks | None = None,
     listener: Listener = SILENT,
@@ -25,7 +27,7 @@ def finish(
     """Leave what evaluation and new patients need, unless it is there already; on all hosts.
 
     Args:
-        training: whose networks are all finished.
+        chain: whose networks are all trained.
         workdir: of it.
         masks: that heat maps are held against.
         listener: is told how it goes on.
@@ -34,32 +36,36 @@ def finish(
     Raises:
         UserError: a fold is not finished, a checkpoint is damaged, or something cannot be written.
     """
-    if outputs.are_written(training, workdir, masks is not None):
+    training, experiment = chain.training, chain.experiment
+    if outputs.are_written(chain, workdir, masks is not None):
         return
-    predicted = outputs.predict_everybody(training, workdir, listener)
-    beside = fit_beside(predicted.tables, training.folds, training.experiment)
+    predicted, answers = None, {}
+    tables: dict[str, Tables] = {}
+    if training is not None:
+        predicted = outputs.predict_everybody(training, workdir, listener)
+        tables[training.stage.name] = predicted.tables
+        answers[training.stage.name] = predicted.answers
+    fitted = chain.fit_estimators(answers, listener)
+    tables |= {name: stage.tables for name, stage in fitted.items()}
 
     def write() -> None:
-        outputs.write_tables(predicted.tables, workdir)
-        outputs.write_features(predicted.features, workdir)
-        for name, (tables, _) in beside.items():
-            outputs.write_tables(tables, workdir, beside_prefix(name))
-        if not tables_alone:
+        for name, said in tables.items():
+            write_tables(said, workdir, prefix(experiment, experiment.stage(name)))
+        if predicted is not None:
+            outputs.write_features(predicted.features, workdir)
+        if predicted is not None and not tables_alone:
             _explain(training, predicted, workdir, masks)
 
     on_first_host(write)
     if not tables_alone:
-        models = {name: coefficients for name, (_, coefficients) in beside.items()}
-        thresholds = _thresholds_of(training, predicted.tables)
         save_model(
             workdir / MODEL_NAME,
-            training.experiment,
-            training.stage,
-            predicted.ensemble,
-            models,
-            thresholds,
+            experiment,
+            [] if predicted is None else predicted.ensemble,
+            {name: stage.members for name, stage in fitted.items()},
+            _thresholds_of(experiment, tables[experiment.stages[0].name]),
         )
-    on_first_host(lambda: outputs.mark_written(training, workdir, masks is not None))
+    on_first_host(lambda: outputs.mark_written(chain, workdir, masks is not None))
 
 
 def _explain(
@@ -91,14 +97,13 @@ def _explain(
     )
 
 
-def _thresholds_of(training: Training, tables: outputs.Tables) -> dict[str, float | None]:
+def _thresholds_of(experiment: Experiment, tables: Tables) -> dict[str, float | None]:
     """Where new patients are called positive, by level, until the run is evaluated otherwise."""
-    experiment = training.experiment
     if len(experiment.cohort.classes) > 2:
         return dict.fromkeys(experiment.cohort.levels)
-    return {
-        level: operating_points(
-            tables.test, tables.validation, experiment.judging.evaluation, level
-        )["predict"]["threshold"]
+    settings = experiment.judging.evaluation
+    points = {
+        level: operating_points(tables.test, tables.validation, settings, level)
         for level in experiment.cohort.levels
     }
+    return {level: point["predict"]["threshold"] for level, point in points.items()}

@@ -10,25 +10,17 @@ import pandas as pd
 from msk_jax.data.shards.folds import EXTERNAL, POOLED_SITES
 from msk_jax.errors import UserError
 from msk_jax.evaluation.studies.classes import evaluate_classes
-from msk_jax.evaluation.studies.side_by_side import IMAGE, OUT_OF_FOLD, side_by_side
+from msk_jax.evaluation.studies.side_by_side import OUT_OF_FOLD, side_by_side
 from msk_jax.experiment import Experiment
 from msk_jax.files import write_json
-from msk_jax.study.beside import beside_prefix
 from msk_jax.study.feature_map import map_features
 from msk_jax.study.listener import SILENT, Listener
-from msk_jax.study.outputs import (
-    Tables,
-    check_written,
-    note_pooling,
-    pooled_anew,
-    read_features,
-    read_tables,
-    write_tables,
-)
+from msk_jax.study.outputs import check_written, note_pooling, read_features
 from msk_jax.study.package import MODEL_NAME, write_operating_points
 from msk_jax.study.readers import read_or_simulate
 from msk_jax.study.settings import note_evaluation, read_settings
 from msk_jax.study.signs import read_maps_on_signs, signs_figures
+from msk_jax.study.tables import Tables, pooled_anew, prefix, read_tables, write_tables
 
 
 def evaluate(
@@ -56,14 +48,15 @@ def evaluate(
         note_pooling(workdir, made, settings)
     metrics = judge(tables, experiment)
     binary = len(experiment.cohort.classes) == 2
-    if binary and (tables.test_sets or experiment.beside):
+    if binary and (tables.test_sets or len(experiment.stages) > 1):
         metrics |= _side_by_side(tables, metrics, experiment, workdir)
     if ratings is not None or (experiment.judging.readers is not None and tables.test_sets):
         metrics["readers"] = _readers(tables, metrics, experiment, workdir, ratings, listener)
     maps = read_maps_on_signs(workdir)
     if maps is not None:
         metrics["explained"] = signs_figures(maps, settings.confidence)
-    metrics["features"] = map_features(read_features(workdir), settings.seed)
+    if experiment.network_stage is not None:
+        metrics["features"] = map_features(read_features(workdir), settings.seed)
     write_json(workdir / "metrics.json", metrics)
     write_operating_points(workdir / MODEL_NAME, operating_points(metrics))
     note_evaluation(workdir, experiment)
@@ -97,15 +90,15 @@ def operating_points(metrics: Mapping[str, Any]) -> dict[str, float | None]:
 def _side_by_side(
     tables: Tables, metrics: Mapping[str, Any], experiment: Experiment, workdir: Path
 ) -> dict[str, Any]:
-    """The network and the models beside it, in all sets of patients."""
-    levels = experiment.cohort.levels
+    """All stages that are to know the same, in all sets of patients."""
+    levels, (first, *others) = experiment.cohort.levels, experiment.stages
     everybody = _with_pooled_sites(tables, experiment)
-    by_model = {IMAGE: _by_set(everybody, levels[-1])}
-    figures = {IMAGE: metrics["levels"][levels[-1]]}
-    for model in experiment.beside:
-        beside = read_tables(workdir, levels, beside_prefix(model.name))
-        by_model[model.name] = _by_set(_with_pooled_sites(beside, experiment), levels[-1])
-        figures[model.name] = judge(beside, experiment)["levels"][levels[-1]]
+    by_model = {first.name: _by_set(everybody, levels[-1])}
+    figures = {first.name: metrics["levels"][levels[-1]]}
+    for stage in others:
+        said = read_tables(workdir, levels, prefix(experiment, stage))
+        by_model[stage.name] = _by_set(_with_pooled_sites(said, experiment), levels[-1])
+        figures[stage.name] = judge(said, experiment)["levels"][levels[-1]]
     return side_by_side(by_model, figures, experiment.judging.evaluation)
 
 

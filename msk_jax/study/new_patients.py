@@ -82,6 +82,8 @@ class Answer:
     case: Case
     table: pd.DataFrame
     """Rows of all levels."""
+    by_member: tuple[pd.DataFrame, ...]
+    """The same by each network; none where nobody hears them."""
 
 
 def jobs_of(
@@ -213,11 +215,13 @@ def predict_cases(saved: SavedModel, cases: Iterable[Case]) -> Iterator[list[Ans
         volumes = np.stack([picture.volume for picture in pictures])
         batches = [volumes[i : i + size] for i in range(0, len(volumes), size)]
         said = [predict_all(predict, member, batches, size) for member in saved.members]
-        probabilities = np.mean([answers["probabilities"] for answers in said], axis=0)
+        each = [answers["probabilities"] for answers in said]
+        mean, heard = np.mean(each, axis=0), each if saved.estimators else []
         answers, first = [], 0
         for case in group:
             last = first + len(case.pictures)
-            answers.append(Answer(case, _table(saved, case, probabilities[first:last])))
+            by_member = tuple(_table(saved, case, one[first:last]) for one in heard)
+            answers.append(Answer(case, _table(saved, case, mean[first:last]), by_member))
             first = last
         yield answers
 
@@ -295,7 +299,7 @@ def findings(saved: SavedModel, table: pd.DataFrame) -> list[tuple[str, float, s
 def whole_table(saved: SavedModel, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """The rows of all series with what follows from them: where the patient is called positive, or
     which class is called."""
-    table = _with_whole_patients(saved, pd.concat(tables))
+    table = with_whole_patients(saved, pd.concat(tables))
     classes = saved.experiment.cohort.classes
     if len(classes) > 2:
         return table.assign(called=np.asarray(classes)[called(saved, table)[0]])
@@ -305,7 +309,7 @@ def whole_table(saved: SavedModel, tables: Sequence[pd.DataFrame]) -> pd.DataFra
     return table.assign(threshold=limits, positive=positive)
 
 
-def _with_whole_patients(saved: SavedModel, table: pd.DataFrame) -> pd.DataFrame:
+def with_whole_patients(saved: SavedModel, table: pd.DataFrame) -> pd.DataFrame:
     """The rows of all series; where each is a view of its patient, one row of patients for all."""
     cohort, settings = saved.experiment.cohort, saved.experiment.judging.evaluation
     _, unit, patient = cohort.levels

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from msk_jax.data.feed.sharded_cohort import StackTable
 from msk_jax.data.fields import Word
 from msk_jax.errors import UserError
 from msk_jax.evaluation.settings import EvaluationSettings
@@ -21,13 +22,14 @@ from msk_jax.evaluation.tables.predictions import (
     ENSEMBLE,
     pool,
     probability_cells,
-    read_predictions,
-    write_predictions,
+    probability_columns,
 )
-from msk_jax.experiment import Experiment
 from msk_jax.files import read_json, replacing, write_json
+from msk_jax.study.answers import Answers, answer_columns
+from msk_jax.study.chain import Chain
 from msk_jax.study.feature_map import Features, patient_features
 from msk_jax.study.listener import SILENT, Listener
+from msk_jax.study.tables import Tables
 from msk_jax.study.training import Training, best_step, best_variables, make_trainer, members
 from msk_jax.training import parallel
 from msk_jax.training.loop import Trainer
@@ -40,23 +42,12 @@ _AGAIN = "Run `msk-jax train` again with the same --workdir."
 
 
 @dataclasses.dataclass(frozen=True)
-class Tables:
-    """What is said of all patients; tables as in `evaluation.predictions`."""
-
-    test: pd.DataFrame
-    """Each patient by the network that never saw them."""
-    validation: pd.DataFrame
-    training: pd.DataFrame = dataclasses.field(default_factory=pd.DataFrame)
-    """Patients by the networks that were trained on them; empty where nobody asked."""
-    test_sets: dict[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
-    """By name, patients of no fold by the mean of all networks."""
-
-
-@dataclasses.dataclass(frozen=True)
 class Predicted:
     """What a finished training says."""
 
     tables: Tables
+    answers: Answers
+    """Of patients, for the stages that follow."""
     features: Features
     """Of the first fold's network: its test patients and the test sets."""
     ensemble: list[Any]
@@ -77,37 +68,80 @@ def predict_everybody(training: Training, workdir: Path, listener: Listener = SI
     several_classes = len(training.experiment.cohort.classes) > 2
     wanted = ("test", "validation", "train") if several_classes else ("test", "validation")
     ensemble, by_set, sets = [], {}, {}
+    outside: list[list[pd.DataFrame]] = [[] for _ in range(training.num_folds)]
     tables: dict[str, list[pd.DataFrame]] = {role: [] for role in wanted}
     with listener.progress("Predicting folds") as update:
         for k in range(training.num_folds):
             ensemble.append(parallel.on_this_host(best_variables(workdir, k, like)))
             for role in wanted:
                 patients = members(folds, k, role)
-                table, seen = _predict(training, trainer, ensemble[-1:], patients, k)
-                tables[role].append(table)
+                said = _ask(training, trainer, ensemble[-1:], patients)
+                tables[role].append(said.by_mean(training, k))
                 if role == "test" and k == 0:
-                    by_set[Features.OWN] = seen
+                    by_set[Features.OWN] = said.features()
             update(k + 1, training.num_folds, "")
     for name, patients in training.test_sets.items():
-        sets[name], by_set[name] = _predict(training, trainer, ensemble, patients, ENSEMBLE)
+        said = _ask(training, trainer, ensemble, patients)
+        sets[name], by_set[name] = said.by_mean(training, ENSEMBLE), said.features()
+        for k in range(training.num_folds):
+            outside[k].append(said.by_member(training, k))
     joined = {role: pd.concat(rows) for role, rows in tables.items()}
-    said = Tables(joined["test"], joined["validation"], joined.get("train", pd.DataFrame()), sets)
-    return Predicted(said, Features.of(by_set, data.patient_labels), ensemble)
+    everybody = Tables(
+        joined["test"], joined["validation"], joined.get("train", pd.DataFrame()), sets
+    )
+    answers = _answers(training, everybody, outside)
+    return Predicted(everybody, answers, Features.of(by_set, data.patient_labels), ensemble)
 
 
-def _predict(
-    training: Training, trainer: Trainer, networks: list, patients: set[str], fold: int
-) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-    """Rows of all levels for these patients by the mean of some networks, and each patient's
-    features by the first of them."""
+@dataclasses.dataclass(frozen=True)
+class _Said:
+    """What some networks say of the images of some patients."""
+
+    table: StackTable
+    answers: list[dict[str, np.ndarray]]
+    """By network."""
+
+    def by_mean(self, training: Training, fold: int) -> pd.DataFrame:
+        """Rows of all levels by the mean of the networks."""
+        each = [answers["probabilities"] for answers in self.answers]
+        mean = np.mean(each, axis=0) if len(each) > 1 else each[0]
+        return _all_levels(training, self.table, mean, fold)
+
+    def by_member(self, training: Training, k: int) -> pd.DataFrame:
+        """Rows of all levels by one network."""
+        return _all_levels(training, self.table, self.answers[k]["probabilities"], k)
+
+    def features(self) -> dict[str, np.ndarray]:
+        """Each patient's features by the first network."""
+        return patient_features(self.table.patient_id, self.answers[0]["features"])
+
+
+def _ask(training: Training, trainer: Trainer, networks: list, patients: set[str]) -> _Said:
     data = training.data
-    table = data.table(patients)
     batches = data.evaluation_batches(patients, trainer.batch_size)
     each = [parallel.gather_answers(trainer.predict(one, batches), _ANSWERS) for one in networks]
-    probabilities, features = ([answers[name] for answers in each] for name in _ANSWERS)
-    mean = np.mean(probabilities, axis=0) if len(each) > 1 else probabilities[0]
-    pooled = _all_levels(training, table, mean, fold)
-    return pooled, patient_features(table.patient_id, features[0])
+    return _Said(data.table(patients), each)
+
+
+def _answers(training: Training, tables: Tables, outside: list[list[pd.DataFrame]]) -> Answers:
+    """The answers about patients, of no fold by each network."""
+    cohort, stage = training.experiment.cohort, training.stage
+    classes = stage.task.classes(cohort)
+    names = answer_columns(stage.name, classes)
+
+    def of_patients(table: pd.DataFrame) -> pd.DataFrame:
+        if not len(table):
+            return pd.DataFrame(columns=names, dtype=float)
+        rows = table[table["level"] == cohort.levels[-1]].set_index("patient_id")
+        return rows[probability_columns(classes)].set_axis(names, axis=1)
+
+    folds = range(training.num_folds)
+    validation = tables.validation
+    return Answers(
+        of_patients(tables.test),
+        tuple(of_patients(validation[validation["fold"] == k]) for k in folds),
+        tuple(of_patients(pd.concat(rows) if rows else pd.DataFrame()) for rows in outside),
+    )
 
 
 def _all_levels(training: Training, table, probabilities: np.ndarray, fold: int) -> pd.DataFrame:
@@ -144,71 +178,6 @@ def _all_levels(training: Training, table, probabilities: np.ndarray, fold: int)
     )
 
 
-def write_tables(tables: Tables, workdir: Path, prefix: str = "") -> None:
-    """Write the tables; those that are empty are not there afterwards."""
-    test_sets = [table.assign(test_set=name) for name, table in tables.test_sets.items()]
-    for name, table in {
-        "predictions": tables.test,
-        "validation_predictions": tables.validation,
-        "training_predictions": tables.training,
-        "test_set_predictions": pd.concat(test_sets) if test_sets else pd.DataFrame(),
-    }.items():
-        path = workdir / f"{prefix}{name}.csv"
-        if len(table):
-            write_predictions(table, path)
-        else:
-            path.unlink(missing_ok=True)
-
-
-def read_tables(workdir: Path, levels: tuple[str, ...], prefix: str = "") -> Tables:
-    """The tables that `write_tables` wrote.
-
-    Raises:
-        UserError: one is missing or faulty.
-    """
-
-    def read(name, role, needed=False):
-        path = workdir / f"{prefix}{name}.csv"
-        if needed or path.is_file():
-            return read_predictions(path, role, levels)
-        return pd.DataFrame()
-
-    tested = read("test_set_predictions", "test")
-    sets = dict(list(tested.groupby("test_set", sort=False))) if len(tested) else {}
-    return Tables(
-        read("predictions", "test", needed=True),
-        read("validation_predictions", "validation"),
-        read("training_predictions", "validation"),
-        {str(name): table.drop(columns="test_set") for name, table in sets.items()},
-    )
-
-
-def pooled_anew(tables: Tables, experiment: Experiment) -> Tables:
-    """The tables with units and patients pooled from their images as the experiment now says."""
-
-    def anew(table: pd.DataFrame) -> pd.DataFrame:
-        if not len(table):
-            return table
-        images, units, patients = (
-            table[table["level"] == level] for level in experiment.cohort.levels
-        )
-        return pool(
-            images,
-            dict(zip(units["unit_id"], units["label"], strict=True)),
-            dict(zip(patients["unit_id"], patients["label"], strict=True)),
-            unit=experiment.judging.evaluation.unit_pool,
-            patient=experiment.judging.evaluation.patient_pool,
-            levels=experiment.cohort.levels,
-        )
-
-    return Tables(
-        anew(tables.test),
-        anew(tables.validation),
-        anew(tables.training),
-        {name: anew(table) for name, table in tables.test_sets.items()},
-    )
-
-
 def write_features(features: Features, workdir: Path) -> None:
     """Write what `read_features` reads, without pickles."""
     with replacing(workdir / _FEATURES_NAME) as temporary, temporary.open("wb") as file:
@@ -229,17 +198,17 @@ def read_features(workdir: Path) -> Features:
         raise UserError(f"{path} cannot be read ({type(error).__name__}). {_AGAIN}") from error
 
 
-def mark_written(training: Training, workdir: Path, masks: bool) -> None:
+def mark_written(chain: Chain, workdir: Path, masks: bool) -> None:
     """Say, when all else is written, what the outputs were made from."""
-    write_json(workdir / OUTPUTS_NAME, _made_from(training, workdir, masks))
+    write_json(workdir / OUTPUTS_NAME, _made_from(chain, workdir, masks))
 
 
-def are_written(training: Training, workdir: Path, masks: bool) -> bool:
+def are_written(chain: Chain, workdir: Path, masks: bool) -> bool:
     """Whether the outputs of these very networks are there; with maps on masks if asked for."""
     if not (workdir / OUTPUTS_NAME).is_file():
         return False
     made = read_json(workdir / OUTPUTS_NAME, _OUTPUTS, f"Delete it. {_AGAIN}")
-    return made in (_made_from(training, workdir, True), _made_from(training, workdir, masks))
+    return made in (_made_from(chain, workdir, True), _made_from(chain, workdir, masks))
 
 
 def check_written(workdir: Path) -> Mapping[str, Any]:
@@ -263,10 +232,11 @@ def note_pooling(workdir: Path, made: Mapping[str, Any], evaluation: EvaluationS
     write_json(workdir / OUTPUTS_NAME, {**made, **pools})
 
 
-def _made_from(training: Training, workdir: Path, masks: bool) -> dict[str, Any]:
-    evaluation = training.experiment.judging.evaluation
+def _made_from(chain: Chain, workdir: Path, masks: bool) -> dict[str, Any]:
+    evaluation = chain.experiment.judging.evaluation
+    networks = 0 if chain.training is None else chain.training.num_folds
     return {
-        "best_steps": [best_step(workdir, k) for k in range(training.num_folds)],
+        "best_steps": [best_step(workdir, k) for k in range(networks)],
         "unit_pool": evaluation.unit_pool,
         "patient_pool": evaluation.patient_pool,
         "masks": masks,

@@ -14,14 +14,15 @@ from msk_jax.config import from_json, to_json
 from msk_jax.errors import UserError
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.files import empty_folder, in_bucket, read_json, replacing_folder, write_json
+from msk_jax.methods.fitting import Fitted, load
 from msk_jax.training.checkpoints import Checkpoints
 from msk_jax.training.parallel import on_first_host
-from msk_jax.training.tabular import Coefficients
 
 MODEL_NAME = "model"
+_PACKAGE_NAME = "package.json"
 _POINTS_NAME = "operating_points.json"
-_SETTINGS = {"experiment": dict, "stage": dict, "num_members": int, "beside": dict}
-"""What stands beside the networks."""
+_NETWORK, _ESTIMATORS = "network", "estimators"
+_SETTINGS = {"experiment": dict, "num_members": int, "estimators": {str: int}, "versions": dict}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,42 +30,55 @@ class SavedModel:
     """What a finished training leaves in `workdir/model`."""
 
     experiment: Experiment
-    stage: Stage
+    """With the stages as they were trained."""
     thresholds: dict[str, float | None]
     """The operating point of each level; None where there is none."""
     members: list[Any]
-    beside: dict[str, tuple[Coefficients, ...]]
-    """The models beside the network, by name and fold."""
+    """Its network, by fold; none where there is no network."""
+    estimators: dict[str, tuple[Fitted, ...]]
+    """What each stage has learned from tables, by name and fold."""
+
+    @property
+    def stage(self) -> Stage:
+        """The stage of the network."""
+        return self.experiment.network_stage
 
 
 def save_model(
     folder: Path,
     experiment: Experiment,
-    stage: Stage,
     ensemble: list[Any],
-    beside: Mapping[str, tuple[Coefficients, ...]],
+    estimators: Mapping[str, tuple[Fitted, ...]],
     thresholds: Mapping[str, float | None],
 ) -> None:
     """Write the package; on all hosts, of which the first writes.
 
     Args:
         folder: in whose place it comes.
-        experiment: how new patients are read and pooled.
-        stage: of the networks.
+        experiment: how new patients are read, asked about and pooled.
         ensemble: the networks, by fold.
-        beside: the models beside them, by name and fold.
+        estimators: what stages have learned from tables, by name and fold.
         thresholds: the operating point of each level.
     """
     settings = {
         "experiment": to_json(experiment),
-        "stage": to_json(stage),
         "num_members": len(ensemble),
-        "beside": {name: to_json(models) for name, models in beside.items()},
+        "estimators": {name: len(members) for name, members in estimators.items()},
         "versions": provenance.versions(),
     }
-    with _anew(folder) as partial, Checkpoints(partial) as checkpoint:
-        checkpoint.save(0, {f"member_{k}": v for k, v in enumerate(ensemble)}, settings)
-        on_first_host(lambda: write_operating_points(partial, thresholds))
+
+    def write(partial: Path) -> None:
+        write_operating_points(partial, thresholds)
+        for name, members in estimators.items():
+            for k, member in enumerate(members):
+                member.save(partial / _ESTIMATORS / name / str(k))
+        write_json(partial / _PACKAGE_NAME, settings)
+
+    with _anew(folder) as partial:
+        if ensemble:
+            with Checkpoints(partial / _NETWORK) as checkpoint:
+                checkpoint.save(0, {f"member_{k}": v for k, v in enumerate(ensemble)}, {})
+        on_first_host(lambda: write(partial))
 
 
 def write_operating_points(folder: Path, thresholds: Mapping[str, float | None]) -> None:
@@ -90,32 +104,41 @@ def model_folder(workdir: Path) -> Path:
 
 
 def load_model(workdir: Path) -> SavedModel:
-    """The ensemble that a finished training left in a run's folder, or in this very folder."""
+    """What a finished training left in a run's folder, or in this very folder."""
     folder = model_folder(workdir)
-    if not (folder / "0").is_dir():
+    package = folder / _PACKAGE_NAME
+    if not package.is_file():
+        older = (folder / "0").is_dir()
         raise UserError(
-            f"There is no trained model in {workdir}. Give the --workdir of a `msk-jax train` that "
-            "has come to its end: it puts the networks of all folds together."
+            f"The model in {workdir} was left by an older msk_jax. Use that version, or build and "
+            "train again."
+            if older
+            else f"There is no trained model in {workdir}. Give the --workdir of a `msk-jax train` "
+            "that has come to its end: it puts the models of all folds together."
         )
-    with Checkpoints(folder) as checkpoint:
-        settings = checkpoint.settings(0, _SETTINGS)
-        stage = from_json(settings["stage"], Stage, folder / "0")
-        experiment = from_json(settings["experiment"], Experiment, folder / "0")
-        like = _variables_like(experiment, stage)
-        count = settings["num_members"]
-        tree = checkpoint.restore(0, {f"member_{k}": like for k in range(count)})
+    settings = read_json(package, _SETTINGS, "Put the file back, or train again.")
+    experiment = from_json(settings["experiment"], Experiment, package)
     limits = dict.fromkeys(experiment.cohort.levels, (float, None))
     way_out = "Run `msk-jax evaluate` again: it writes the file anew."
     return SavedModel(
         experiment,
-        stage,
         read_json(folder / _POINTS_NAME, limits, way_out),
-        [tree[f"member_{k}"] for k in range(count)],
+        _load_members(folder, experiment, settings["num_members"]),
         {
-            name: tuple(from_json(one, Coefficients, folder / "0") for one in models)
-            for name, models in settings["beside"].items()
+            name: tuple(load(folder / _ESTIMATORS / name / str(k)) for k in range(count))
+            for name, count in settings["estimators"].items()
         },
     )
+
+
+def _load_members(folder: Path, experiment: Experiment, count: int) -> list[Any]:
+    """The variables of the network, by fold."""
+    if not count:
+        return []
+    like = _variables_like(experiment, experiment.network_stage)
+    with Checkpoints(folder / _NETWORK) as checkpoint:
+        tree = checkpoint.restore(0, {f"member_{k}": like for k in range(count)})
+    return [tree[f"member_{k}"] for k in range(count)]
 
 
 def _variables_like(experiment: Experiment, stage: Stage) -> dict[str, Any]:

@@ -9,15 +9,16 @@ from msk_jax.data.shards.build_folder import COHORT_NAME, read_cohort
 from msk_jax.errors import UserError
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.files import read_json, replacing, write_json
+from msk_jax.methods.network import Network
 
 SETTINGS_NAME = "settings.json"
 RUN_NAME = "run.json"
-_SETTINGS = {"experiment": str, "stage": dict, "cohort_fingerprint": dict}
+_SETTINGS = {"experiment": str, "stages": dict, "seed": int, "cohort_fingerprint": dict}
 _OF_PAPER = ("title", "task", "modality", "input", "source")
 
 
 def read_settings(workdir: Path) -> dict:
-    """`settings.json` of a training: the experiment's name, its stage, what it was trained on.
+    """`settings.json` of a training: the experiment's name, its stages, what it was trained on.
 
     Raises:
         UserError: there is none, or it is damaged.
@@ -30,9 +31,10 @@ def read_settings(workdir: Path) -> dict:
     return read_json(path, _SETTINGS, "Put the file back, or train into a new --workdir.")
 
 
-def trained_stage(workdir: Path) -> Stage:
-    """The stage that `workdir` was trained with."""
-    return from_json(read_settings(workdir)["stage"], Stage, workdir / SETTINGS_NAME)
+def trained_stages(workdir: Path) -> tuple[Stage, ...]:
+    """The stages that `workdir` was trained with."""
+    stages = read_settings(workdir)["stages"].values()
+    return tuple(from_json(stage, Stage, workdir / SETTINGS_NAME) for stage in stages)
 
 
 def check_cohort(experiment: Experiment, data_dir: Path) -> None:
@@ -46,12 +48,13 @@ def check_cohort(experiment: Experiment, data_dir: Path) -> None:
         )
 
 
-def claim(workdir: Path, experiment: Experiment, stage: Stage, data_dir: Path) -> None:
+def claim(workdir: Path, experiment: Experiment, data_dir: Path, seed: int) -> None:
     """Note in `workdir` what is trained there; refuse to mix two settings."""
     cohort = read_cohort(data_dir)
     settings = {
         "experiment": experiment.name,
-        "stage": to_json(stage),
+        "stages": {stage.name: to_json(stage) for stage in experiment.stages},
+        "seed": seed,
         "cohort_fingerprint": cohort["fingerprint"],
     }
     path = workdir / SETTINGS_NAME
@@ -79,31 +82,41 @@ def claim(workdir: Path, experiment: Experiment, stage: Stage, data_dir: Path) -
     with replacing(workdir / COHORT_NAME) as temporary:
         temporary.write_bytes((data_dir / COHORT_NAME).read_bytes())
     provenance.note_command(workdir, before=provenance.read_commands(data_dir))
-    write_run(workdir, experiment, stage)
+    write_run(workdir, experiment, seed)
 
 
-def write_run(workdir: Path, experiment: Experiment, stage: Stage) -> None:
+def write_run(workdir: Path, experiment: Experiment, seed: int) -> None:
     """`run.json`: what the report says about how the networks were made."""
-    before = {f"phase {k + 1}": to_json(phase) for k, phase in enumerate(stage.method.before)}
-    warnings = []
-    if stage.method.recipe.shuffle_labels:
+    stage, warnings = experiment.network_stage, []
+    if stage is not None and stage.method.recipe.shuffle_labels:
         warnings.append("The labels were shuffled on purpose: this run is a check, not a result.")
     write_json(
         workdir / RUN_NAME,
         {
             **_judged_by(workdir, experiment),
             "versions": provenance.versions(),
-            "seed": stage.method.recipe.seed,
+            "seed": seed,
             "date": provenance.today(),
             "devices": provenance.hardware(),
             "is_phantom": read_cohort(workdir)["is_phantom"],
-            "recipe": _plain(to_json(stage.method.recipe)),
-            **({"before": _plain(before)} if stage.method.before else {}),
-            "model": _plain(to_json(stage.method.model)),
-            "preprocess": _plain(to_json(stage.method.preprocess)),
+            **({} if stage is None else _of_network(stage.method)),
+            "stages": {
+                one.name: _plain(to_json(one.method)) for one in experiment.stages if one != stage
+            },
             "warnings": warnings,
         },
     )
+
+
+def _of_network(network: Network) -> dict:
+    """How a network was made."""
+    before = {f"phase {k + 1}": to_json(phase) for k, phase in enumerate(network.before)}
+    return {
+        "recipe": _plain(to_json(network.recipe)),
+        **({"before": _plain(before)} if before else {}),
+        "model": _plain(to_json(network.model)),
+        "preprocess": _plain(to_json(network.preprocess)),
+    }
 
 
 def note_evaluation(workdir: Path, experiment: Experiment) -> None:

@@ -102,7 +102,7 @@ def train(
     # Before the folder is claimed for these settings, see that a network can be made of them.
     trainers[first].initial_state(first)
     experiment, stage = training.experiment, training.stage
-    on_first_host(lambda: claim(workdir, experiment, stage, training.data_dir))
+    on_first_host(lambda: claim(workdir, experiment, training.data_dir, stage.method.recipe.seed))
     settings = {"experiment": to_json(experiment), "stage": to_json(stage)}
     with noting_sigterm() as asked_to_stop:
         for k, trainer in trainers.items():

@@ -13,13 +13,14 @@ from msk_jax.dotted import changed
 from msk_jax.errors import UserError
 from msk_jax.evaluation.plots.plots import ablation_figure
 from msk_jax.evaluation.tables.predictions import LEVELS
-from msk_jax.experiment import Ablation, Experiment, Stage
+from msk_jax.experiment import Ablation, Experiment
 from msk_jax.files import read_json, write_json
 from msk_jax.models.weights.weight_files import read_state_dict
+from msk_jax.study.chain import Chain
 from msk_jax.study.finishing import finish
 from msk_jax.study.judging import judge
-from msk_jax.study.outputs import read_tables
-from msk_jax.study.training import Training, train
+from msk_jax.study.tables import read_tables
+from msk_jax.study.training import train
 from msk_jax.verbs import phantom
 
 
@@ -62,9 +63,10 @@ def run(
         if region not in shards_of:
             shards_of[region] = data_dir or phantom_shards(system, ablation, out, _cut(changes))
         for seed in range(seeds):
-            stage = changed(system.stages[0], {"recipe.seed": seed})
+            network = system.network_stage.name
+            of_seed = changed(system, {f"{network}.recipe.seed": seed})
             console.say(f"{name}, seed {seed}")
-            areas = _areas(system, stage, shards_of[region], out / _slug(name) / f"seed_{seed}")
+            areas = _areas(of_seed, shards_of[region], out / _slug(name) / f"seed_{seed}")
             rows.append({"variant": name, "seed": seed, **areas})
             table = pd.DataFrame(rows)
             table.to_csv(out / "ablation.csv", index=False)
@@ -157,15 +159,15 @@ def phantom_shards(
     return shards
 
 
-def _areas(experiment: Experiment, stage: Stage, data_dir: Path, workdir: Path) -> dict[str, float]:
+def _areas(experiment: Experiment, data_dir: Path, workdir: Path) -> dict[str, float]:
     """Out-of-fold AUC per level of one variant and seed."""
     done = workdir / "areas.json"
-    training = Training.open(experiment, stage, data_dir)
-    train(training, console.writable_folder(workdir, "--out"), listener=console.TERMINAL)
+    chain = Chain.open(experiment, data_dir)
+    train(chain.training, console.writable_folder(workdir, "--out"), listener=console.TERMINAL)
     if done.exists():
         shape = dict.fromkeys(experiment.cohort.levels, (float, None))
         return read_json(done, shape, "Delete it; the same command then evaluates that run again.")
-    finish(training, workdir, listener=console.TERMINAL, tables_alone=True)
+    finish(chain, workdir, listener=console.TERMINAL, tables_alone=True)
     tables = read_tables(workdir, experiment.cohort.levels)
     # Only the areas are wanted, so their intervals need no bootstrap.
     metrics = judge(tables, experiment, bootstrap_samples=2)

@@ -23,8 +23,11 @@ def run(experiment: Experiment, out: Path, patients: int, seed: int) -> Path:
         seed=seed,
         overwrite=False,
     )
-    stage = changed(experiment.at_small_size().stages[0], {"recipe.seed": seed})
+    system = experiment.at_small_size()
+    network = system.network_stage
+    if network is not None:
+        system = changed(system, {f"{network.name}.recipe.seed": seed})
     masks = None if experiment.judging.signs is None else cohort / "masks"
-    train.run(experiment, stage, shards, workdir, masks=masks)
+    train.run(system, shards, workdir, masks=masks, seed=seed)
     evaluate.run(experiment, workdir)
     return report.run(workdir, None)

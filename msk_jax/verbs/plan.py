@@ -8,6 +8,7 @@ from msk_jax import console, provenance
 from msk_jax.data.feed.voxel_cache import VoxelCache
 from msk_jax.errors import UserError
 from msk_jax.memory import size_in_words
+from msk_jax.study.chain import Chain
 from msk_jax.training.cost import abstract_state, compile_step, step_cost, tree_bytes
 from msk_jax.training.loop import Trainer
 
@@ -15,7 +16,24 @@ _CHECKPOINTS = 2
 """Kept of the newest, and as many of the best."""
 
 
-def show(trainers: Sequence[Trainer], voxels: VoxelCache) -> None:
+def show(chain: Chain, fold: int | None = None) -> None:
+    """Print what is to be trained; nothing is written. Raises UserError on several hosts."""
+    training = chain.training
+    if training is None:
+        table = chain.patients.table
+        stages = ", ".join(stage.name for stage in chain.experiment.stages)
+        outside = len(chain.patients.outside())
+        rows = [
+            ("", "plan"),
+            ("patients", f"{len(table):,}, {outside:,} of them in no fold"),
+            ("folds", f"{chain.patients.num_folds}"),
+            ("stages", stages),
+        ]
+        return console.say_columns(rows)
+    return _show_network(list(training.trainers(fold).values()), training.data.voxels)
+
+
+def _show_network(trainers: Sequence[Trainer], voxels: VoxelCache) -> None:
     """Print devices, batch, steps, memory and disk; nothing is written.
 
     Args:

@@ -23,7 +23,7 @@ from msk_jax.data.sources.source import opened
 from msk_jax.errors import UserError
 from msk_jax.files import csv_text, replacing
 from msk_jax.processes import processes
-from msk_jax.study.asking_beside import askable, patients_of, with_beside
+from msk_jax.study.asking_tables import askable, with_estimators
 from msk_jax.study.new_patients import (
     Answer,
     Case,
@@ -33,9 +33,11 @@ from msk_jax.study.new_patients import (
     predict_cases,
     read_cases,
     whole_table,
+    with_whole_patients,
 )
 from msk_jax.study.new_pictures import draw_beside, drawings_of
 from msk_jax.study.package import SavedModel, load_model, model_folder
+from msk_jax.study.patients import patients_of_manifest
 
 if TYPE_CHECKING:
     from msk_jax.study.dicom_results import DicomResults
@@ -85,17 +87,25 @@ def run(
 
             results = DicomResults.of(out, saved.experiment.name, model_folder(workdir), server)
         secret = load_key(key) if key else load_or_create_key(default_key_path(manifest))
-        patients = None if places is None else patients_of(places, cohort, secret)
-        saved = dataclasses.replace(saved, beside=askable(saved, patients, console.TERMINAL))
+        patients = None if places is None else patients_of_manifest(cohort, places, secret)
+        saved = askable(saved, patients, console.TERMINAL)
         jobs, rejected = jobs_of(found, places, cohort, secret, options, console.TERMINAL)
         console.writable_folder(out, "--out")
         with _all_or_nothing(out):
             run_of = _Run(saved, out, secret, results, pictures)
-            tables = run_of.predict(jobs)
+            answers = run_of.predict(jobs)
             rejected += run_of.rejected
-            _write(saved, out, tables, rejected + run_of.unwritten, patients)
+            _write(saved, out, answers, rejected + run_of.unwritten, patients)
     # Outside: what the sentences speak of stays.
-    _tell(out, len(tables), rejected, run_of.unwritten, len(found.skipped), pictures)
+    _tell(out, len(answers), rejected, run_of.unwritten, len(found.skipped), pictures)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rows:
+    """What is said of a series; its pixels are not kept."""
+
+    table: pd.DataFrame
+    by_member: tuple[pd.DataFrame, ...]
 
 
 @dataclasses.dataclass
@@ -111,7 +121,7 @@ class _Run:
     unwritten: list[tuple[str, str, str]] = dataclasses.field(default_factory=list)
     """Series of which no DICOM results were written."""
 
-    def predict(self, jobs: Sequence[Job]) -> list[pd.DataFrame]:
+    def predict(self, jobs: Sequence[Job]) -> list["_Rows"]:
         """Rows of each series; pictures and DICOM results are written."""
         tables, drawn = [], []
         with (
@@ -120,7 +130,7 @@ class _Run:
         ):
             cases = self._noted(read_cases(jobs, self.saved, self.secret))
             for answers in predict_cases(self.saved, cases):
-                tables += [answer.table for answer in answers]
+                tables += [_Rows(answer.table, answer.by_member) for answer in answers]
                 if self.pictures:
                     drawings = drawings_of(self.saved, answers, self.out)
                     drawn += zip(answers, draw_beside(drawings, pool), strict=True)
@@ -198,12 +208,17 @@ def _all_or_nothing(out: Path) -> Iterator[None]:
 def _write(
     saved: SavedModel,
     out: Path,
-    tables: list[pd.DataFrame],
+    answers: Sequence[_Rows],
     rejected: list[tuple],
     patients: pd.DataFrame | None,
 ) -> None:
-    if tables:
-        table = with_beside(saved, whole_table(saved, tables), patients)
+    if answers:
+        table = whole_table(saved, [rows.table for rows in answers])
+        by_member = [
+            with_whole_patients(saved, pd.concat(tables))
+            for tables in zip(*(rows.by_member for rows in answers), strict=True)
+        ]
+        table = with_estimators(saved, table, by_member, patients)
         with replacing(out / "predictions.csv") as temporary:
             table.drop(columns=["label", "fold"]).to_csv(temporary, index=False)
         with replacing(out / "predictions.json") as temporary:

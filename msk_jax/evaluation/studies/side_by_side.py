@@ -14,8 +14,6 @@ from msk_jax.evaluation.classes.roc_comparison import roc_areas
 from msk_jax.evaluation.core.figure import to_plain
 from msk_jax.evaluation.settings import EvaluationSettings
 
-IMAGE = "image"
-"""What the network is called among the models."""
 OUT_OF_FOLD = "out of fold"
 """What the patients of the folds are called among the sets."""
 FIGURES = ("auc", "accuracy", "f1", "sensitivity", "specificity")
