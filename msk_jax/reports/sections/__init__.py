@@ -8,8 +8,10 @@ from msk_jax.reports.sections import (
     cohort,
     features,
     heat_maps,
+    introduction,
     making,
     models,
+    notices,
     published,
     readers,
     signs,
@@ -20,6 +22,8 @@ from msk_jax.reports.sections import two_classes as two
 from msk_jax.reports.sections.section import Section
 
 SECTIONS: tuple[ModuleType, ...] = (
+    introduction,
+    notices,
     two.answer,
     several.accuracy,
     published,
