@@ -241,9 +241,10 @@ def _check_reads_of_network(stage: Stage, cohort: Cohort) -> None:
     image = cohort.image
     if image is None or stage.reads != (image.name,):
         has = f"the image {image.name}" if image else "no image"
+        reads = ", ".join(stage.reads) or "nothing"
         raise UserError(
-            f"The stage {stage.name} is a network that reads {', '.join(stage.reads) or 'nothing'}. A "
-            f"network reads the image of the cohort, and {cohort.name} has {has}."
+            f"The stage {stage.name} is a network that reads {reads}. A network reads "
+            f"the image of the cohort, and {cohort.name} has {has}."
         )
 
 

@@ -6,12 +6,15 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import logit
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
 
 from msk_jax.errors import UserError
@@ -32,8 +35,6 @@ from msk_jax.methods.estimator import (
 )
 from msk_jax.methods.fitting import fit, load
 from msk_jax.methods.inner_folds import inner_folds
-from msk_jax.training.logistic_model import LogisticModel
-from msk_jax.training.tabular import fit as tabular_fit
 from tests.methods.tables import ORDERED, WORDS, table
 
 READY = (Impute(), Standardise())
@@ -62,20 +63,37 @@ def _numbers(classes=2, columns=5):
     return values, labels, kinds, np.repeat(np.arange(45), 2).astype(str)
 
 
-def test_logistic_gives_the_numbers_of_the_logistic_model():
+def _stacked(table, labels, strength):
+    """scikit-learn's logistic regression of standardised numbers, one-hot words and log-odds.
+
+    A penalty of 1 on the weights of columns that are narrowed by the root of the strength is one of
+    1 / strength on their own.
+    """
+    narrow = np.sqrt(strength)
+    numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
+    columns = make_column_transformer(
+        (numbers, ["age", "bmi"]),
+        (OneHotEncoder(sparse_output=False), ["bone"]),
+        remainder="passthrough",
+    )
+    columns.set_params(transformer_weights={"pipeline": narrow, "onehotencoder": narrow})
+    table = table.assign(prob=logit(table["prob"]))
+    steps = make_pipeline(columns, LogisticRegression(C=1.0, max_iter=1000))
+    return steps.fit(table, labels).predict_proba(table)[:, 1]
+
+
+def test_logistic_beside_a_network_is_scikit_learns():
     """Numbers, words of which each is a column, and log-odds that are left and not shrunk."""
     rows, labels, _, groups = table(lacking=False)
     prob = np.linspace(0.02, 0.98, len(rows))
     rows = rows[["age", "bmi", "bone"]].assign(prob=prob)
     rows.loc[::9, "bmi"] = np.nan
-    model = LogisticModel("combined", ("age", "bmi"), True, ("bone",), strength=0.05)
-    today = tabular_fit(model, rows.assign(label=labels))
     odds = LogOdds(("prob",))
     steps = (odds, Impute(), Standardise(("bone", "prob")), Logistic(0.05, ("prob",)))
-    # Words in the order of the alphabet, as those of the LogisticModel.
+    # Words in the order of the alphabet, as scikit-learn has them.
     words = {"bone": ("femur", "fibula", "tibia")}
     fitted = fit(Estimator(steps, "all"), rows, labels, 2, words, set(), groups, 0)
-    np.testing.assert_allclose(fitted.predict(rows)[:, 1], today.predict(rows), atol=1e-9)
+    np.testing.assert_allclose(fitted.predict(rows)[:, 1], _stacked(rows, labels, 0.05), atol=1e-9)
     assert fitted.selected == ("age", "bmi", "bone=femur", "bone=fibula", "bone=tibia", "prob")
 
 

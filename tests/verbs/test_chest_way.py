@@ -1,6 +1,7 @@
 """The whole way of a system on radiographs: test sets by site, and models beside the network."""
 
 import contextlib
+import dataclasses
 import json
 
 import numpy as np
@@ -11,7 +12,9 @@ from msk_jax.data.shards.folds import load_folds, load_test_sets
 from msk_jax.data.shards.stored import read_records
 from msk_jax.evaluation.classes.roc import delong
 from msk_jax.experiment import load
-from msk_jax.training.tabular import fit_folds
+from msk_jax.study.answers import Answers
+from msk_jax.study.estimating import Patients, fit_stage
+from msk_jax.study.patients import patients_of_records
 from tests.conftest import REPOSITORY
 from tests.verbs.conftest import verb
 
@@ -131,27 +134,34 @@ def test_heat_maps_are_held_against_the_masks(chest):
 def test_a_model_is_fitted_without_the_patients_that_it_is_asked_about(chest):
     """Wrong labels of a fold change what is said of others, not of the fold itself."""
     experiment, run = load(TINY_CHEST), chest / "run"
-    test, validation = (
-        pd.read_csv(run / name) for name in ("predictions.csv", "validation_predictions.csv")
-    )
+    test = pd.read_csv(run / "predictions.csv")
+    seen = pd.read_csv(run / "validation_predictions.csv")
+    heard = Answers(_heard(test), tuple(_heard(seen[seen["fold"] == k]) for k in range(3)), ())
+    heard = dataclasses.replace(heard, outside=(heard.out_of_fold[:0],) * 3)
+    table = patients_of_records(experiment.cohort, read_records(chest / "shards"))
     folds = load_folds(chest / "shards")
-    parts = [
-        {
-            p: "test" if f == k else "validation" if f == (k + 1) % 3 else "train"
-            for p, f in folds.items()
-        }
-        for k in range(3)
-    ]
-    turned = test.assign(label=test["label"].where(test["fold"] != 0, 1 - test["label"]))
-    combined = experiment.beside[1]
-    before, after = (
-        fit_folds(combined, parts, table, validation, {}, "patient").test.set_index("unit_id")
-        for table in (test, turned)
+    wrong = table.assign(
+        label=table["label"].where(table.index.map(folds) != 0, 1 - table["label"])
     )
-    same = np.isclose(before["prob"], after["prob"], atol=1e-9)
+    combined = experiment.stage("combined")
+    right, other = (
+        fit_stage(
+            experiment, combined, Patients(each, folds, {}), {"image": heard}, 0
+        ).tables.test.set_index("patient_id")
+        for each in (table, wrong)
+    )
+    rows = pd.read_csv(run / "combined_predictions.csv").set_index("patient_id")
+    np.testing.assert_allclose(right["prob"], rows.loc[right.index, "prob"], atol=1e-12)
+    same = np.isclose(right["prob"], other["prob"], atol=1e-9)
     # Fold 0 trains model 1 alone: of three folds, k tests, k + 1 validates, the third trains.
-    assert same[before["fold"] == 0].all() and same[before["fold"] == 2].all()
-    assert not same[before["fold"] == 1].all()
+    assert same[right["fold"] == 0].all() and same[right["fold"] == 2].all()
+    assert not same[right["fold"] == 1].all()
+
+
+def _heard(table):
+    """What the network says of patients, as the combined model reads it."""
+    rows = table[table["level"] == "patient"].set_index("patient_id")
+    return rows[["prob"]].set_axis(["image.probability"], axis=1)
 
 
 def test_report_shows_the_published_areas_beside_ours(chest):

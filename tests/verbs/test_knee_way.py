@@ -54,7 +54,7 @@ def test_a_patient_is_the_mean_of_the_views_and_keeps_the_bone(knee):
 def test_a_variant_of_the_ablation_has_one_view(knee, tmp_path):
     """Shards of its own, of the same patients in the same folds, from the same phantom."""
     (tmp_path / "phantom").symlink_to(knee / "cohort")
-    experiment, changes = load(TINY_KNEE), {"cohort.region.views": ("AP",)}
+    experiment, changes = load(TINY_KNEE), {"cohort.radiograph.region.views": ("AP",)}
     ablation = Ablation(experiment.phantom, experiment.split.folds, {"AP": changes})
     ap = ablate.variant(experiment, ablation, changes)
     single, both = (
