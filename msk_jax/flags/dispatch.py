@@ -10,6 +10,7 @@ from msk_jax import experiment as catalogue
 from msk_jax.errors import UserError
 from msk_jax.experiment import Experiment
 from msk_jax.flags import plain, study
+from msk_jax.methods.network import Network
 
 
 def dispatch(args: list[str]) -> None:
@@ -47,22 +48,44 @@ def parse(args: list[str]) -> Callable[[], None]:
             )
     # What is printed as the next command must find the experiment again, also by its file.
     experiment = dataclasses.replace(catalogue.load(rest[0]), address=rest[0])
-    cls = study.VERBS[verb]
+    cls = _flags(verb, experiment)
     default = _defaults(cls, experiment, small="--small" in rest)
     settings = tyro.cli(cls, args=rest[1:], default=default, prog=f"msk-jax {verb} {rest[0]}")
     return partial(settings.run, experiment)
 
 
-def _defaults(cls: type, experiment: Experiment, small: bool):
-    """The verb's flags with the experiment's own values."""
-    system = experiment.at_small_size() if small else experiment
-    network = system.network_stage.method
-    of_experiment = {
-        "evaluation": experiment.judging.evaluation,
+def _flags(verb: str, experiment: Experiment) -> type:
+    """The flags of a verb for an experiment.
+
+    Raises:
+        UserError: the verb is for networks, and the experiment has none.
+    """
+    if experiment.network_stage is not None or verb not in study.OF_NETWORKS:
+        return study.VERBS[verb]
+    if verb == "train":
+        return study.TrainTable
+    raise UserError(
+        f"`msk-jax {verb}` is for networks, and {experiment.name} learns from a table alone."
+    )
+
+
+def _of_network(network: Network) -> dict[str, object]:
+    """The parts of a network that flags speak of."""
+    return {
         "model": network.model,
         "preprocess": network.preprocess,
         "recipe": network.recipe,
         "before": network.before,
+    }
+
+
+def _defaults(cls: type, experiment: Experiment, small: bool):
+    """The verb's flags with the experiment's own values."""
+    system = experiment.at_small_size() if small else experiment
+    stage = system.network_stage
+    of_experiment = {} if stage is None else _of_network(stage.method)
+    of_experiment |= {
+        "evaluation": experiment.judging.evaluation,
     }
     values = {}
     for field in dataclasses.fields(cls):

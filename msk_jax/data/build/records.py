@@ -223,16 +223,30 @@ def record(
         "spacing_mm": np.asarray(crop.spacing_mm, np.float32),
         "direction": np.asarray(crop.direction, np.float32),
         "stack_labels": labels,
-        "label": row.label,
-        "patient_label": row.patient_label,
-        "patient_id": patient,
         "unit_id": f"{patient}/{row.unit}",
         "unit": row.unit,
         "view": name.partition("/")[2],
+        "grade": row.grade,
+        **_of_patient(row, patient, age, sex, cohort),
+    }
+
+
+def table_record(row: ManifestRow, patient: str, cohort: Cohort) -> dict:
+    """The features of a patient of whom there is a row and no image."""
+    return {"unit_id": patient, **_of_patient(row, patient, row.age, row.sex, cohort)}
+
+
+def _of_patient(
+    row: ManifestRow, patient: str, age: float | None, sex: str | None, cohort: Cohort
+) -> dict:
+    """What a record holds beside an image."""
+    return {
+        "label": row.label,
+        "patient_label": row.patient_label,
+        "patient_id": patient,
         "site": row.site if "site" in cohort.keep else "",
         "sex": (sex or "") if "sex" in cohort.keep else "",
         "age": np.float32(np.nan if age is None or "age" not in cohort.keep else age),
-        "grade": row.grade,
         **{
             variable.name: variable.stored(value)
             for variable, value in zip(cohort.variables, row.variables, strict=True)
