@@ -6,16 +6,24 @@ What is imported here are settings; anatomy, rendering and `write_cohort` come w
 from typing import Any
 
 from msk_jax.phantoms.chest import ChestPhantom
+from msk_jax.phantoms.fixation import FixationPhantom
 from msk_jax.phantoms.knee import KneePhantom
 from msk_jax.phantoms.sacroiliac_settings import SacroiliacPhantom
 from msk_jax.phantoms.thoracolumbar_settings import AOSpinePhantom, ThoracolumbarPhantom
 
-AnyPhantom = SacroiliacPhantom | ThoracolumbarPhantom | AOSpinePhantom | ChestPhantom | KneePhantom
+AnyPhantom = (
+    SacroiliacPhantom
+    | ThoracolumbarPhantom
+    | AOSpinePhantom
+    | ChestPhantom
+    | KneePhantom
+    | FixationPhantom
+)
 """Each is a `phantom.Phantom`."""
 
 __all__ = [
-    "AOSpinePhantom", "AnyPhantom", "ChestPhantom", "KneePhantom", "SacroiliacPhantom",
-    "ThoracolumbarPhantom", "write_cohort",
+    "AOSpinePhantom", "AnyPhantom", "ChestPhantom", "FixationPhantom", "KneePhantom",
+    "SacroiliacPhantom", "ThoracolumbarPhantom", "write_cohort",
 ]  # fmt: skip
 
 
