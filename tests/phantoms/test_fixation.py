@@ -134,7 +134,8 @@ def test_empty_cells_come_in_the_stated_share_and_say_nothing(large):
     assert not empty[required].any(axis=None) and {"age", "sex", "garden"} <= set(required)
     shares = empty.drop(columns=required).mean()
     np.testing.assert_allclose(shares, 0.03, atol=4.5 * np.sqrt(0.03 * 0.97 / 20_000))
-    counts = empty.sum(axis=1)
+    counts = empty.sum(axis=1)  # cells are empty one by one: a binomial's variance
+    assert counts.var() == pytest.approx((43 - len(required)) * 0.03 * 0.97, rel=0.05)
     assert roc_auc_score(large.labels, counts) == pytest.approx(0.5, abs=0.015)
 
 
