@@ -4,6 +4,11 @@ The acceptance of S18 is that the planted variables take the five first places. 
 at effects with which an oracle finds them in 95 of 100 cohorts. The oracle here knows the form of
 the law (which words count, that numbers are linear) and not its size: it is a logistic regression
 on all 43 variables of the patients of site A.
+
+At the effects of FixationPhantom it succeeds in 100 of 100 cohorts (seeds 0 to 99); the true risk
+has an AUC of 0.95 there. Boosted trees are harder put: the mean of five members ranks the five
+first in 77 of 80 cohorts (seeds 0 to 39 and 50 to 89), in all ten divisions of each of the seeds
+0 to 3, and a member alone in 88 of 100. Stronger effects (true risk 0.96) brought no more.
 """
 
 from dataclasses import replace
