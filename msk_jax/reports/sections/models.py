@@ -48,6 +48,7 @@ def _side_by_side(
     sets = list(next(iter(models.values())))
     return {
         "figures": models,
+        "first": next(iter(models.values())),
         "sets": sets,
         "set_names": {name: _set_name(name) for name in sets},
         "names": {name: NAMES.get(name, f"{name} model") for name in models},
