@@ -55,6 +55,7 @@ def _side_by_side(
         "published": {
             model: {name: printed.get(("auc", model, name)) for name in sets} for model in models
         },
+        "printed": bool(printed),
         "notes": sorted({p["note"] for p in published if p.get("note")}),
         "comparison": metrics["comparison"],
         "curves": {
