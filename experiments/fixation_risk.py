@@ -73,8 +73,10 @@ experiment = Experiment(
     judging=Judging(evaluation=EvaluationSettings()),
     phantom=FixationPhantom(patients=635),  # published: 259 and 376
     choices={
-        "variables": "43 of the kind that such studies have: the published list was not at hand",
-        "selection": "what LASSO or recursive elimination by a support vector machine chooses, by "
+        "fields": "43 variables of the kind that such studies have, as the published list was not "
+        "at hand; no score of a network: the review speaks of image features, the paper of 43 "
+        "variables; one would be a field like any other",
+        "rule": "what LASSO or recursive elimination by a support vector machine chooses, by "
         "inner folds of the training patients: how the paper joins them was not at hand",
         "learning_rate": "0.05, as B26 of our sources has it for xgboost",
         "max_depth": "4: of 3 to 6",
@@ -82,8 +84,6 @@ experiment = Experiment(
         "enough for 50 (xgboost); 500 (forest)",
         "subsample": "0.8 of the rows and columns for each tree",
         "strength": "1, as in scikit-learn (logistic, svm)",
-        "image_score": "none: the review speaks of image features, the paper of 43 variables; the "
-        "score of a network can be a field and be read like any other",
         "folds": "5, of the patients of the training site who are not held out",
         "held_out": "30 % of the training site, as published (78 of 259)",
         "criterion": "Youden's index on validation folds",

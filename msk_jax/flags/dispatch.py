@@ -1,5 +1,6 @@
 """From the words of a command line to a verb; its flags are made from dataclasses."""
 
+import ast
 import dataclasses
 from collections.abc import Callable
 from functools import partial
@@ -7,6 +8,7 @@ from functools import partial
 import tyro
 
 from msk_jax import experiment as catalogue
+from msk_jax.dotted import changed
 from msk_jax.errors import UserError
 from msk_jax.experiment import Experiment
 from msk_jax.flags import plain, study
@@ -48,10 +50,46 @@ def parse(args: list[str]) -> Callable[[], None]:
             )
     # What is printed as the next command must find the experiment again, also by its file.
     experiment = dataclasses.replace(catalogue.load(rest[0]), address=rest[0])
+    changes = _changes(rest[1:])
+    if changes:
+        small = {**experiment.small, **changes}
+        experiment = dataclasses.replace(changed(experiment, changes), small=small)
     cls = _flags(verb, experiment)
     default = _defaults(cls, experiment, small="--small" in rest)
     settings = tyro.cli(cls, args=rest[1:], default=default, prog=f"msk-jax {verb} {rest[0]}")
     return partial(settings.run, experiment)
+
+
+def _changes(words: list[str]) -> dict[str, object]:
+    """What `--set` asks for, by path.
+
+    Raises:
+        UserError: a word behind it that is no `path=value`.
+    """
+    changes, taken = {}, False
+    for word in words:
+        flag, equals, given = word.partition("=")
+        if word.startswith("--"):
+            taken = flag == "--set"
+            if not (taken and equals):
+                continue
+            word = given
+        if taken:
+            path, equals, value = word.partition("=")
+            if not equals:
+                raise UserError(
+                    f"--set takes path=value, as classify.recipe.epochs=40; {word!r} is none."
+                )
+            changes[path] = _value(value)
+    return changes
+
+
+def _value(text: str) -> object:
+    """A number, a truth value, None or a tuple of such as Python writes them; else the text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 def _flags(verb: str, experiment: Experiment) -> type:

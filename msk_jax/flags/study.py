@@ -25,8 +25,17 @@ Flat = tyro.conf.OmitArgPrefixes
 Own = tyro.conf.AvoidSubcommands
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Changes:
+    """Settings of the experiment that are otherwise for this command."""
+
+    set: tuple[str, ...] = ()
+    """Settings by their paths, as `--set classify.recipe.epochs=40 split.folds=3`; a path that is
+    none is answered with the nearest one. Give `build`, `train` and `evaluate` the same."""
+
+
 @dataclasses.dataclass(frozen=True)
-class Phantom:
+class Phantom(Changes):
     """Write synthetic patients as a scanner would: one DICOM file per slice."""
 
     out: Path
@@ -40,7 +49,7 @@ class Phantom:
 
 
 @dataclasses.dataclass(frozen=True)
-class Build:
+class Build(Changes):
     """Turn a DICOM folder and a manifest into TFRecord shards, folds and a list of rejections; of a
     system that reads a table alone, the manifest.
 
@@ -116,7 +125,7 @@ class Build:
 
 
 @dataclasses.dataclass(frozen=True)
-class Train:
+class Train(Changes):
     """Train one network per fold on all devices. Run the same command again to resume.
 
     When all are trained, every patient is predicted by the network that never saw them: tables,
@@ -190,7 +199,7 @@ class Train:
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainTable:
+class TrainTable(Changes):
     """Fit the stages of a system that reads a table, one model per fold, and leave what they say of
     every patient: tables, and the models for `predict`."""
 
@@ -215,7 +224,7 @@ class TrainTable:
 
 
 @dataclasses.dataclass(frozen=True)
-class TpuCheck:
+class TpuCheck(Changes):
     """Compile the training step for a TPU slice, without one: memory, operations, an estimate."""
 
     model: Flat[Own[NetworkConfig]]
@@ -236,7 +245,7 @@ class TpuCheck:
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluate:
+class Evaluate(Changes):
     """Judge the predictions of a finished training: figures with intervals, by its tables alone.
 
     `msk-jax evaluate --predictions FILE` judges a table of predictions instead, from any model;
@@ -261,7 +270,7 @@ class Evaluate:
 
 
 @dataclasses.dataclass(frozen=True)
-class Ablate:
+class Ablate(Changes):
     """Train the system with parts taken away, over several seeds, and tabulate the difference."""
 
     out: Path
@@ -287,7 +296,7 @@ class Ablate:
 
 
 @dataclasses.dataclass(frozen=True)
-class Demo:
+class Demo(Changes):
     """Phantom patients, build, train, evaluate, report: the whole way at laptop size."""
 
     out: Path = Path("demo")

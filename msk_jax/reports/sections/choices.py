@@ -26,7 +26,7 @@ def _choices(
     parts |= {
         "region": of_fields(cohort, "region"),
         "cohort": {
-            "num_folds": mapping(cohort).get("num_folds"),
+            "folds": mapping(cohort).get("num_folds"),
             "held_out": mapping(mapping(cohort).get("fingerprint")).get("held_out"),
         },
         "phases": {"before": run.get("before")},
