@@ -42,7 +42,7 @@ def parse(args: list[str]) -> Callable[[], None]:
         raise UserError(f"There is no verb {verb!r}. The verbs are: {known}.")
     if not rest or rest[0].startswith("-"):
         if {"-h", "--help"} & set(rest):
-            rest = [catalogue.names()[0], *rest]
+            rest = [_example(verb), *rest]
         else:
             raise UserError(
                 f"Name the experiment: `msk-jax {verb} EXPERIMENT ...`; there is "
@@ -58,6 +58,12 @@ def parse(args: list[str]) -> Callable[[], None]:
     default = _defaults(cls, experiment, small="--small" in rest)
     settings = tyro.cli(cls, args=rest[1:], default=default, prog=f"msk-jax {verb} {rest[0]}")
     return partial(settings.run, experiment)
+
+
+def _example(verb: str) -> str:
+    """An experiment whose flags are shown where none is named."""
+    fit = verb not in study.OF_NETWORKS
+    return next(name for name in catalogue.names() if fit or catalogue.load(name).network_stage)
 
 
 def _changes(words: list[str]) -> dict[str, object]:
