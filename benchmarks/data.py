@@ -264,7 +264,7 @@ def _affine(record: dict) -> np.ndarray:
 
 def train(data_dir: Path, network: str, batch_size: int, steps: int) -> None:
     """Training steps on all devices; prints stacks per second and the share of waiting."""
-    from msk_jax.tasks.classification import Classification
+    from msk_jax.tasks.classification import TrainedClassification
     from msk_jax.training import parallel
     from msk_jax.training.loop import Trainer
     from msk_jax.training.recipe import Recipe
@@ -276,7 +276,7 @@ def train(data_dir: Path, network: str, batch_size: int, steps: int) -> None:
     net = ZooNetConfig(network, num_slices=cohort.image_shape[-1]).build(axis_name=AXIS)
     trainer = Trainer(
         net,
-        Classification(2),
+        TrainedClassification(2),
         Preprocess(),
         Recipe(batch_size=batch_size),
         cohort.image_shape,

@@ -164,7 +164,7 @@ def _training(cohort: ShardedCohort, turn: Turn, per_epoch: int):
 
     from msk_jax.data.feed.augment import Preprocess
     from msk_jax.models import ZooNetConfig
-    from msk_jax.tasks.classification import Classification
+    from msk_jax.tasks.classification import TrainedClassification
     from msk_jax.training import parallel
     from msk_jax.training.loop import Trainer
     from msk_jax.training.recipe import Recipe
@@ -172,7 +172,9 @@ def _training(cohort: ShardedCohort, turn: Turn, per_epoch: int):
 
     net = ZooNetConfig(turn.network, num_slices=turn.num_slices).build(axis_name=AXIS)
     recipe = Recipe(batch_size=turn.batch)
-    trainer = Trainer(net, Classification(2), Preprocess(), recipe, cohort.image_shape, per_epoch)
+    trainer = Trainer(
+        net, TrainedClassification(2), Preprocess(), recipe, cohort.image_shape, per_epoch
+    )
     state, step = trainer.initial_state(0), trainer.parts[-1].step
 
     def work(batch: dict) -> None:

@@ -110,6 +110,8 @@ def _stated(cls: type) -> tuple[Field, ...]:
         documented = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
         meaning = inspect.cleandoc(below.value.value) if documented else ""
         kind = ast.get_source_segment(source, statement.annotation)
+        if kind.startswith("ClassVar"):
+            continue
         value = _default(source, statement.value)
         stated.append(Field(statement.target.id, kind, value, meaning))
     return tuple(stated)

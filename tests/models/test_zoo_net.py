@@ -9,7 +9,7 @@ from msk_jax.data.feed.augment import Preprocess
 from msk_jax.errors import UserError
 from msk_jax.models import MODELS, ZooNetConfig
 from msk_jax.models.weights.torch_weights import dump_torch
-from msk_jax.tasks.classification import Classification
+from msk_jax.tasks.classification import TrainedClassification
 from msk_jax.training.recipe import Recipe
 from msk_jax.training.step import StepSettings, untrained_variables
 from tests.filled import filled
@@ -63,7 +63,11 @@ def test_weights_of_a_colour_network_with_other_classes():
 
 def test_what_does_not_classify_pictures_is_refused():
     settings = StepSettings(
-        ZooNetConfig("unet", num_classes=2).build(), Classification(2), None, Preprocess(), Recipe()
+        ZooNetConfig("unet", num_classes=2).build(),
+        TrainedClassification(2),
+        None,
+        Preprocess(),
+        Recipe(),
     )
     with pytest.raises(UserError, match="does not classify pictures"):
         jax.eval_shape(lambda k: untrained_variables(settings, (32, 32, 1), k), jax.random.key(0))

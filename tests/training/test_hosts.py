@@ -130,7 +130,7 @@ def test_hosts_stop_together_are_killed_and_fewer_devices_go_on(shards, tmp_path
     assert done > stopped
     settings = workdir / "settings.json"
     shorter = json.loads(settings.read_text())
-    shorter["stage"]["recipe"]["epochs"] = epochs = done // 3 + 2
+    shorter["stages"]["classify"]["method"]["recipe"]["epochs"] = epochs = done // 3 + 2
     settings.write_text(json.dumps(shorter))
     command[command.index("40")] = str(epochs)
     verb(*command)

@@ -18,13 +18,13 @@ def test_ablation_trains_every_variant_and_takes_up_finished_ones(run, shards, t
     ablation = Ablation(
         phantom=tiny.phantom,
         num_folds=tiny.split.folds,
-        variants={"whole": {}, "without RFPN": {"stage.method.model.rfpn": False}},
+        variants={"whole": {}, "without RFPN": {"classify.model.rfpn": False}},
     )
     table = ablate.run(tiny, ablation, tmp_path / "out", shards, seeds=1)
     assert list(table["variant"]) == ["whole", "without RFPN"]
     assert table[["slice", "joint", "patient"]].apply(lambda c: c.between(0, 1)).all(axis=None)
     changed = json.loads((tmp_path / "out" / "without_rfpn" / "seed_0/settings.json").read_text())
-    assert changed["stage"]["model"]["rfpn"] is False
+    assert changed["stages"]["classify"]["method"]["model"]["rfpn"] is False
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "out" / "ablation.csv"), table)
     assert (tmp_path / "out" / "ablation.png").stat().st_size > 10_000
     # A finished run is read, not trained again: what stands in its file comes back.
@@ -66,12 +66,12 @@ def test_every_variant_of_an_ablation_is_another_system(name):
         stage = system.stages[0]
         stage.method.check()
         assert stage.method.before == changes.get(
-            "classify.before", experiment.at_small_size().stages[0].method.before
+            f"{stage.name}.before", experiment.at_small_size().stages[0].method.before
         )
         stage.method.model.build()
         systems[title] = (stage, system.cohort)
     assert len({repr(system) for system in systems.values()}) == len(variants)
-    (without, _), (pretrained, _) = list(systems.values())[-2:]
+    without, pretrained = (stage.method for stage, _ in list(systems.values())[-2:])
     assert without.model == pretrained.model == experiment.stages[0].method.model
     assert (without.recipe.init_from, pretrained.recipe.init_from) == (None, weights)
 
@@ -89,8 +89,8 @@ def test_variants_of_another_region_want_their_own_shards(tiny, tmp_path, capsys
 
 def test_ablation_of_the_paper_and_of_nothing(tiny, tmp_path):
     variants = load_ablation("sacroiliitis").variants
-    assert {"stage.method.model.num_slices": 1} in variants.values()
-    assert {"stage.method.model.volumetric": True} in variants.values()
+    assert {"classify.model.num_slices": 1} in variants.values()
+    assert {"classify.model.volumetric": True} in variants.values()
     with pytest.raises(UserError, match="no ablation"):
         load_ablation("nowhere")
     ablation = Ablation(tiny.phantom, tiny.split.folds, {"whole": {}})

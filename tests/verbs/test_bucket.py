@@ -16,7 +16,7 @@ from msk_jax import files
 from msk_jax.experiment import load
 from msk_jax.files import in_bucket, place, replacing, replacing_folder
 from msk_jax.study.package import load_model, save_model
-from msk_jax.study.settings import trained_stage
+from msk_jax.study.settings import trained_stages
 from msk_jax.study.training import best_variables, make_trainer, open_cohort, open_folds
 from msk_jax.training import checkpoints, records, watch
 from tests.conftest import TINY
@@ -103,7 +103,7 @@ def test_a_training_is_stopped_and_taken_up_again(bucket, shards, monkeypatch, c
     table = (fold / "history.csv").read_bytes()
     assert table.count(b"\r\n") == table.count(b"\n") == 5
     assert list((fold / "tensorboard").glob("events*"))
-    stage = trained_stage(workdir)
+    (stage,) = trained_stages(workdir)
     data = open_cohort(load(TINY), stage, data_dir)
     like = make_trainer(data, open_folds(data, data_dir)[0], stage).trained_like()
     found = jax.tree.leaves(best_variables(workdir, 0, like))
@@ -116,7 +116,7 @@ def test_networks_and_report(bucket, run, tiny):
     here = load_model(run)
     workdir = place("gs://bucket/run")
     for ensemble in (here.members[:1], here.members):  # the second takes the place of the first
-        save_model(workdir / "model", tiny, here.stage, ensemble, {}, here.thresholds)
+        save_model(workdir / "model", tiny, ensemble, {}, here.thresholds)
         there = load_model(workdir)
         assert len(there.members) == len(ensemble) and there.thresholds == here.thresholds
         jax.tree.map(np.testing.assert_array_equal, there.members, ensemble)

@@ -65,7 +65,7 @@ def _command(verb, folders, tmp_path):
         ("go on", "run/outputs.json", "Run `msk-jax train` again"),
         ("go on", "run/fold_0/finished.json", "run `msk-jax train` again"),
         ("predict", "model/operating_points.json", "Run `msk-jax evaluate` again"),
-        ("predict", "model/0/settings/metadata", CHECKPOINT),
+        ("predict", "model/package.json", "or train again"),
         ("report", "run/run.json", "Run `msk-jax train` again"),
         ("report", "run/metrics.json", "Run `msk-jax evaluate` again"),
         ("report", "run/cohort.json", "Run `msk-jax train` again"),
@@ -97,10 +97,15 @@ def test_the_file_and_the_way_out_are_named(folders, tmp_path, refused, verb, na
         ("evaluate", "run/settings.json", "cohort_fingerprint", MISSING),
         ("evaluate", "run/outputs.json", "unit_pool", MISSING),
         ("evaluate", "run/outputs.json", "best_steps", [["list"]]),
-        ("predict", "model/0/settings/metadata", "num_members", MISSING),
+        ("predict", "model/package.json", "num_members", MISSING),
         ("predict", "model/operating_points.json", "joint", ["list"]),
-        ("predict", "model/0/settings/metadata", "stage.method.preprocess.crop", ["list"]),
-        ("predict", "model/0/settings/metadata", "experiment.cohort.region.size", MISSING),
+        (
+            "predict",
+            "model/package.json",
+            "experiment.stages.0.method.preprocess.crop",
+            ["list"],
+        ),
+        ("predict", "model/package.json", "experiment.cohort.fields.0.region.size", MISSING),
         ("report", "run/metrics.json", "levels.joint.roc", MISSING),
         ("report", "run/run.json", "experiment.choices", ["list"]),
     ],
@@ -108,7 +113,11 @@ def test_the_file_and_the_way_out_are_named(folders, tmp_path, refused, verb, na
 def test_a_key_or_a_kind_is_wrong_further_in(folders, tmp_path, refused, verb, name, place, now):
     path = sorted(folders.glob(name))[-1]
     original = path.read_text()
-    damaged = changed(json.loads(original), tuple(place.split(".")), now)
+    damaged = changed(
+        json.loads(original),
+        tuple(int(part) if part.isdigit() else part for part in place.split(".")),
+        now,
+    )
     try:
         path.write_text(json.dumps(damaged))
         error = refused(*_command(verb, folders, tmp_path))

@@ -71,7 +71,7 @@ def test_build_hands_them_on(discs, monkeypatch):
 
 def test_predict_reads_by_them(discs, monkeypatch):
     experiment = load(str(discs / "discs.py"))
-    saved = SavedModel(experiment, experiment.stages[0], {}, [], {})
+    saved = SavedModel(experiment, {}, [], {})
     origins = []
 
     def note(saved, cases):

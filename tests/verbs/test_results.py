@@ -9,7 +9,7 @@ import pytest
 from msk_jax.data.privacy.pseudonyms import pseudonym
 from msk_jax.data.sources.scan import scan
 from msk_jax.errors import UserError
-from msk_jax.experiment import Experiment
+from msk_jax.experiment import Judging
 from msk_jax.study.new_patients import Answer, Case, jobs_of
 from msk_jax.verbs import predict
 from tests.cohorts import cohort_of
@@ -35,9 +35,9 @@ def test_a_refusal_is_listed_and_the_predictions_stand(tmp_path, monkeypatch):
         write_ct(tmp_path / "in" / str(k), ramp(), patient_id=f"KLINIK-{k}")
     cohort = cohort_of(classes=("a", "b"))
     saved = SimpleNamespace(
-        experiment=Experiment("any", cohort, stage=None, modality="CT"),
+        experiment=SimpleNamespace(cohort=cohort, judging=Judging()),
         thresholds={"patient": 0.5},
-        beside={},
+        estimators={},
     )
     table = pd.DataFrame({"level": ["patient"], "prob": [0.75], "label": [0], "fold": [0]})
     (tmp_path / "out").mkdir()
@@ -51,7 +51,7 @@ def test_a_refusal_is_listed_and_the_predictions_stand(tmp_path, monkeypatch):
     drawn.set_result("b")
     monkeypatch.setattr(predict, "read_cases", read)
     monkeypatch.setattr(
-        predict, "predict_cases", lambda saved, cases: [[Answer(case, table) for case in cases]]
+        predict, "predict_cases", lambda saved, cases: [[Answer(case, table, ()) for case in cases]]
     )
     monkeypatch.setattr(predict, "findings", lambda *_: [])
     monkeypatch.setattr(predict, "drawings_of", lambda saved, answers, out: answers)

@@ -143,7 +143,7 @@ def test_ablation_gives_the_macro_auc(spine_run, spine_shards, tmp_path):
     """Of the run that is there."""
     shutil.copytree(spine_run, tmp_path / "whole" / "seed_0")
     spine = load(TINY_SPINE)
-    ablation = Ablation(spine.phantom, spine.num_folds, {"whole": {}})
+    ablation = Ablation(spine.phantom, spine.split.folds, {"whole": {}})
     areas = ablate.run(spine, ablation, tmp_path, spine_shards, seeds=1).iloc[0]
     levels = json.loads((spine_run / "metrics.json").read_text())["levels"]
     for level, figures in levels.items():

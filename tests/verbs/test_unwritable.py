@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from msk_jax.study import finishing
-from msk_jax.study.outputs import Predicted, read_features, read_tables
+from msk_jax.study.outputs import Predicted, read_features
 from msk_jax.study.package import load_model
+from msk_jax.study.tables import read_tables
 from tests.conftest import TINY
 from tests.verbs.conftest import verb
 
@@ -79,7 +80,7 @@ def trained(run, tmp_path, monkeypatch):
     shutil.copytree(run, folder, ignore=shutil.ignore_patterns(*results, "*.html"))
     saved = load_model(run)
     tables = read_tables(run, saved.experiment.cohort.levels)
-    predicted = Predicted(tables, read_features(run), saved.members)
+    predicted = Predicted(tables, None, read_features(run), saved.members)
     monkeypatch.setattr("msk_jax.study.outputs.predict_everybody", lambda *args: predicted)
     return folder
 
@@ -126,7 +127,9 @@ def test_the_end_of_a_training_on_a_full_disk(run, shards, trained, refused, sta
     assert all(ours == theirs for ours, theirs in sizes.values()), sizes
     if stage == "model":  # the same command goes through once there is room
         verb(*command)
-        assert (trained / "model" / "0").is_dir() and (trained / "outputs.json").is_file()
+        assert (trained / "model" / "package.json").is_file() and (
+            trained / "outputs.json"
+        ).is_file()
 
 
 def test_evaluate_on_a_full_disk(run, tmp_path, refused):

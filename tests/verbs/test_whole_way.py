@@ -128,7 +128,10 @@ def test_a_second_train_has_nothing_to_do_and_other_settings_are_refused(run, sh
     assert (run / "fold_0" / "history.csv").read_bytes() == before
     verb("train", TINY, "--data-dir", shards, "--workdir", run, "--epochs", 5, status=2)
     error = capsys.readouterr().err
-    assert "stage.method.recipe.epochs: 2 before, 5 now" in error and "Traceback" not in error
+    assert (
+        "stages.classify.method.recipe.epochs: 2 before, 5 now" in error
+        and "Traceback" not in error
+    )
 
 
 def test_predict_needs_the_model_folder_alone(run, phantom_cohort, tmp_path):
@@ -296,7 +299,7 @@ def test_predict_with_nothing_usable_or_a_damaged_model(run, tmp_path, capsys):
     verb("predict", "--workdir", run, *arguments, status=2)
     assert "None of the 1 series could be predicted" in capsys.readouterr().err
     shutil.copytree(run / "model", tmp_path / "model")
-    for file in (tmp_path / "model" / "0" / "state").rglob("*"):
+    for file in (tmp_path / "model" / "network" / "0" / "state").rglob("*"):
         if file.is_file():
             file.write_bytes(b"half")
     verb(
