@@ -12,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from msk_jax.data.annotations import check_inside, read_boxes
 from msk_jax.data.cohort.cohort import Cohort
 from msk_jax.data.cohort.manifest import Manifest, ManifestRow
 from msk_jax.data.regions.region import Crop, read_images
 from msk_jax.data.images.series import Series
+from msk_jax.data.sources.names import existing
 from msk_jax.data.sources.scan import Scan
 from msk_jax.data.quality.grading import QualityLimits
 from msk_jax.data.dicom.headers import quiet, read_header
@@ -155,8 +157,9 @@ def read_study(
     at = functools.cache(lambda place: cohort.region.extract(series, place))
     for row in study.rows:
         try:
+            boxes = read_boxes_of(row, study, series, cohort, manifest)
             records += [
-                record(row, study.pseudonym, name, crop, series, cohort, manifest)
+                record(row, study.pseudonym, name, crop, series, cohort, manifest) | boxes
                 for name, crop in at(row.place).items()
                 if name.partition("/")[0] == row.unit
             ]
@@ -167,9 +170,39 @@ def read_study(
     return records, rejected, _facts(study, series, used) if records else None
 
 
+def read_boxes_of(
+    row: ManifestRow, study: Study, series: Series, cohort: Cohort, manifest: Manifest
+) -> dict[str, np.ndarray]:
+    """What people drew in the picture of a row, in pixels of its crop; nothing where the cohort has
+    no boxes. See `fields.Boxes.features`.
+
+    Raises:
+        SeriesError: there is no such file of annotations, or it does not know the picture; a box
+            lies outside of the picture or is of no class of the cohort.
+    """
+    field = cohort.boxes
+    if field is None or not row.boxes:
+        return {}
+    path = existing(manifest.path.parent / row.boxes)
+    height, width = series.voxels.shape[-2:]
+    try:
+        found = read_boxes(path, row.path or study.files[0].name, field.classes)
+        found = check_inside(found, height, width)
+    except UserError as error:
+        # Files of annotations often carry the patient's name, as those of images do.
+        text = str(error).replace(str(path), path.name)
+        raise SeriesError(text.replace(path.name, "its file of annotations")) from error
+    return {
+        field.name: cohort.region.placed(found.boxes, height, width),
+        field.class_name: found.classes.astype(np.int64),
+    }
+
+
 def _facts(study: Study, series: Series, completeness: float) -> ScanFacts:
     voxels, spacing_mm = series.voxels, series.spacing_mm
-    if series.is_projection:
+    if series.is_colour:
+        voxels = np.rint(voxels.mean(0, keepdims=True)).astype(np.int16)
+    elif series.is_projection:
         voxels, spacing_mm = voxels.transpose(1, 0, 2), (spacing_mm[0], spacing_mm[2], 0.0)
     found = measure(voxels, spacing_mm)
     coverage_mm = found.coverage_mm[1]
