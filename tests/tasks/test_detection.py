@@ -141,9 +141,9 @@ def test_settings_suit_the_network_and_refuse_what_boxes_cannot_follow():
         STAGE.task.suited(
             dataclasses.replace(STAGE.method, model=TransferNetConfig()), experiment.cohort
         )
-    with pytest.raises(UserError, match="no field of boxes 'cell'.*picture, cells, empty_share"):
+    with pytest.raises(UserError, match=r"no field of boxes 'cell'.*picture, cells, empty_share"):
         Detection("cell").check(experiment.cohort)
-    with pytest.raises(UserError, match="overlap of 1.5"):
+    with pytest.raises(UserError, match=r"overlap of 1\.5"):
         Detection("cells", 1.5).check(experiment.cohort)
 
 

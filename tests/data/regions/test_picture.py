@@ -81,7 +81,7 @@ def test_what_is_no_picture_in_colour(tmp_path):
     with pytest.raises(SeriesError, match="holds 2 images"):
         REGION.read([deep, deep], "SM")
     (tmp_path / "slide.dcm").write_bytes(b"\0" * 128 + b"DICM")
-    with pytest.raises(SeriesError, match="DICOM file.*Export"):
+    with pytest.raises(SeriesError, match=r"DICOM file.*Export"):
         REGION.read([tmp_path / "slide.dcm"], "SM")
 
 
@@ -117,5 +117,5 @@ def test_sections_have_any_name_that_says_nothing_of_the_patient(tmp_path):
 
 def test_boxes_need_an_image_that_takes_them_along():
     for boxes in (Boxes("cells", "other", ("a",)), Boxes("cells", "picture")):
-        with pytest.raises(UserError, match="is a PictureRegion|have no classes"):
+        with pytest.raises(UserError, match=r"is a PictureRegion|have no classes"):
             cohort_of_sections(fields=(ImageField("picture", REGION), boxes))
