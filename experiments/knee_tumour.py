@@ -149,7 +149,7 @@ experiment = Experiment(
         "augmentation": "what positioning and detectors change: turned by up to 20 degrees, "
         "mirrored, for a left knee is a right one, scaled, shifted, gamma, contrast, brightness, "
         "noise, a rectangle erased (full); turned and shifted half as much, none erased (small)",
-        "num_folds": "cross-validation by patient in the training hospital: its size is no "
+        "folds": "cross-validation by patient in the training hospital: its size is no "
         "reason to trust a single split",
         "held_out": "15 % of the training hospital's patients are the internal test set",
         "criterion": "the published accuracy has a threshold that is not given",

@@ -188,7 +188,7 @@ experiment = Experiment(
         "(full); half of them turned by up to 5 degrees, scaled and shifted, the others as sharp "
         "as those of a test, for the signs are fine; half mirrored, for bones are alike on both "
         "sides; nothing that the surroundings cancel (small)",
-        "num_folds": "cross-validation by patient in the training centre, so that the combined "
+        "folds": "cross-validation by patient in the training centre, so that the combined "
         "model is fitted on probabilities of networks that never saw the patient",
         "held_out": "20 % of the training centre's patients are the internal test set",
         "strength": "1 (clinical), as in scikit-learn; 0.001 (combined): what age and build say "

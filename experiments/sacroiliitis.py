@@ -150,7 +150,7 @@ experiment = Experiment(
         "contrast, brightness, noise, a rectangle erased; one draw for all slices of a stack. No "
         "flips, as the joints are mirrored to one side already. Small: less shift, as the crop is "
         "tighter, and more gamma and noise, as fewer patients are seen",
-        "num_folds": "cross-validation by patient: the paper's split is not stated",
+        "folds": "cross-validation by patient: the paper's split is not stated",
         "criterion": "Youden's index on validation folds, frozen for the test fold",
         "target_sensitivity": "counts only with the criterion `sensitivity`",
         "unit_pool": "a joint's probability is the mean of its slices'",

@@ -162,7 +162,7 @@ experiment = Experiment(
         "augmentation": "what positioning and scanners change: turned, scaled, shifted, gamma, "
         "contrast, brightness, noise, a rectangle erased; no flips, as up is not down. Small: less "
         "shift, as the crop is tighter, and more gamma and noise, as fewer patients are seen",
-        "num_folds": "cross-validation by patient: the paper has one split of images",
+        "folds": "cross-validation by patient: the paper has one split of images",
         "held_out": "15 % of the patients are in no fold: a test that the paper does not report",
         "criterion": "not used: the class of the highest probability is called",
         "target_sensitivity": "not used either",

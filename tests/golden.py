@@ -42,11 +42,10 @@ def settings_text(name: str, size: str) -> str:
     from msk_jax.experiment import load
 
     experiment = load(name)
-    stage = experiment.at_small_size().stages[0] if size == "small" else experiment.stages[0]
-    entries = to_json(experiment)
+    system = experiment.at_small_size() if size == "small" else experiment
+    entries = to_json(system)
     for other in ("small", "address"):
         del entries[other]
-    entries["stages"] = to_json((stage, *experiment.stages[1:]))
     lines: list[str] = []
     _flatten("", entries, lines)
     return "\n".join(lines) + "\n"
@@ -76,7 +75,10 @@ def step_text(name: str, size: str) -> str:
     from msk_jax.training.step import AXIS
 
     experiment = load(name)
-    stage = experiment.at_small_size().stages[0] if size == "small" else experiment.stages[0]
+    system = experiment.at_small_size() if size == "small" else experiment
+    stage = system.network_stage
+    if stage is None:
+        return ""
     recipe = dataclasses.replace(stage.method.recipe, batch_size=_BATCH * _devices())
     side = experiment.cohort.region.size
     image_shape = (side, side, stage.method.model.num_slices)

@@ -8,7 +8,9 @@ import sys
 import pytest
 
 from msk_jax.cli import main
+from msk_jax.errors import UserError
 from msk_jax.experiment import names
+from msk_jax.flags.dispatch import parse
 from tests.conftest import REPOSITORY, TINY
 
 
@@ -126,3 +128,31 @@ def test_a_reader_that_leaves_is_no_fault():
     program.stdout.close()
     assert program.stderr.read() == ""
     assert program.wait() == 1
+
+
+PLACES = ["--data-dir", "d", "--workdir", "w"]
+
+
+@pytest.mark.parametrize("words", [["--set", "{}", "split.folds=4"], ["--set={}", "--small"]])
+def test_settings_are_changed_by_their_paths(words):
+    """In the flags' defaults and in the experiment, full and small."""
+    words = [word.format("classify.recipe.epochs=7") for word in words]
+    run = parse(["train", TINY, *PLACES, *words, "--learning-rate", "0.5"])
+    flags, experiment = run.func.__self__, run.args[0]
+    assert (flags.recipe.epochs, flags.recipe.learning_rate) == (7, 0.5)
+    system = experiment.at_small_size()
+    assert system.stage("classify").method.recipe.epochs == 7
+    assert experiment.split.folds == (4 if "split.folds=4" in words else 3)
+
+
+@pytest.mark.parametrize(
+    ("word", "answer"),
+    [
+        ("classify.recipe.epoch=7", "Did you mean classify.recipe.epochs"),
+        ("classify.recipe.epochs=many", "cannot be 'many'"),
+        ("epochs", "--set takes path=value"),
+    ],
+)
+def test_a_path_or_value_that_is_none_is_refused(word, answer):
+    with pytest.raises(UserError, match=answer):
+        parse(["train", TINY, *PLACES, "--set", word])

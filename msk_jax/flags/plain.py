@@ -23,16 +23,17 @@ class Predict:
 
     workdir: Place
     """The folder of a finished `train`, or its `model` folder alone; may be in a bucket."""
-    dicom: str
-    """Folder with the DICOM files of new patients, a zip archive, a DICOMDIR, or the http(s)
-    address of a DICOMweb service, as `https://host/dicom-web?PatientID=4711`."""
     out: Path
     """New or empty folder for predictions.csv, rejected.csv and pictures."""
+    dicom: str | None = None
+    """Folder with the DICOM files of new patients, a zip archive, a DICOMDIR, or the http(s)
+    address of a DICOMweb service, as `https://host/dicom-web?PatientID=4711`. Of a system that
+    reads a table alone there is none, but a --manifest."""
     key: Path | None = None
     """File with the key of the pseudonyms; by default your own in ~/.config/msk_jax."""
     manifest: Path | None = None
     """CSV that says where the units are (as for `build`, without labels), for systems that do not
-    find them."""
+    find them, and what else is known of patients."""
     pictures: bool = True
     """Draw the surest finding of each series with its heat map, a PNG each."""
     dicom_results: bool = False

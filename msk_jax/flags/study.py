@@ -10,6 +10,7 @@ from msk_jax import experiment as catalogue
 from msk_jax.data.feed.augment import Preprocess
 from msk_jax.dotted import changed
 from msk_jax.environment import check_devices
+from msk_jax.errors import UserError
 from msk_jax.evaluation.settings import EvaluationSettings
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.flags.places import Place
@@ -24,8 +25,17 @@ Flat = tyro.conf.OmitArgPrefixes
 Own = tyro.conf.AvoidSubcommands
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Changes:
+    """Settings of the experiment that are otherwise for this command."""
+
+    set: tuple[str, ...] = ()
+    """Settings by their paths, as `--set classify.recipe.epochs=40 split.folds=3`; a path that is
+    none is answered with the nearest one. Give `build`, `train` and `evaluate` the same."""
+
+
 @dataclasses.dataclass(frozen=True)
-class Phantom:
+class Phantom(Changes):
     """Write synthetic patients as a scanner would: one DICOM file per slice."""
 
     out: Path
@@ -39,8 +49,9 @@ class Phantom:
 
 
 @dataclasses.dataclass(frozen=True)
-class Build:
-    """Turn a DICOM folder and a manifest into TFRecord shards, folds and a list of rejections.
+class Build(Changes):
+    """Turn a DICOM folder and a manifest into TFRecord shards, folds and a list of rejections; of a
+    system that reads a table alone, the manifest.
 
     The manifest is a CSV with one row per unit: patient_id, side of a joint (left or right) or
     level of a vertebra (T12, ...), label, and series_uid or path (relative to the DICOM folder) or
@@ -48,14 +59,14 @@ class Build:
     lesion_z_mm, joint_top_mm and joint_bottom_mm; for all: patient_label, site, age, sex.
     """
 
-    dicom: str
-    """Folder with the DICOM files (any depth, any names, zip archives too), a zip archive, a
-    DICOMDIR, or the http(s) address of a DICOMweb service; a token for it is taken from the
-    environment variable MSK_JAX_DICOMWEB_TOKEN."""
     manifest: Path
     """CSV with one row per unit."""
     data_dir: Path
     """Where the shards go."""
+    dicom: str | None = None
+    """Folder with the DICOM files (any depth, any names, zip archives too), a zip archive, a
+    DICOMDIR, or the http(s) address of a DICOMweb service; a token for it is taken from the
+    environment variable MSK_JAX_DICOMWEB_TOKEN."""
     key: Path | None = None
     """File with the key of the pseudonyms; by default the pseudonym.key beside the manifest, else
     one of your own in ~/.config/msk_jax, made when first needed. Keep it: it alone links a
@@ -114,7 +125,7 @@ class Build:
 
 
 @dataclasses.dataclass(frozen=True)
-class Train:
+class Train(Changes):
     """Train one network per fold on all devices. Run the same command again to resume.
 
     When all are trained, every patient is predicted by the network that never saw them: tables,
@@ -188,7 +199,32 @@ class Train:
 
 
 @dataclasses.dataclass(frozen=True)
-class TpuCheck:
+class TrainTable(Changes):
+    """Fit the stages of a system that reads a table, one model per fold, and leave what they say of
+    every patient: tables, and the models for `predict`."""
+
+    data_dir: Place
+    """The folder that `build` wrote, or a copy of it in a bucket, as gs://bucket/shards."""
+    workdir: Place
+    """Tables, models and settings go here; may be in a bucket too."""
+    seed: int = 0
+    """Of everything random."""
+    small: bool = False
+    """Start from the settings of a laptop, instead of the full ones."""
+    dry_run: bool = False
+    """Print the plan and stop."""
+
+    def run(self, experiment: Experiment) -> None:
+        from msk_jax.verbs import train
+
+        if self.seed < 0:
+            raise UserError(f"--seed is {self.seed}; it may be from 0 upwards.")
+        system = experiment.at_small_size() if self.small else experiment
+        train.run(system, self.data_dir, self.workdir, dry_run=self.dry_run, seed=self.seed)
+
+
+@dataclasses.dataclass(frozen=True)
+class TpuCheck(Changes):
     """Compile the training step for a TPU slice, without one: memory, operations, an estimate."""
 
     model: Flat[Own[NetworkConfig]]
@@ -209,7 +245,7 @@ class TpuCheck:
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluate:
+class Evaluate(Changes):
     """Judge the predictions of a finished training: figures with intervals, by its tables alone.
 
     `msk-jax evaluate --predictions FILE` judges a table of predictions instead, from any model;
@@ -234,7 +270,7 @@ class Evaluate:
 
 
 @dataclasses.dataclass(frozen=True)
-class Ablate:
+class Ablate(Changes):
     """Train the system with parts taken away, over several seeds, and tabulate the difference."""
 
     out: Path
@@ -260,7 +296,7 @@ class Ablate:
 
 
 @dataclasses.dataclass(frozen=True)
-class Demo:
+class Demo(Changes):
     """Phantom patients, build, train, evaluate, report: the whole way at laptop size."""
 
     out: Path = Path("demo")
@@ -303,3 +339,5 @@ VERBS = {
     "tpu-check": TpuCheck,
     "demo": Demo,
 }
+OF_NETWORKS = ("train", "ablate", "tpu-check")
+"""Verbs whose flags are those of a network; `train` has others for a table."""

@@ -147,7 +147,7 @@ def _of_forest(model: Forest, asked: np.ndarray, base: np.ndarray, of_class: int
                 "children_right": right,
                 "children_default": left,
                 "features": np.where(leaves, -2, model.columns[nodes]),
-                "thresholds": np.where(leaves, -2.0, model.thresholds[nodes]),
+                "thresholds": np.where(leaves, -2.0, _in_single(model.thresholds[nodes])),
                 "values": model.shares[nodes, of_class : of_class + 1] / len(model.roots),
                 # Read where there is no background.
                 "node_sample_weight": np.ones(end - first),
@@ -156,6 +156,14 @@ def _of_forest(model: Forest, asked: np.ndarray, base: np.ndarray, of_class: int
     # As the forest compares.
     asked, base = (np.asarray(x, np.float32).astype(float) for x in (asked, base))
     return _of_trees({"trees": trees}, asked, base).reshape(asked.shape)
+
+
+def _in_single(thresholds: np.ndarray) -> np.ndarray:
+    """The greatest numbers of single precision up to the thresholds: values of single precision lie
+    on the same side of both, whatever precision they are compared in."""
+    single = thresholds.astype(np.float32)
+    lower = np.nextafter(single, np.float32(-np.inf))
+    return np.where(single > thresholds, lower, single).astype(float)
 
 
 def _by_permutation(

@@ -6,6 +6,7 @@ What is imported here are settings; anatomy, rendering and `write_cohort` come w
 from typing import Any
 
 from msk_jax.phantoms.chest import ChestPhantom
+from msk_jax.phantoms.fixation import FixationPhantom
 from msk_jax.phantoms.histology import HistologyPhantom
 from msk_jax.phantoms.knee import KneePhantom
 from msk_jax.phantoms.sacroiliac.settings import SacroiliacPhantom
@@ -18,6 +19,7 @@ AnyPhantom = (
     | ChestPhantom
     | KneePhantom
     | HistologyPhantom
+    | FixationPhantom
 )
 """Each is a `phantom.Phantom`."""
 
@@ -25,6 +27,7 @@ __all__ = [
     "AOSpinePhantom",
     "AnyPhantom",
     "ChestPhantom",
+    "FixationPhantom",
     "HistologyPhantom",
     "KneePhantom",
     "SacroiliacPhantom",

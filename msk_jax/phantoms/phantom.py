@@ -5,11 +5,15 @@ from typing import ClassVar, Protocol
 
 from msk_jax.errors import UserError
 
+FOLDERS = ("dicom", "masks")  # of a cohort, where `Phantom.write_patient` puts what it writes
 COARSE = 4  # pixels, over which a radiograph's scatter and background are worked out
 
 
 class Phantom(Protocol):
-    """Settings of synthetic patients; a frozen dataclass, so that it goes into JSON."""
+    """Settings of synthetic patients; a frozen dataclass, so that it goes into JSON.
+
+    A phantom that writes other folders than `FOLDERS` has them in a class variable `folders`.
+    """
 
     name: ClassVar[str]
     """As in `phantom.json`."""

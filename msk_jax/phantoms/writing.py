@@ -16,7 +16,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from msk_jax.errors import UserError
-from msk_jax.phantoms.phantom import Phantom
+from msk_jax.phantoms.phantom import FOLDERS, Phantom
 from msk_jax.processes import processes
 
 
@@ -38,7 +38,8 @@ def write_cohort(
     Writes `dicom/`, `masks/<patient_id>.nii.gz` (where the signs are, on the grid of the images),
     `parameters.csv` (the truth, one row per unit), `phantom.json` (the configuration),
     `pseudonym.key` and, last, `manifest.csv` (one row per unit): a folder without a manifest is an
-    interrupted run. `progress(done, total)` is called after every patient.
+    interrupted run. A phantom without pictures writes no `dicom/` and no `masks/`.
+    `progress(done, total)` is called after every patient.
 
     Raises UserError if a field of `config` is out of range, if `out` is not an empty or new
     folder, or if it cannot be written.
@@ -78,8 +79,8 @@ def _refuse_used(out: Path) -> None:
 
 
 def _write(out: Path, config: Phantom, progress) -> Path:
-    for folder in (out, out / "dicom", out / "masks"):
-        folder.mkdir(parents=True, exist_ok=True)
+    for folder in ("", *getattr(config, "folders", FOLDERS)):
+        (out / folder).mkdir(parents=True, exist_ok=True)
     # Phantoms are nobody: a fixed key makes pseudonyms, and so whole runs, reproducible.
     key = hashlib.sha256(f"msk_jax phantom {config.seed}".encode()).hexdigest()
     (out / "pseudonym.key").write_text(key + "\n")

@@ -20,11 +20,19 @@ _TITLES = {
 
 def class_names(cohort: Mapping[str, Any] | None) -> tuple[str, ...]:
     """Names of the classes, as the cohort declares them; else negative and positive."""
-    config = mapping(mapping(mapping(cohort).get("fingerprint")).get("config"))
-    names = config.get("classes") or mapping(cohort).get("classes")
+    names = of_fields(cohort, "classes") or mapping(cohort).get("classes")
     if isinstance(names, list | tuple) and len(names) >= 2:
         return tuple(map(str, names))
     return "negative", "positive"
+
+
+def of_fields(cohort: Mapping[str, Any] | None, key: str) -> Any:
+    """What the first field of a cohort that has it says under a key, as `region` of an image; None
+    where none has."""
+    config = mapping(mapping(mapping(cohort).get("fingerprint")).get("config"))
+    fields = config.get("fields")
+    entries = map(mapping, fields if isinstance(fields, list) else ())
+    return next((entry[key] for entry in entries if key in entry), None)
 
 
 def cohort_rows(cohort: Mapping[str, Any]) -> list[tuple[str, str]]:

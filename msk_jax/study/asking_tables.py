@@ -74,6 +74,32 @@ def with_estimators(
     return table
 
 
+def predict_table(saved: SavedModel, patients: pd.DataFrame) -> pd.DataFrame:
+    """A row a patient: of each stage a probability, and of two classes, by the first stage's
+    operating point, whether the patient is called positive.
+
+    Args:
+        saved: the model of a run that reads a table alone.
+        patients: see `patients.patients_of_manifest`.
+    """
+    cohort = saved.experiment.cohort
+    columns: dict[str, np.ndarray] = {"patient_id": patients.index.to_numpy()}
+    first = saved.experiment.stages[0].name
+    for name, said in estimated(saved, patients, {}).items():
+        classes = saved.experiment.stage(name).task.classes(cohort)
+        for k, label in enumerate(classes):
+            if len(classes) > 2:
+                columns[f"prob_{name}_{label}"] = said[:, k]
+        if len(classes) == 2:
+            columns["prob" if name == first else f"prob_{name}"] = said[:, 1]
+    table = pd.DataFrame(columns)
+    limit = saved.thresholds[cohort.levels[-1]]
+    if limit is not None and "prob" in table:
+        table.insert(2, "threshold", limit)
+        table.insert(3, "positive", (table["prob"] >= limit).astype(int))
+    return table
+
+
 def estimated(
     saved: SavedModel, patients: pd.DataFrame, heard: Mapping[str, Answers]
 ) -> dict[str, np.ndarray]:

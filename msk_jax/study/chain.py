@@ -4,11 +4,15 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
+import pandas as pd
+
 from msk_jax.data.shards.folds import check_sites, load_folds, load_test_sets
 from msk_jax.data.shards.stored import open_stored, read_index
+from msk_jax.errors import UserError
 from msk_jax.experiment import Experiment
 from msk_jax.methods.estimator import Estimator
 from msk_jax.study.answers import Answers
+from msk_jax.study.contributions import explain_stage
 from msk_jax.study.estimating import FittedStage, Patients, fit_stage
 from msk_jax.study.listener import SILENT, Listener
 from msk_jax.study.patients import patients_of_records
@@ -86,3 +90,24 @@ class Chain:
                 heard[stage.name], fitted[stage.name] = made.answers, made
             update(len(stages), len(stages), "")
         return fitted
+
+    def explain_estimators(
+        self,
+        answers: Mapping[str, Answers],
+        fitted: Mapping[str, FittedStage],
+        listener: Listener = SILENT,
+    ) -> dict[str, pd.DataFrame]:
+        """How much each variable counts in each stage that learned from a table, by name; where
+        the library for it is not installed, none and a sentence."""
+        heard, tables = {**answers, **{k: v.answers for k, v in fitted.items()}}, {}
+        try:
+            with listener.progress("Explaining tables") as update:
+                for done, (name, stage) in enumerate(fitted.items()):
+                    update(done, len(fitted), name)
+                    one = self.experiment.stage(name)
+                    tables[name] = explain_stage(one, stage, self.patients, heard, self.seed)
+                update(len(fitted), len(fitted), "")
+        except UserError as error:
+            listener.say(f"What the variables contribute is not shown. {error}")
+            return {}
+        return tables

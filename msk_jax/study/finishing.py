@@ -8,6 +8,7 @@ from msk_jax.evaluation.studies.thresholds import operating_points
 from msk_jax.experiment import Experiment
 from msk_jax.study import outputs
 from msk_jax.study.chain import Chain
+from msk_jax.study.contributions import write_contributions
 from msk_jax.study.heat_maps import choose, choose_of_classes, write_heat_maps
 from msk_jax.study.listener import SILENT, Listener
 from msk_jax.study.package import MODEL_NAME, save_model
@@ -46,11 +47,14 @@ def finish(
         tables[training.stage.name] = predicted.tables
         answers[training.stage.name] = predicted.answers
     fitted = chain.fit_estimators(answers, listener)
+    explained = {} if tables_alone else chain.explain_estimators(answers, fitted, listener)
     tables |= {name: stage.tables for name, stage in fitted.items()}
 
     def write() -> None:
         for name, said in tables.items():
             write_tables(said, workdir, prefix(experiment, experiment.stage(name)))
+        for name, table in explained.items():
+            write_contributions(table, workdir / f"{name}_contributions.csv")
         if predicted is not None:
             outputs.write_features(predicted.features, workdir)
         if predicted is not None and not tables_alone:

@@ -13,6 +13,7 @@ from msk_jax.evaluation.studies.classes import evaluate_classes
 from msk_jax.evaluation.studies.side_by_side import OUT_OF_FOLD, side_by_side
 from msk_jax.experiment import Experiment
 from msk_jax.files import write_json
+from msk_jax.study.contributions import read_contributions
 from msk_jax.study.feature_map import map_features
 from msk_jax.study.listener import SILENT, Listener
 from msk_jax.study.outputs import check_written, note_pooling, read_features
@@ -55,6 +56,12 @@ def evaluate(
     maps = read_maps_on_signs(workdir)
     if maps is not None:
         metrics["explained"] = signs_figures(maps, settings.confidence)
+    contributions = {
+        stage.name: read_contributions(workdir / f"{stage.name}_contributions.csv")
+        for stage in experiment.stages
+    }
+    if any(contributions.values()):
+        metrics["contributions"] = {k: v for k, v in contributions.items() if v is not None}
     if experiment.network_stage is not None:
         metrics["features"] = map_features(read_features(workdir), settings.seed)
     write_json(workdir / "metrics.json", metrics)

@@ -9,6 +9,7 @@ from msk_jax.data.shards.build_folder import COHORT_NAME, read_cohort
 from msk_jax.errors import UserError
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.files import read_json, replacing, write_json
+from msk_jax.methods.estimator import Estimator
 from msk_jax.methods.network import Network
 
 SETTINGS_NAME = "settings.json"
@@ -101,11 +102,21 @@ def write_run(workdir: Path, experiment: Experiment, seed: int) -> None:
             "is_phantom": read_cohort(workdir)["is_phantom"],
             **({} if stage is None else _of_network(stage.method)),
             "stages": {
-                one.name: _plain(to_json(one.method)) for one in experiment.stages if one != stage
+                one.name: _of_estimator(one.method)
+                for one in experiment.stages
+                if isinstance(one.method, Estimator)
             },
             "warnings": warnings,
         },
     )
+
+
+def _of_estimator(estimator: Estimator) -> dict:
+    """The steps of an estimator, by their number and kind."""
+    return {
+        f"{k + 1} {type(step).__name__}": _plain(to_json(step)) or {"": "no settings"}
+        for k, step in enumerate(estimator.steps)
+    }
 
 
 def _of_network(network: Network) -> dict:

@@ -21,7 +21,7 @@ from msk_jax.reports.formats import plural
 
 def run(
     experiment: Experiment,
-    dicom: str,
+    dicom: str | None,
     manifest: Path,
     data_dir: Path,
     key: Path | None,
@@ -47,8 +47,11 @@ def run(
         raise UserError("--workers and --beam are two ways to read in parallel. Give one of them.")
     if held_out is None:
         held_out = experiment.split.held_out if split == "patient" else 0.0
-    options = asked_options(experiment.cohort.region, nifti_form, deshear)
-    with progress_bar("Reading DICOM") as update:
+    image = experiment.cohort.image
+    if image is None and dicom is not None:
+        raise UserError(f"{experiment.name} reads a table alone. Leave --dicom out.")
+    options = asked_options(image.region, nifti_form, deshear) if image else None
+    with progress_bar("Reading DICOM" if image else "Reading the table") as update:
         summary = build_cohort(
             experiment.cohort,
             dicom,
@@ -79,11 +82,10 @@ def run(
 def _say_outcome(summary: BuildSummary, levels: Sequence[str], data_dir: Path) -> None:
     """What is in the shards, what is not, and what had better not be."""
     if summary.built:
-        image, unit, patient = map(plural, levels)
-        say(
-            f"{summary.num_patients} {patient}, {summary.num_units} {unit}, {summary.num_stacks} "
-            f"{image} are in {data_dir}."
-        )
+        counts = (summary.num_patients, summary.num_units, summary.num_stacks)
+        names = map(plural, reversed(levels))
+        listed = ", ".join(f"{count} {name}" for count, name in zip(counts, names, strict=False))
+        say(f"{listed} are in {data_dir}.")
     else:
         say(
             f"{data_dir} already holds this cohort; nothing was done. If DICOM files were added or "

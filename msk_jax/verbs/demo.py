@@ -15,7 +15,7 @@ def run(experiment: Experiment, out: Path, patients: int, seed: int) -> Path:
     manifest = phantom.resume(experiment, cohort, config)
     build.run(
         experiment,
-        cohort / "dicom",
+        None if experiment.cohort.image is None else cohort / "dicom",
         manifest,
         shards,
         key=None,

@@ -44,12 +44,13 @@ def run(experiment: Experiment, out: Path, phantom: AnyPhantom) -> Path:
     with progress_bar("Rendering patients") as update:
         manifest = write_cohort(out, phantom, update)
     note_command(out)
-    say(f"{phantom.patients} phantom patients are in {out} (DICOM in dicom/, truth in masks/).")
+    has_images = (out / "dicom").is_dir()
+    holds = "DICOM in dicom/, truth in masks/" if has_images else "a table, truth in parameters.csv"
+    say(f"{phantom.patients} phantom patients are in {out} ({holds}).")
     say_next(
         "build",
         experiment.address,
-        "--dicom",
-        out / "dicom",
+        *(("--dicom", out / "dicom") if has_images else ()),
         "--manifest",
         manifest,
         "--data-dir",

@@ -23,7 +23,7 @@ from msk_jax.data.sources.source import opened
 from msk_jax.errors import UserError
 from msk_jax.files import csv_text, replacing
 from msk_jax.processes import processes
-from msk_jax.study.asking_tables import askable, with_estimators
+from msk_jax.study.asking_tables import askable, predict_table, with_estimators
 from msk_jax.study.new_patients import (
     Answer,
     Case,
@@ -50,7 +50,7 @@ _DRAWING = min(4, os.cpu_count() or 1)
 
 def run(
     workdir: Path,
-    dicom: str | Path,
+    dicom: str | Path | None,
     out: Path,
     key: Path | None,
     dicom_results: bool = False,
@@ -68,6 +68,10 @@ def run(
     """
     saved = load_model(workdir)
     cohort = saved.experiment.cohort
+    if cohort.image is None:
+        return _predict_table(saved, dicom, out, key, manifest)
+    if dicom is None:
+        raise UserError(f"{saved.experiment.name} reads images. Give --dicom.")
     if (dicom_results or server) and not pictures:
         raise UserError("DICOM results hold the heat maps. Take --no-pictures away.")
     if cohort.region.needs_place and manifest is None:
@@ -98,6 +102,44 @@ def run(
             _write(saved, out, answers, rejected + run_of.unwritten, patients)
     # Outside: what the sentences speak of stays.
     _tell(out, len(answers), rejected, run_of.unwritten, len(found.skipped), pictures)
+
+
+def _predict_table(
+    saved: SavedModel, dicom: str | Path | None, out: Path, key: Path | None, manifest: Path | None
+) -> None:
+    """Predict the patients of a manifest."""
+    name, cohort = saved.experiment.name, saved.experiment.cohort
+    if dicom is not None:
+        raise UserError(f"{name} reads a table alone. Leave --dicom out, and give --manifest.")
+    if manifest is None:
+        raise UserError(
+            f"{name} reads a table. Give --manifest with a row per patient: patient_id and "
+            f"{', '.join(variable.name for variable in cohort.variables)}."
+        )
+    rows = read_manifest(manifest, cohort, labelled=False)
+    console.check_new_folder(out, "--out")
+    secret = load_key(key) if key else load_or_create_key(default_key_path(manifest))
+    patients = patients_of_manifest(cohort, rows, secret)
+    saved = askable(saved, patients, console.TERMINAL)
+    if not saved.estimators:
+        raise UserError(
+            "Nothing can be predicted: the manifest lacks columns that every stage reads."
+        )
+    console.writable_folder(out, "--out")
+    table = predict_table(saved, patients)
+    for suffix, write in ((".csv", _as_csv), (".json", _as_json)):
+        with replacing(out / f"predictions{suffix}") as temporary:
+            write(table, temporary)
+    console.say(f"{len(table)} patients predicted. Probabilities are in {out / 'predictions.csv'}.")
+    console.say("This is research software, not a medical device.")
+
+
+def _as_csv(table: pd.DataFrame, path: Path) -> None:
+    table.to_csv(path, index=False)
+
+
+def _as_json(table: pd.DataFrame, path: Path) -> None:
+    table.to_json(path, orient="records", indent=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,10 +261,10 @@ def _write(
             for tables in zip(*(rows.by_member for rows in answers), strict=True)
         ]
         table = with_estimators(saved, table, by_member, patients)
-        with replacing(out / "predictions.csv") as temporary:
-            table.drop(columns=["label", "fold"]).to_csv(temporary, index=False)
-        with replacing(out / "predictions.json") as temporary:
-            table.drop(columns=["label", "fold"]).to_json(temporary, orient="records", indent=1)
+        table = table.drop(columns=["label", "fold"])
+        for suffix, write in ((".csv", _as_csv), (".json", _as_json)):
+            with replacing(out / f"predictions{suffix}") as temporary:
+                write(table, temporary)
     with (
         replacing(out / "rejected.csv") as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,

@@ -114,3 +114,17 @@ def test_no_background_and_wrong_sums_are_refused(monkeypatch):
     monkeypatch.setattr(shapley, "_of_trees", lambda *given: 1.5 * right(*given))
     with pytest.raises(UserError, match="miss the model's answer by"):
         contributions(fitted, rows, rows, 0)
+
+
+def test_a_forest_adds_up_where_values_lie_on_its_thresholds():
+    """Thresholds are between values of single precision, closer than that precision tells apart."""
+    rng = np.random.default_rng(0)
+    values = np.round(rng.normal(size=300), 6)
+    values[1::2] = np.nextafter(values[::2].astype(np.float32), np.float32(9)).astype(float)
+    labels = np.tile([0, 1], 150)
+    rows = pd.DataFrame({"a": values, "b": rng.normal(size=300)})
+    estimator = Estimator((RandomForest(trees=30),))
+    fitted = fit(estimator, rows, labels, 2, {}, set(), np.arange(300).astype(str), 0)
+    answer = contributions(fitted, rows.iloc[:60], rows.iloc[100:180], 0)
+    wanted = fitted.predict(rows.iloc[:60])[:, 1] - answer.expected
+    np.testing.assert_allclose(answer.values.sum(axis=1), wanted, atol=1e-9)

@@ -9,7 +9,7 @@ COHORT = {
     "by_label": {"slice": {"no": 9}, "patient": {"no": 2, "yes": 1}},
     "by_site": {"A": {"no": 2}, "B": {"yes": 1}},
     "age_by_label": {"no": {"median": None}, "yes": {"median": 40.5, "q1": 40.0, "q3": 41}},
-    "fingerprint": {"config": {"classes": ["no", "yes"]}},
+    "fingerprint": {"config": {"fields": [{"name": "image"}, {"classes": ["no", "yes"]}]}},
 }
 
 

@@ -78,8 +78,8 @@ def test_every_variant_of_an_ablation_is_another_system(name):
 
 def test_variants_of_another_region_want_their_own_shards(tiny, tmp_path, capsys):
     variants = {
-        "coarse": {"cohort.region.pixel_mm": 6.0},
-        "fine": {"cohort.region.pixel_mm": 1.0},
+        "coarse": {"cohort.pelvis.region.pixel_mm": 6.0},
+        "fine": {"cohort.pelvis.region.pixel_mm": 1.0},
     }
     ablation = Ablation(tiny.phantom, tiny.split.folds, variants)
     with pytest.raises(UserError, match="No variant is left for these shards"):

@@ -47,6 +47,7 @@ from msk_jax.data.build.records import (
     reject,
     screen_notes,
     summarise,
+    table_record,
 )
 from msk_jax.data.build.writing import write_shards
 from msk_jax.data.sources.source import opened
@@ -147,7 +148,7 @@ class _Parting:
 
 def build_cohort(
     cohort: Cohort,
-    dicom: str | Path,
+    dicom: str | Path | None,
     manifest: Path,
     data_dir: Path,
     key: Path | None = None,
@@ -168,7 +169,8 @@ def build_cohort(
 
     Args:
         cohort: what to build.
-        dicom: folder with the DICOM files, or another source, see `source.opened`.
+        dicom: folder with the DICOM files, or another source, see `source.opened`; None for a
+            cohort without images.
         manifest: CSV, see `manifest.read_manifest`.
         data_dir: where the shards go.
         key: of the pseudonyms; by default the one beside the manifest or the user's own, made once.
@@ -203,9 +205,12 @@ def build_cohort(
     progress = progress or (lambda *_: None)
     plan = _Plan(cohort, checked, secret, refuse_below, workers, cache, beam, options, progress)
     with target.staging(data_dir, cohort.name, _room_needed(cohort, checked, beam)) as staged:
-        studies, collected, found = _convert_source(plan, dicom, staged)
+        if cohort.image is None:
+            studies, collected, num_skipped = _take_table(plan, staged)
+        else:
+            studies, collected, num_skipped = _convert_source(plan, dicom, staged)
         _part(staged / target.SPLITS_NAME, cohort, studies, collected, parting)
-        build = _counts(collected, found, checked)
+        build = _counts(collected, num_skipped, checked)
         _write_tables(staged, cohort, collected, build, fingerprint, checked.path)
     return BuildSummary(data_dir=data_dir, built=True, **build, notes=collected.notes)
 
@@ -218,9 +223,15 @@ def _converted(plan: _Plan, studies: list[Study], shared: Path) -> Iterator[Conv
 
 
 def _convert_source(
-    plan: _Plan, dicom: str | Path, staged: Path
-) -> tuple[list[Study], _Collected, Scan]:
-    """Write the shards of what the source holds to `staged`."""
+    plan: _Plan, dicom: str | Path | None, staged: Path
+) -> tuple[list[Study], _Collected, int]:
+    """Write the shards of what the source holds to `staged`; gives the number of files passed over
+    too."""
+    if dicom is None:
+        raise UserError(
+            f"The cohort {plan.cohort.name} has images. Give the folder with the DICOM files by "
+            "--dicom."
+        )
 
     def noted(what: str) -> Progress:
         return lambda done, total, _: plan.progress(done, total, what)
@@ -233,7 +244,18 @@ def _convert_source(
         with closing(_converted(plan, studies, staged)) as converted:
             graded = _graded(plan, studies, converted, collected)
             write_shards(plan.cohort, _read(plan, studies, graded, collected), staged)
-    return studies, collected, found
+    return studies, collected, len(found.skipped)
+
+
+def _take_table(plan: _Plan, staged: Path) -> tuple[list[Study], _Collected, int]:
+    """Write the shards of a cohort without images, whose manifest says all that there is."""
+    names = _pseudonyms(plan)
+    studies = [Study(row.patient_id, names[row.patient_id], (row,), ()) for row in plan.manifest.rows]
+    studies.sort(key=lambda study: study.pseudonym)
+    collected = _Collected([])
+    of_table = (([table_record(s.rows[0], s.pseudonym, plan.cohort)], []) for s in studies)
+    write_shards(plan.cohort, _read(plan, studies, of_table, collected), staged)
+    return studies, collected, 0
 
 
 def _filters(manifest: Manifest) -> list[dict[str, str]]:
@@ -255,7 +277,8 @@ def _write_tables(
 ) -> None:
     """What is known of the cohort beside its shards and folds."""
     _write_rejected(folder / target.REJECTED_NAME, collected.rejected)
-    write_quality(folder / target.QUALITY_NAME, collected.scans)
+    if collected.scans:
+        write_quality(folder / target.QUALITY_NAME, collected.scans)
     content = {
         **cohort_table(cohort, collected.records, collected.scans),
         # Written by the phantom generator: a report must not pass these off as patients.
@@ -286,7 +309,8 @@ def _fingerprint(
     }
 
 
-def _assign(plan: _Plan, found: Scan) -> tuple[list[Study], _Collected]:
+def _pseudonyms(plan: _Plan) -> dict[str, str]:
+    """By patient_id."""
     patients = {row.patient_id for row in plan.manifest.rows}
     names = {patient: pseudonym(patient, plan.key) for patient in patients}
     if len(set(names.values())) < len(names):
@@ -294,6 +318,11 @@ def _assign(plan: _Plan, found: Scan) -> tuple[list[Study], _Collected]:
             "Two patients of the manifest get the same pseudonym with this key. Give another key "
             "with --key."
         )
+    return names
+
+
+def _assign(plan: _Plan, found: Scan) -> tuple[list[Study], _Collected]:
+    names = _pseudonyms(plan)
     studies, rejected = assign_series(plan.manifest, found, plan.cohort.modality, names)
     studies = [replace(study, options=plan.options) for study in studies]
     return studies, _Collected(rejected, notes=screen_notes(studies, rejected, found))
@@ -385,15 +414,15 @@ def _folds(
         raise UserError(f"{error} {explain(collected.rejected)}".strip()) from None
 
 
-def _counts(collected: _Collected, found: Scan, manifest: Manifest) -> dict:
+def _counts(collected: _Collected, num_skipped: int, manifest: Manifest) -> dict:
     unread = [UNREAD_AGE in scan.facts.missing_tags for scan in collected.scans if scan.used]
     return {
         "num_patients": len(collected.patient_labels()),
         "num_units": len({record["unit_id"] for record in collected.records}),
-        "num_stacks": sum(len(record["stack_labels"]) for record in collected.records),
+        "num_stacks": sum(len(record.get("stack_labels", ())) for record in collected.records),
         "num_rejected": len(collected.rejected),
         "num_poor": sum(scan.used and scan.grade.overall < 2 for scan in collected.scans),
-        "num_skipped_files": len(found.skipped),
+        "num_skipped_files": num_skipped,
         "rejected": summarise(collected.rejected),
         "num_unread_ages": 0 if "age" in manifest.columns else sum(unread),
     }
@@ -410,6 +439,8 @@ def _write_rejected(path: Path, rejected: list[Rejection]) -> None:
 def _room_needed(cohort: Cohort, manifest: Manifest, beam: Sequence[str] | None) -> int:
     """Bytes that the build takes at its peak; tfds sorts through a second copy, and the workers of
     Beam leave a third."""
+    if cohort.image is None:
+        return 0
     copies = 2 if beam is None else 3
     pixels = len(manifest.rows) * cohort.region.max_slices * cohort.region.size**2
     return int(copies * pixels * np.int16().nbytes)

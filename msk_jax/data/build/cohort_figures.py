@@ -62,13 +62,10 @@ def cohort_table(cohort: Cohort, records: list[dict], scans: list[GradedScan]) -
     """
     patients = list({record["patient_id"]: record for record in records}.values())
     units = list({record["unit_id"]: record for record in records}.values())
-    stacks = np.concatenate([record["stack_labels"] for record in records])
-    labels_of = (
-        stacks,
-        [record["label"] for record in units],
-        [record["patient_label"] for record in patients],
-    )
-    facts = [scan.facts for scan in scans if scan.used]
+    labels_of = [[record["patient_label"] for record in patients]]
+    if cohort.image is not None:
+        stacks = np.concatenate([record["stack_labels"] for record in records])
+        labels_of = [stacks, [record["label"] for record in units], *labels_of]
     return {
         "name": cohort.name,
         "modality": cohort.modality,
@@ -79,6 +76,14 @@ def cohort_table(cohort: Cohort, records: list[dict], scans: list[GradedScan]) -
         },
         **_people(cohort, patients),
         **({} if cohort.boxes is None else {"boxes": _boxes(cohort.boxes, records)}),
+        **(_scanned(scans) if cohort.image is not None else {}),
+    }
+
+
+def _scanned(scans: list[GradedScan]) -> dict:
+    """What scans are in use, and how good they are."""
+    facts = [scan.facts for scan in scans if scan.used]
+    return {
         "scans": len(facts),
         "pixel_mm": _range(fact.pixel_mm for fact in facts),
         "spacing_mm": _range(fact.slice_spacing_mm for fact in facts),

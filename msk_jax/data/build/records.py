@@ -12,12 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from msk_jax.data.annotations import check_inside, read_boxes
+from msk_jax.data.build.boxes import boxes_of
 from msk_jax.data.cohort.cohort import Cohort
 from msk_jax.data.cohort.manifest import Manifest, ManifestRow
 from msk_jax.data.regions.region import Crop, read_images
 from msk_jax.data.images.series import Series
-from msk_jax.data.sources.names import existing
 from msk_jax.data.sources.scan import Scan
 from msk_jax.data.quality.grading import QualityLimits
 from msk_jax.data.dicom.headers import quiet, read_header
@@ -157,7 +156,7 @@ def read_study(
     at = functools.cache(lambda place: cohort.region.extract(series, place))
     for row in study.rows:
         try:
-            boxes = read_boxes_of(row, study, series, cohort, manifest)
+            boxes = boxes_of(row, study.files, series, cohort, manifest.path.parent)
             records += [
                 record(row, study.pseudonym, name, crop, series, cohort, manifest) | boxes
                 for name, crop in at(row.place).items()
@@ -168,34 +167,6 @@ def read_study(
             rejected.append(reject(row, study.pseudonym, reason))
     used = 1 - len(rejected) / len(study.rows)
     return records, rejected, _facts(study, series, used) if records else None
-
-
-def read_boxes_of(
-    row: ManifestRow, study: Study, series: Series, cohort: Cohort, manifest: Manifest
-) -> dict[str, np.ndarray]:
-    """What people drew in the picture of a row, in pixels of its crop; nothing where the cohort has
-    no boxes. See `fields.Boxes.features`.
-
-    Raises:
-        SeriesError: there is no such file of annotations, or it does not know the picture; a box
-            lies outside of the picture or is of no class of the cohort.
-    """
-    field = cohort.boxes
-    if field is None or not row.boxes:
-        return {}
-    path = existing(manifest.path.parent / row.boxes)
-    height, width = series.voxels.shape[-2:]
-    try:
-        found = read_boxes(path, row.path or study.files[0].name, field.classes)
-        found = check_inside(found, height, width)
-    except UserError as error:
-        # Files of annotations often carry the patient's name, as those of images do.
-        text = str(error).replace(str(path), path.name)
-        raise SeriesError(text.replace(path.name, "its file of annotations")) from error
-    return {
-        field.name: cohort.region.placed(found.boxes, height, width),
-        field.class_name: found.classes.astype(np.int64),
-    }
 
 
 def _facts(study: Study, series: Series, completeness: float) -> ScanFacts:
@@ -256,16 +227,30 @@ def record(
         "spacing_mm": np.asarray(crop.spacing_mm, np.float32),
         "direction": np.asarray(crop.direction, np.float32),
         "stack_labels": labels,
-        "label": row.label,
-        "patient_label": row.patient_label,
-        "patient_id": patient,
         "unit_id": f"{patient}/{row.unit}",
         "unit": row.unit,
         "view": name.partition("/")[2],
+        "grade": row.grade,
+        **_of_patient(row, patient, age, sex, cohort),
+    }
+
+
+def table_record(row: ManifestRow, patient: str, cohort: Cohort) -> dict:
+    """The features of a patient of whom there is a row and no image."""
+    return {"unit_id": patient, **_of_patient(row, patient, row.age, row.sex, cohort)}
+
+
+def _of_patient(
+    row: ManifestRow, patient: str, age: float | None, sex: str | None, cohort: Cohort
+) -> dict:
+    """What a record holds beside an image."""
+    return {
+        "label": row.label,
+        "patient_label": row.patient_label,
+        "patient_id": patient,
         "site": row.site if "site" in cohort.keep else "",
         "sex": (sex or "") if "sex" in cohort.keep else "",
         "age": np.float32(np.nan if age is None or "age" not in cohort.keep else age),
-        "grade": row.grade,
         **{
             variable.name: variable.stored(value)
             for variable, value in zip(cohort.variables, row.variables, strict=True)

@@ -53,32 +53,36 @@ def features(cohort: Cohort) -> tfds.features.FeaturesDict:
     The numbers and words of the cohort follow by their names, NaN or '' where unknown, and its
     boxes, see `fields.Boxes.features`.
     """
-    size = cohort.region.size
     return tfds.features.FeaturesDict(
         {
-            # As bytes: each value by itself would be a whole number of up to ten bytes.
-            "volume": tfds.features.Tensor(
-                shape=(None, size, size), dtype=np.int16, encoding="bytes"
-            ),
-            "positions_mm": tfds.features.Tensor(shape=(None,), dtype=np.float32),
-            "origin_mm": tfds.features.Tensor(shape=(3,), dtype=np.float32),
-            "spacing_mm": tfds.features.Tensor(shape=(3,), dtype=np.float32),
-            "direction": tfds.features.Tensor(shape=(9,), dtype=np.float32),
-            "stack_labels": tfds.features.Tensor(shape=(None,), dtype=np.int64),
+            **(_of_image(cohort.region.size) if cohort.image else {}),
             "label": tfds.features.Scalar(dtype=np.int64),
             "patient_label": tfds.features.Scalar(dtype=np.int64),
             "patient_id": tfds.features.Text(),
             "unit_id": tfds.features.Text(),
-            "unit": tfds.features.Text(),
-            "view": tfds.features.Text(),
             "site": tfds.features.Text(),
             "sex": tfds.features.Text(),
             "age": tfds.features.Scalar(dtype=np.float32),
-            "grade": tfds.features.Scalar(dtype=np.int64),
             **{variable.name: variable.feature() for variable in cohort.variables},
             **(cohort.boxes.features() if cohort.boxes else {}),
         }
     )
+
+
+def _of_image(size: int) -> dict[str, tfds.features.FeatureConnector]:
+    """What a record holds of a crop."""
+    return {
+        # As bytes: each value by itself would be a whole number of up to ten bytes.
+        "volume": tfds.features.Tensor(shape=(None, size, size), dtype=np.int16, encoding="bytes"),
+        "positions_mm": tfds.features.Tensor(shape=(None,), dtype=np.float32),
+        "origin_mm": tfds.features.Tensor(shape=(3,), dtype=np.float32),
+        "spacing_mm": tfds.features.Tensor(shape=(3,), dtype=np.float32),
+        "direction": tfds.features.Tensor(shape=(9,), dtype=np.float32),
+        "stack_labels": tfds.features.Tensor(shape=(None,), dtype=np.int64),
+        "unit": tfds.features.Text(),
+        "view": tfds.features.Text(),
+        "grade": tfds.features.Scalar(dtype=np.int64),
+    }
 
 
 class SortedWriter(writer.ExampleWriter):
@@ -117,11 +121,12 @@ class Shards(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
         del dl_manager  # nothing is fetched
         # The order of the records depends on this name. It is read by tfds' own name, `all`.
-        return {f"{self._cohort.levels[1]}s": self._generate_examples()}
+        unit = self._cohort.levels[:2][-1]
+        return {f"{unit}s": self._generate_examples()}
 
     def _generate_examples(self) -> Iterable[tuple[str, dict]]:
         for record in self._records:
-            yield "/".join(filter(None, (record["unit_id"], record["view"]))), record
+            yield "/".join(filter(None, (record["unit_id"], record.get("view")))), record
 
     def _example_writer(self) -> writer.ExampleWriter:
         return SortedWriter(self.info.file_format)

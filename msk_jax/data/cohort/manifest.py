@@ -134,6 +134,8 @@ def _check_required(path: Path, columns, cohort: Cohort, labelled: bool) -> None
     if label is not None and labelled and (rule is None or rule.column not in columns):
         required.append(label.name)
         other = f" (or {rule.column})" if rule else ""
+    if cohort.boxes and labelled:
+        required.append(cohort.boxes.name)
     missing = [name for name in required if name not in columns]
     if missing:
         raise UserError(

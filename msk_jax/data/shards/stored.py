@@ -108,6 +108,8 @@ def read_index(builder) -> tuple[list[dict], list[Place]]:
     count = builder.info.splits.total_num_examples
     if len(records) != count:
         raise UserError(f"{path} lists {len(records)} records of {count}. {_WAY_OUT}")
+    if PIXELS not in builder.info.features:
+        return records, []
     places = [record.pop(PIXELS) for record in records]
     order = [(int(place["shard"]), int(place["start"])) for place in places]
     files = shard_files(builder)
@@ -120,8 +122,12 @@ def read_index(builder) -> tuple[list[dict], list[Place]]:
 
 
 def index_features(builder):
-    """What the index holds of a record; its `volume` is a place there, see `Place`."""
+    """What the index holds of a record; its `volume`, if it has one, is a place there, see
+    `Place`."""
     import tensorflow_datasets as tfds
+
+    if PIXELS not in builder.info.features:
+        return builder.info.features
 
     place = {
         "shard": tfds.features.Scalar(np.int64),
@@ -136,6 +142,10 @@ def index_entries(builder) -> Iterator[bytes]:
     `index_features`."""
     import tensorflow as tf
 
+    if PIXELS not in builder.info.features:
+        for file in shard_files(builder):
+            yield from tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
+        return
     _, *plane = builder.info.features[PIXELS].shape
     for shard, file in enumerate(shard_files(builder)):
         start = 0

@@ -17,7 +17,7 @@ from msk_jax.evaluation.settings import EvaluationSettings
 OUT_OF_FOLD = "out of fold"
 """What the patients of the folds are called among the sets."""
 FIGURES = ("auc", "accuracy", "f1", "sensitivity", "specificity")
-CALIBRATION = ("slope", "in_the_large", "brier")
+CALIBRATION = ("slope", "in_the_large", "brier", "log_loss")
 _THRESHOLDS = np.arange(1, 20) / 20
 _OF_CURVE = ("thresholds", "model", "low", "high", "treat_all")
 

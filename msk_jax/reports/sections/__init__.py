@@ -6,6 +6,7 @@ from msk_jax.reports.inputs import ReportInputs
 from msk_jax.reports.sections import (
     choices,
     cohort,
+    contributions,
     features,
     heat_maps,
     introduction,
@@ -28,6 +29,7 @@ SECTIONS: tuple[ModuleType, ...] = (
     several.accuracy,
     published,
     models,
+    contributions,
     readers,
     cohort,
     two.curves,

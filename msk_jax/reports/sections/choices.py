@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from msk_jax.reports.cohort import of_fields
 from msk_jax.reports.formats import flat_settings, mapping, value
 from msk_jax.reports.inputs import ReportInputs
 from msk_jax.reports.sections.section import Section, experiment_of, filled
@@ -21,15 +22,19 @@ def _choices(
     run: Mapping[str, Any], cohort: Mapping[str, Any] | None, choices: Mapping[str, str]
 ) -> list[tuple[str, str, str]]:
     """Field, the value it had in this run (empty where the run does not say), and the reason."""
-    config = mapping(mapping(mapping(cohort).get("fingerprint")).get("config"))
     parts = {name: run.get(name) for name in ("model", "recipe", "preprocess", "evaluation")}
     parts |= {
-        "region": config.get("region"),
+        "region": of_fields(cohort, "region"),
         "cohort": {
-            "num_folds": mapping(cohort).get("num_folds"),
+            "folds": mapping(cohort).get("num_folds"),
             "held_out": mapping(mapping(cohort).get("fingerprint")).get("held_out"),
         },
         "phases": {"before": run.get("before")},
+        **{
+            f"{stage}.{step}": settings
+            for stage, steps in mapping(run.get("stages")).items()
+            for step, settings in mapping(steps).items()
+        },
     }
     values: dict[str, str] = {}
     for part, settings in parts.items():

@@ -48,12 +48,14 @@ def _side_by_side(
     sets = list(next(iter(models.values())))
     return {
         "figures": models,
+        "first": next(iter(models.values())),
         "sets": sets,
         "set_names": {name: _set_name(name) for name in sets},
         "names": {name: NAMES.get(name, f"{name} model") for name in models},
         "published": {
             model: {name: printed.get(("auc", model, name)) for name in sets} for model in models
         },
+        "printed": bool(printed),
         "notes": sorted({p["note"] for p in published if p.get("note")}),
         "comparison": metrics["comparison"],
         "curves": {

@@ -119,3 +119,12 @@ def test_boxes_need_an_image_that_takes_them_along():
     for boxes in (Boxes("cells", "other", ("a",)), Boxes("cells", "picture")):
         with pytest.raises(UserError, match=r"is a PictureRegion|have no classes"):
             cohort_of_sections(fields=(ImageField("picture", REGION), boxes))
+
+
+def test_boxes_are_needed_to_learn_and_not_to_predict(tmp_path):
+    path = tmp_path / "manifest.csv"
+    path.write_text("patient_id,section,path\nmouse,s1,a.png\n")
+    (row,) = read_manifest(path, cohort_of_sections(), labelled=False).rows
+    assert row.boxes == ""
+    with pytest.raises(UserError, match=r"lacks the column\(s\) cells"):
+        read_manifest(path, cohort_of_sections())
