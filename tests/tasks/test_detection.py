@@ -147,6 +147,14 @@ def test_settings_suit_the_network_and_refuse_what_boxes_cannot_follow():
         Detection("cells", 1.5).check(experiment.cohort)
 
 
+def test_levels_share_the_sizes_of_anchors_evenly():
+    two = dataclasses.replace(STAGE.method.model, anchor_sizes=tuple(range(8, 18)))
+    assert two.build().anchor_sizes == ((8, 9), (10, 11), (12, 13), (14, 15), (16, 17))
+    for sizes in ((8, 16, 32, 64), ()):
+        with pytest.raises(UserError, match=f"has {len(sizes)} numbers; the pyramid has 5 levels"):
+            dataclasses.replace(two, anchor_sizes=sizes).build()
+
+
 def test_a_network_without_boxes_does_not_do_this_task():
     with pytest.raises(UserError, match="gives no boxes with scores"):
         TASK.check_outputs("ResNet", jnp.zeros((1, 4)))

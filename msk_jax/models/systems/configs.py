@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+_LEVELS = 5
+"""Of a detector's pyramid."""
+
+
 class _OnResNet:
     """A network whose encoder is a ResNet, so that torchvision's weights may start it."""
 
@@ -160,8 +164,9 @@ class DetectorConfig:
     batch of all devices, where all is learned from the start."""
     pyramid_features: int = 256
     """Channels of the pyramid."""
-    anchor_sizes: tuple[tuple[int, ...], ...] = ((32,), (64,), (128,), (256,), (512,))
-    """Sides of the anchors in pixels, of each of the five levels as many."""
+    anchor_sizes: tuple[int, ...] = (32, 64, 128, 256, 512)
+    """Sides of the anchors in pixels, from the finest of the five levels on, as many of each: ten
+    are two of each level."""
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     """Height over width of the anchors."""
     anchor_samples: int = 256
@@ -193,11 +198,24 @@ class DetectorConfig:
         return ()
 
     def build(self, axis_name: str | None = None, dtype: Any = None) -> "nn.Module":
-        """The network; `axis_name` synchronises batch norm over devices."""
+        """The network; `axis_name` synchronises batch norm over devices.
+
+        Raises:
+            UserError: sizes of anchors that five levels cannot share evenly.
+        """
         from msk_jax.models.detection import FasterRCNN, ProposalRule
 
+        each, rest = divmod(len(self.anchor_sizes), _LEVELS)
+        if rest or not each:
+            raise UserError(
+                f"--anchor-sizes has {len(self.anchor_sizes)} numbers; the pyramid has {_LEVELS} "
+                f"levels, and each needs as many. Give {_LEVELS}, {2 * _LEVELS} or more."
+            )
+        sizes = self.anchor_sizes
+        levels = tuple(sizes[k : k + each] for k in range(0, len(sizes), each))
+
         rule = ProposalRule(self.proposals, self.proposals)
-        same = ("backbone", "width", "pyramid_features", "anchor_sizes", "anchor_ratios")
+        same = ("backbone", "width", "pyramid_features", "anchor_ratios")
         same += ("anchor_samples", "box_samples", "box_positives", "box_features", "score", "nms")
         same += ("max_detections", "norm_epsilon", "num_classes")
         return FasterRCNN(
@@ -208,6 +226,7 @@ class DetectorConfig:
             train_rule=rule,
             test_rule=rule,
             losses_per_image=True,
+            anchor_sizes=levels,
             **{name: getattr(self, name) for name in same},
         )
 
