@@ -21,6 +21,7 @@ from msk_jax.tasks.settings import AnyTask
 
 if TYPE_CHECKING:
     from msk_jax.tasks.classification import TrainedClassification
+    from msk_jax.tasks.detection import TrainedDetection
 
 AnyMethod = Network | Estimator
 
@@ -89,7 +90,7 @@ class Stage:
     """What `dotted` looks into for a name that is none of these."""
 
     @property
-    def trained_task(self) -> "TrainedClassification":
+    def trained_task(self) -> "TrainedClassification | TrainedDetection":
         """What the training of its network asks of the task."""
         return self.task.trained(self.method)
 

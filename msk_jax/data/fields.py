@@ -9,16 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from msk_jax.data.regions.picture import PictureRegion
 from msk_jax.data.regions.radiograph import RadiographRegion
 from msk_jax.data.regions.sacroiliac import SacroiliacRegion
 from msk_jax.data.regions.vertebra import VertebraRegion
 from msk_jax.data.regions.volume import VolumeRegion
 from msk_jax.data.sources.cells import Cells
+from msk_jax.data.sources.names import is_below
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
-AnyRegion = SacroiliacRegion | VertebraRegion | RadiographRegion | VolumeRegion
+AnyRegion = SacroiliacRegion | VertebraRegion | RadiographRegion | VolumeRegion | PictureRegion
 """Each is a `regions.region.Region`."""
 
 
@@ -156,7 +158,49 @@ class Word:
         return tfds.features.Text()
 
 
-AnyField = Image | Classes | Number | Word
+@dataclass(frozen=True)
+class Boxes:
+    """Boxes that people drew in the image, from a file of annotations that the manifest names."""
+
+    name: str
+    """Its column: the path of the file, relative to the manifest's folder."""
+
+    of: str
+    """The image that they were drawn in."""
+
+    classes: tuple[str, ...] = ()
+    """What a box may hold."""
+
+    @property
+    def class_name(self) -> str:
+        """What a record calls the classes of the boxes; the boxes have the field's own name."""
+        return f"{self.name}_class"
+
+    def read(self, cells: Cells) -> str:
+        """The file of a row; a fault where none is named, or one that lies elsewhere."""
+        path = cells.text(self.name)
+        if not path:
+            cells.fault(
+                f"{self.name} is empty; name the file of annotations, which may say that this "
+                "picture has no boxes"
+            )
+        elif not is_below(path):
+            cells.fault(f"{self.name} must be relative to the manifest's folder and stay below it")
+        return path
+
+    def features(self) -> "dict[str, tfds.features.FeatureConnector]":
+        """The kinds of what a record holds: the boxes [n, 4], x0, y0, x1, y1 in pixels of the
+        crop, and places among the classes [n]."""
+        import numpy as np
+        import tensorflow_datasets as tfds
+
+        return {
+            self.name: tfds.features.Tensor(shape=(None, 4), dtype=np.float32),
+            self.class_name: tfds.features.Tensor(shape=(None,), dtype=np.int64),
+        }
+
+
+AnyField = Image | Classes | Number | Word | Boxes
 
 
 def _is_given(variable: Number | Word, cells: Cells) -> bool:

@@ -107,6 +107,11 @@ def average_precision(
     return _mean_precision([matched], samples, seed, confidence)
 
 
+def precision(matched: Matched) -> float:
+    """The value of `average_precision` alone; NaN where there is no finding."""
+    return float(_precision_of(matched, np.ones((1, len(matched.findings))))[0])
+
+
 def mean_average_precision(
     boxes: Sequence[np.ndarray],
     scores: Sequence[np.ndarray],

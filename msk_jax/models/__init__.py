@@ -9,13 +9,14 @@ from typing import Any
 
 from msk_jax.models.registry import MODELS, create, names
 from msk_jax.models.systems.configs import (
+    DetectorConfig,
     GridNetConfig,
     MS25DNetConfig,
     TransferNetConfig,
     ZooNetConfig,
 )
 
-NetworkConfig = MS25DNetConfig | TransferNetConfig | GridNetConfig | ZooNetConfig
+NetworkConfig = MS25DNetConfig | TransferNetConfig | GridNetConfig | ZooNetConfig | DetectorConfig
 """Networks that a stage can train: each has `num_slices`, `num_classes`, `explained_endpoints`,
 `build` and `load`, which takes weights of others for pictures of a size."""
 
@@ -55,6 +56,7 @@ __all__ = [
     "DeepLabV3",
     "DenseNet",
     "DenseNet3d",
+    "DetectorConfig",
     "DynUNet",
     "DynUNet3D",
     "EfficientNet",

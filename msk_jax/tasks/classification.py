@@ -26,6 +26,7 @@ class TrainedClassification:
     """Softmax over classes; see `training.task.TrainedTask` for what each method does."""
 
     learned: ClassVar[Mapping[str, tuple[tuple[int, ...], str]]] = {"label": ((), "int32")}
+    moves: ClassVar[bool] = False
     figures: ClassVar[tuple[str, ...]] = ("loss", "auc")
     validated: ClassVar[tuple[str, ...]] = ("probabilities",)
 
@@ -42,6 +43,14 @@ class TrainedClassification:
     def of(cls, recipe: Recipe, num_classes: int) -> "TrainedClassification":
         """As a recipe trains it."""
         return cls(num_classes, recipe.loss, recipe.label_smoothing, recipe.mixup)
+
+    def examples(self, table: StackTable) -> dict[str, np.ndarray]:
+        """`label` `[n]`."""
+        return {"label": table.label}
+
+    def moved(self, targets, matrix, shift, shape) -> dict[str, jax.Array]:
+        """The same: a picture's class lies nowhere in it."""
+        return dict(targets)
 
     def targets(self, batch: Arrays) -> dict[str, jax.Array]:
         """`target`, the shares of the classes `[b, classes]`."""
@@ -100,6 +109,11 @@ class TrainedClassification:
 
     def check_monitor(self, monitor: str, table: StackTable) -> None:
         """An AUC needs every class."""
+        if monitor not in (*self.figures, "none"):
+            raise UserError(
+                f"A classifier has no {monitor} that could pick an epoch. Give --monitor auc, loss "
+                "or none."
+            )
         if monitor == "auc" and len(np.unique(table.label)) < self.num_classes:
             raise UserError(
                 "The validation patients do not show every class, so their AUC cannot pick an "

@@ -1,10 +1,12 @@
 """What a training step costs, from the compiler, before anything is trained."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from msk_jax.training.parallel import parallel_train_step
 from msk_jax.training.step import StepSettings, TrainState, first_state, untrained_variables
@@ -38,15 +40,28 @@ def abstract_state(settings: StepSettings, image_shape: tuple[int, ...]) -> Trai
 
 
 def abstract_batch(
-    task: TrainedTask, image_shape: tuple[int, ...], batch_size: int, num_devices: int
+    task: TrainedTask,
+    image_shape: tuple[int, ...],
+    batch_size: int,
+    num_devices: int,
+    learned: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, jax.ShapeDtypeStruct]:
-    """The shapes of a batch of `batch_size` over `num_devices`, as a task's step takes them."""
+    """The shapes of a batch of `batch_size` over `num_devices`, as a task's step takes them.
+
+    Args:
+        task: what is trained for.
+        image_shape: as stored in the shards.
+        batch_size: over all devices.
+        num_devices: of them.
+        learned: what it learns from (`TrainedTask.examples`), where there are data.
+    """
     each = (num_devices, batch_size // num_devices)
+    arrays = {name: (v.shape[1:], v.dtype) for name, v in (learned or {}).items()} or task.learned
     return {
         "volume": jax.ShapeDtypeStruct((*each, *image_shape), jnp.int16),
         **{
             name: jax.ShapeDtypeStruct((*each, *shape), dtype)
-            for name, (shape, dtype) in task.learned.items()
+            for name, (shape, dtype) in arrays.items()
         },
         "weight": jax.ShapeDtypeStruct(each, jnp.float32),
     }

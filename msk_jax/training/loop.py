@@ -143,7 +143,7 @@ class Trainer:
         return spent.seconds()
 
     def predict(self, variables: Any, batches) -> dict[str, np.ndarray]:
-        """The task's answers `[n, k]` for batches of stored volumes, on this host's devices."""
+        """The task's answers `[n, ...]` for batches of stored volumes, on this host's devices."""
         return parallel.predict_all(self._predict, variables, batches, self.batch_size)
 
 
@@ -213,6 +213,7 @@ class _Run:
                 (self._recipe.seed, split),
                 self._done,
                 balanced=self._recipe.sampling == "balanced",
+                learned=self._trainer.task.examples,
             )
         if self._course.unvalidated:
             self._end_epoch(watching, asked_to_stop)

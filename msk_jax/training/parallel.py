@@ -30,6 +30,8 @@ _ASK_STEPS = 50
 """Steps between them at most."""
 _LEAVE_SECONDS = 30
 """How long a host that ends waits for the others; one that failed takes them with it then."""
+_MOST_AXES = 8
+"""Of answers that hosts exchange."""
 _PROGRAMS = 8
 """Compiled steps that are kept for the next training of the same network, as of another seed."""
 
@@ -53,7 +55,7 @@ def parallel_train_step(settings: StepSettings, devices: tuple | None = None) ->
 
 @functools.lru_cache(maxsize=_PROGRAMS)
 def parallel_predict(model: Any, preprocess: Preprocess, task: TrainedTask) -> Callable:
-    """`(variables, volume [devices, b, h, w, slices]) -> answers [devices, b, k]` by their name.
+    """`(variables, volume [devices, b, h, w, slices]) -> answers [devices, b, ...]` by their name.
 
     Over the devices of this host alone, so that hosts may have different numbers of batches.
     """
@@ -88,20 +90,27 @@ def on_this_host(tree: Any) -> Any:
 
 
 def gather_rows(rows: np.ndarray) -> np.ndarray:
-    """The rows `[n, k]` of all hosts, one host's behind the other's; each may have another n."""
+    """The rows `[n, ...]` of all hosts, one host's behind the other's; each may have another n.
+
+    A host without rows gives `[0, 0]`, whatever those of others are.
+    """
     if jax.process_count() == 1:
         return rows
-    counts = multihost_utils.process_allgather(np.array(rows.shape))
-    padded = np.zeros(counts.max(0), np.float32)
-    padded[: rows.shape[0], : rows.shape[1]] = rows
+    shape = np.ones(_MOST_AXES, np.int64)
+    shape[: rows.ndim] = rows.shape
+    shapes = multihost_utils.process_allgather(np.array([rows.ndim, *shape]))
+    rank, *whole = shapes.max(0)
+    padded = np.zeros(whole[:rank], np.float32)
+    if rows.size:
+        padded[tuple(map(slice, rows.shape))] = rows
     everyone = multihost_utils.process_allgather(padded)
-    return np.concatenate([some[:n] for some, (n, _) in zip(everyone, counts, strict=True)])
+    return np.concatenate([some[:n] for some, (_, n, *_) in zip(everyone, shapes, strict=True)])
 
 
 def gather_answers(
     answers: Mapping[str, np.ndarray], names: Iterable[str]
 ) -> dict[str, np.ndarray]:
-    """The answers `[n, k]` of all hosts, one host's behind the other's.
+    """The answers `[n, ...]` of all hosts, one host's behind the other's.
 
     Args:
         answers: of this host, which may have had no batch and so no answer.
@@ -196,7 +205,7 @@ def check_batch_size(recipe: Recipe) -> None:
 def predict_all(
     predict: Callable, variables: Any, batches: Iterable[np.ndarray], batch_size: int
 ) -> dict[str, np.ndarray]:
-    """The answers `[n, k]` for all volumes in `batches`, by their name; a short batch is padded.
+    """The answers `[n, ...]` for all volumes in `batches`, by their name; a short batch is padded.
 
     Without a batch there is no answer, and no name.
 
@@ -215,7 +224,7 @@ def predict_all(
         batch = split_over_devices({"volume": padded}, num_devices)["volume"]
         answers = {name: np.asarray(value) for name, value in predict(variables, batch).items()}
         results.append(
-            {k: v.reshape(batch_size, v.shape[-1])[: len(volumes)] for k, v in answers.items()}
+            {k: v.reshape(batch_size, *v.shape[2:])[: len(volumes)] for k, v in answers.items()}
         )
     names = results[0] if results else ()
     return {name: np.concatenate([answers[name] for answers in results]) for name in names}

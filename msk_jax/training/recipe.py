@@ -70,7 +70,7 @@ class Recipe:
     mixup: float = 0.0
     """Mix pairs of training pictures and their labels, the shares drawn from
     Beta(mixup, mixup); 0 mixes none."""
-    monitor: Literal["auc", "loss", "none"] = "none"
+    monitor: Literal["auc", "ap50", "loss", "none"] = "none"
     """Validation figure that picks the best epoch and stops training early; `none` keeps the last
     epoch, at whose end the schedule has come to rest. Give one for validation folds of hundreds of
     patients: of a few dozen their figures are noise, and folds that stop at odd epochs have

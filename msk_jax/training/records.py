@@ -26,7 +26,7 @@ class History:
         if path.exists():
             rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
             # A kill may have left half a row; what it belongs to is trained again anyway.
-            whole = (row for row in rows if (row["step"] or "").isdigit() and row["loss"])
+            whole = (r for r in rows if (r["step"] or "").isdigit() and r[columns[-1]])
             kept = [row for row in whole if int(row["step"]) <= upto]
         self._path = path
         with replacing(path) as temporary, temporary.open("w", newline="") as file:

@@ -134,8 +134,14 @@ def _examples(settings: StepSettings, key: jax.Array, batch: Batch) -> dict[str,
     """Augmented `image`, `weight` and the task's targets of a device's examples."""
     recipe, task = settings.recipe, settings.task
     keys = example_keys(key, batch["weight"].shape[0], settings.axis_name)
-    images = jax.vmap(recipe.augmentation)(keys, settings.preprocess.window(batch["volume"]))
-    targets = task.targets(batch)
+    images = settings.preprocess.window(batch["volume"])
+    if task.moves:
+        shape = images.shape[1:3]
+        images, motions = jax.vmap(recipe.augmentation.with_motion)(keys, images)
+        targets = jax.vmap(partial(task.moved, shape=shape))(task.targets(batch), *motions)
+    else:
+        images = jax.vmap(recipe.augmentation)(keys, images)
+        targets = task.targets(batch)
     images = settings.preprocess.normalise(images)
     examples = task.prepare(keys, {"image": images, **targets, "weight": batch["weight"]})
     # Without the barrier the compiler draws the noise again for the backward pass.
@@ -162,7 +168,8 @@ def batch_loss(
             images,
             train=True,
             mutable=["batch_stats"],
-            rngs={"dropout": dropout_key},
+            # One key for both: a network drops out, or draws samples for its losses.
+            rngs={"dropout": dropout_key, "sample": dropout_key},
             **settings.task.asks(examples),
         )
 

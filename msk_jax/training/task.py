@@ -20,16 +20,34 @@ class TrainedTask(Protocol):
 
     learned: ClassVar[Mapping[str, tuple[tuple[int, ...], str]]]
     """Arrays of a batch that are learned from, beside `volume` and `weight`: their shape and type
-    for one example."""
+    for one example, as they are planned for where there are no data yet."""
+    moves: ClassVar[bool]
+    """Whether targets lie in the picture, and move with it."""
     figures: ClassVar[tuple[str, ...]]
-    """What is known of the validation patients after an epoch; `loss` is the first, and the lower
-    the better, all others the higher."""
+    """What is known of an epoch; `loss` is the first, and the lower the better, all others the
+    higher. That of validation may be NaN where no loss can be had from answers."""
 
     validated: ClassVar[tuple[str, ...]]
     """The answers that `validation` reads."""
 
+    def examples(self, table: StackTable) -> dict[str, np.ndarray]:
+        """What is learned from of each row of the table, by the names of `learned`; of all patients
+        of a cohort the arrays have the same shape but for the first axis."""
+
     def targets(self, batch: Arrays) -> dict[str, jax.Array]:
         """What the examples `[b]` are to give."""
+
+    def moved(
+        self, targets: Arrays, matrix: jax.Array, shift: jax.Array, shape: tuple[int, int]
+    ) -> dict[str, jax.Array]:
+        """The targets of one example whose picture was moved; asked only where `moves`.
+
+        Args:
+            targets: of one example.
+            matrix: `[2, 2]`, see `Augmentation.with_motion`.
+            shift: `[2]`, pixels.
+            shape: height and width of the picture, as it was windowed.
+        """
 
     def prepare(self, keys: jax.Array, examples: Arrays) -> dict[str, jax.Array]:
         """`image`, `weight` and the targets, changed before they go to the network.
@@ -46,7 +64,7 @@ class TrainedTask(Protocol):
         """The loss `[b]` of each example, from what the network gave."""
 
     def answer(self, outputs: Any, endpoints: Mapping[str, Any]) -> dict[str, jax.Array]:
-        """What is said of each example `[b, k]`, by its name."""
+        """What is said of each example, by its name: arrays `[b, ...]` of two axes or more."""
 
     def check_outputs(self, network: str, outputs: Any) -> None:
         """Raises UserError where a network does not do this task.

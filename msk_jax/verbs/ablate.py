@@ -141,7 +141,7 @@ def phantom_shards(
     cohort, shards = out / "phantom", out / "_".join(filter(None, ("shards", apart)))
     manifest = phantom.resume(experiment, cohort, ablation.phantom)
     region = experiment.cohort.region
-    if region.unit_column:  # a region may have fewer units than the patients
+    if region.unit_column and region.unit_names:  # a region may have fewer units than the patients
         table = pd.read_csv(manifest, dtype=str, keep_default_na=False)
         kept = table[table[region.unit_column].isin(region.unit_names)]
         if len(kept) < len(table):

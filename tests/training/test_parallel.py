@@ -176,6 +176,23 @@ def test_rows_and_values_of_one_host_stay_as_they_are():
     assert parallel.gather_rows(rows) is rows and parallel.on_this_host(rows) is rows
 
 
+def test_rows_of_several_axes_of_hosts_of_which_one_has_none(monkeypatch):
+    """The other host has no rows, and says so by two zeros."""
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    exchanged = []
+
+    def gather(mine):
+        exchanged.append(mine)
+        theirs = np.array([2, 0, 0, 1, 1, 1, 1, 1, 1]) if len(exchanged) == 1 else 0 * mine
+        return np.stack([mine, theirs])
+
+    monkeypatch.setattr(parallel.multihost_utils, "process_allgather", gather)
+    rows = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    np.testing.assert_array_equal(parallel.gather_rows(rows), rows)
+    exchanged.clear()
+    np.testing.assert_array_equal(parallel.gather_rows(rows[:, :, 0]), rows[:, :, 0])
+
+
 @pytest.mark.parametrize(
     "recipe, multiple",
     [

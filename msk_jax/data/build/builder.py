@@ -131,6 +131,7 @@ class _Parting:
     @classmethod
     def checked(
         cls,
+        cohort: Cohort,
         manifest: Manifest,
         num_folds: int,
         seed: int,
@@ -139,7 +140,8 @@ class _Parting:
         training_site: str,
     ) -> "_Parting":
         """Raises a UserError where the manifest or the kind of split does not allow it."""
-        num_folds = check_split(manifest.rows, manifest.patient_labels(), split, num_folds)
+        labels, classed = manifest.patient_labels(), cohort.label is not None
+        num_folds = check_split(manifest.rows, labels, split, num_folds, classed)
         check_held_out(held_out, split)
         return cls(num_folds, seed, split, held_out, training_site)
 
@@ -194,7 +196,7 @@ def build_cohort(
     if beam is not None:
         pipeline_options(beam)  # told before anything is read
     checked = read_manifest(Path(manifest), cohort)
-    parting = _Parting.checked(checked, num_folds, seed, split, held_out, training_site)
+    parting = _Parting.checked(cohort, checked, num_folds, seed, split, held_out, training_site)
     secret = load_key(key) if key else load_or_create_key(default_key_path(Path(manifest)))
     fingerprint = _fingerprint(cohort, checked, secret, parting, refuse_below, options)
     previous = target.existing_build(data_dir, cohort.name, fingerprint, overwrite)
@@ -303,6 +305,7 @@ def _fingerprint(
         "key_check": hmac.new(key, b"msk_jax key check", hashlib.sha256).hexdigest()[:16],
         "refuse_below": refuse_below,
         **({} if options is None else {"options": asdict(options)}),
+        **({} if cohort.boxes is None else {"annotations_sha256": manifest.boxes_digest()}),
     }
 
 
@@ -372,7 +375,7 @@ def _part(
     """Write the folds and test sets of the usable patients."""
     labels = collected.patient_labels()
     tested = _test_sets(cohort, labels, studies, parting)
-    folds = _folds(collected, studies, tested, parting)
+    folds = _folds(collected, studies, tested, parting, cohort.label is not None)
     write_folds(path, folds, parting.seed, cohort_digest(labels), tested)
 
 
@@ -391,7 +394,11 @@ def _test_sets(
 
 
 def _folds(
-    collected: _Collected, studies: list[Study], tested: dict[str, list[str]], parting: _Parting
+    collected: _Collected,
+    studies: list[Study],
+    tested: dict[str, list[str]],
+    parting: _Parting,
+    classed: bool,
 ) -> dict[str, int]:
     """Folds of the usable patients but those of test sets."""
     outside = set().union(*tested.values())
@@ -399,10 +406,10 @@ def _folds(
     rows = {study.pseudonym: study.rows[0] for study in studies}
     try:
         if parting.split == "patient":
-            return make_folds(labels, parting.num_folds, parting.seed)
+            return make_folds(labels, parting.num_folds, parting.seed, classed)
         column = split_column(parting.split)
         groups = {name: getattr(rows[name], column) for name in labels}
-        return folds_by_group(groups, labels, parting.split, parting.num_folds)
+        return folds_by_group(groups, labels, parting.split, parting.num_folds, classed)
     except UserError as error:
         raise UserError(f"{error} {explain(collected.rejected)}".strip()) from None
 

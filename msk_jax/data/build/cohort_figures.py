@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from msk_jax.data.cohort.cohort import Cohort
+from msk_jax.data.fields import Boxes
 from msk_jax.data.quality.grading import GRADES, QualityLimits, ScanGrade
 from msk_jax.data.build.records import ScanFacts
 
@@ -54,7 +55,7 @@ def cohort_table(cohort: Cohort, records: list[dict], scans: list[GradedScan]) -
     Returns:
         A JSON-able dict: `levels`, the names of image, unit and patient; `by_label`, counts of the
         classes at each of them; `sites` and `sex`, patients, with `by_site` and `by_sex`
-        splitting them by class; `age`, quartiles over patients, with `age_by_label`; `scans`,
+        splitting them by class; `boxes`, of each class, and pictures without any; `age`, quartiles over patients, with `age_by_label`; `scans`,
         `pixel_mm`, `spacing_mm` (between slices) and `num_slices` of the CT as lowest and highest;
         `quality`, the same of what was measured, how many headers lack which attribute, how many
         scans have which grade, over all and for each figure, and how many were refused.
@@ -74,6 +75,7 @@ def cohort_table(cohort: Cohort, records: list[dict], scans: list[GradedScan]) -
             for level, labels in zip(cohort.levels, labels_of, strict=True)
         },
         **_people(cohort, patients),
+        **({} if cohort.boxes is None else {"boxes": _boxes(cohort.boxes, records)}),
         **(_scanned(scans) if cohort.image is not None else {}),
     }
 
@@ -87,6 +89,15 @@ def _scanned(scans: list[GradedScan]) -> dict:
         "spacing_mm": _range(fact.slice_spacing_mm for fact in facts),
         "num_slices": _range(fact.num_slices for fact in facts),
         "quality": _quality(scans),
+    }
+
+
+def _boxes(field: Boxes, records: list[dict]) -> dict:
+    """Boxes of each class, and how many pictures have none."""
+    classes = [record[field.class_name] for record in records]
+    return {
+        "by_class": _count(field.classes, np.concatenate(classes)),
+        "pictures_without": sum(not len(of_picture) for of_picture in classes),
     }
 
 

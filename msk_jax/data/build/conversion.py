@@ -104,8 +104,10 @@ def _place(cache: Path, study: Study, cohort: Cohort, manifest: Manifest) -> Pat
 
     Files count by their bytes: what is unpacked or fetched for a build is new each time.
     """
+    boxes = sorted({row.boxes for row in study.rows if row.boxes})
     try:
         files = [_digest(file) for file in study.files]
+        annotations = [_digest(manifest.path.parent / file) for file in boxes]
     except OSError:
         return None
     about = {
@@ -113,6 +115,7 @@ def _place(cache: Path, study: Study, cohort: Cohort, manifest: Manifest) -> Pat
         "rows": [asdict(row) for row in study.rows], "files": files,
         "columns": manifest.columns, "has_lesions": manifest.has_lesions,
         "options": None if study.options is None else asdict(study.options),
+        **({"annotations": annotations} if annotations else {}),
     }
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
     return cache / f"{digest}.npz"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from msk_jax.data.build.boxes import boxes_of
 from msk_jax.data.cohort.cohort import Cohort
 from msk_jax.data.cohort.manifest import Manifest, ManifestRow
 from msk_jax.data.regions.region import Crop, read_images
@@ -155,8 +156,9 @@ def read_study(
     at = functools.cache(lambda place: cohort.region.extract(series, place))
     for row in study.rows:
         try:
+            boxes = boxes_of(row, study.files, series, cohort, manifest.path.parent)
             records += [
-                record(row, study.pseudonym, name, crop, series, cohort, manifest)
+                record(row, study.pseudonym, name, crop, series, cohort, manifest) | boxes
                 for name, crop in at(row.place).items()
                 if name.partition("/")[0] == row.unit
             ]
@@ -169,7 +171,9 @@ def read_study(
 
 def _facts(study: Study, series: Series, completeness: float) -> ScanFacts:
     voxels, spacing_mm = series.voxels, series.spacing_mm
-    if series.is_projection:
+    if series.is_colour:
+        voxels = np.rint(voxels.mean(0, keepdims=True)).astype(np.int16)
+    elif series.is_projection:
         voxels, spacing_mm = voxels.transpose(1, 0, 2), (spacing_mm[0], spacing_mm[2], 0.0)
     found = measure(voxels, spacing_mm)
     coverage_mm = found.coverage_mm[1]

@@ -50,7 +50,8 @@ def _write_index(builder: tfds.core.DatasetBuilder) -> None:
 def features(cohort: Cohort) -> tfds.features.FeaturesDict:
     """What a record holds; `volume` is int16 [slices, size, size], of CT in Hounsfield units.
 
-    The numbers and words of the cohort follow by their names, NaN or '' where unknown.
+    The numbers and words of the cohort follow by their names, NaN or '' where unknown, and its
+    boxes, see `fields.Boxes.features`.
     """
     return tfds.features.FeaturesDict(
         {
@@ -63,6 +64,7 @@ def features(cohort: Cohort) -> tfds.features.FeaturesDict:
             "sex": tfds.features.Text(),
             "age": tfds.features.Scalar(dtype=np.float32),
             **{variable.name: variable.feature() for variable in cohort.variables},
+            **(cohort.boxes.features() if cohort.boxes else {}),
         }
     )
 

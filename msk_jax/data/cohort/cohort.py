@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from msk_jax.data.fields import AnyField, AnyRegion, Classes, Image, Number, Word
+from msk_jax.data.fields import AnyField, AnyRegion, Boxes, Classes, Image, Number, Word
 from msk_jax.data.quality.grading import QualityLimits
 from msk_jax.errors import UserError
 
@@ -42,6 +42,19 @@ class Cohort:
                 f"The cohort {self.name} declares {', '.join(twice)} more than once. Give each "
                 "field a name of its own."
             )
+        if self.boxes:
+            self._check_boxes(self.boxes)
+
+    def _check_boxes(self, boxes: Boxes) -> None:
+        image = self.image
+        if image is None or image.name != boxes.of or not hasattr(image.region, "placed"):
+            raise UserError(
+                f"The boxes {boxes.name} of the cohort {self.name} are of {boxes.of!r}, which is "
+                "no image of it that boxes can be taken along with. Give `of` the name of an image "
+                "whose region is a PictureRegion."
+            )
+        if not boxes.classes:
+            raise UserError(f"The boxes {boxes.name} of the cohort {self.name} have no classes.")
 
     @property
     def image(self) -> Image | None:
@@ -66,7 +79,8 @@ class Cohort:
 
     @property
     def unit_names(self) -> tuple[str, ...]:
-        """What may stand there; the one name where there is no such column."""
+        """What may stand there, () where any name may; the one name where there is no such
+        column."""
         return self.image.region.unit_names if self.image else (self.levels[0],)
 
     @property
@@ -78,6 +92,11 @@ class Cohort:
     def label(self) -> Classes | None:
         """What images are labelled with and folds are stratified by: the first field of classes."""
         return next((one for one in self.fields if isinstance(one, Classes)), None)
+
+    @property
+    def boxes(self) -> Boxes | None:
+        """What people drew in the image: the first field of boxes."""
+        return next((one for one in self.fields if isinstance(one, Boxes)), None)
 
     @property
     def variables(self) -> tuple[Number | Word, ...]:

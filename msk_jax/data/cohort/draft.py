@@ -58,7 +58,7 @@ def draft_rows(found: Scan, cohort: Cohort) -> list[dict[str, str]]:
         for p in found.pictures
     ]
     column, names = cohort.region.unit_column, cohort.region.unit_names
-    if column and len(names) <= _FEW and not isinstance(cohort.region, Whole):
+    if column and 0 < len(names) <= _FEW and not isinstance(cohort.region, Whole):
         rows = [row | {column: name} for row in rows for name in names]
     return rows
 

@@ -1,5 +1,6 @@
 """The manifest of a cohort: a row per unit, checked as a whole before any pixel is read."""
 
+import hashlib
 import math
 import re
 from collections import defaultdict
@@ -10,13 +11,16 @@ from pathlib import Path
 
 from msk_jax.data.cohort.cohort import Cohort
 from msk_jax.data.sources.cells import Cells, read_table
-from msk_jax.data.sources.names import tidy
+from msk_jax.data.sources.names import existing, is_below
 from msk_jax.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 OWN_PREFIX = "x_"
 _OF_PATIENT = ("sex", "age", "site", "patient_label", "split")
 _MAX_LISTED = 20
+_UNIT = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
+_TELLING = 3
+"""Characters of a patient_id from which on it is not met in a name by chance."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,9 @@ class ManifestRow:
     variables: tuple[float | str, ...] = ()
     """In the order of `Cohort.variables`; NaN or '' where a cell is empty."""
 
+    boxes: str = ""
+    """File of annotations, relative to the manifest's folder; '' where the cohort has no boxes."""
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -63,6 +70,16 @@ class Manifest:
     def patient_labels(self) -> dict[str, int]:
         """Class by patient_id as the manifest has it."""
         return {row.patient_id: row.patient_label for row in self.rows}
+
+    def boxes_digest(self) -> str:
+        """SHA-256 over all files of annotations, which the manifest only names; one that is missing
+        is the fault of its rows."""
+        digest = hashlib.sha256()
+        for name in sorted({row.boxes for row in self.rows}):
+            file = existing(self.path.parent / name)
+            content = file.read_bytes() if file.is_file() else b""
+            digest.update(hashlib.sha256(content).digest())
+        return digest.hexdigest()
 
 
 def read_manifest(path: Path, cohort: Cohort, labelled: bool = True) -> Manifest:
@@ -117,6 +134,8 @@ def _check_required(path: Path, columns, cohort: Cohort, labelled: bool) -> None
     if label is not None and labelled and (rule is None or rule.column not in columns):
         required.append(label.name)
         other = f" (or {rule.column})" if rule else ""
+    if cohort.boxes and labelled:
+        required.append(cohort.boxes.name)
     missing = [name for name in required if name not in columns]
     if missing:
         raise UserError(
@@ -142,6 +161,7 @@ def known_columns(cohort: Cohort) -> list[str]:
         "age",
         "sex",
         *(variable.name for variable in cohort.variables),
+        *([cohort.boxes.name] if cohort.boxes else []),
     ]
 
 
@@ -165,7 +185,7 @@ def _parse_row(cells: Cells, cohort: Cohort, labelled: bool) -> ManifestRow:
         cells.fault(f"patient_id {stated!r} names nobody" if stated else "patient_id is empty")
     if cells.text("series_uid") and cells.text("path"):
         cells.fault("series_uid and path are both given; keep one")
-    if cells.text("path") and not _is_below(cells.text("path")):
+    if cells.text("path") and not is_below(cells.text("path")):
         cells.fault("path must be relative to the DICOM folder and stay below it")
     age = cells.number("age", 0, 120, "years")
     grade = cells.number("grade")
@@ -173,14 +193,11 @@ def _parse_row(cells: Cells, cohort: Cohort, labelled: bool) -> ManifestRow:
         cells.fault(f"grade {grade:g} is not one of 0, 1, 2, 3, 4")
     if cells.text("split") and cells.text("split") not in SPLITS:
         cells.fault(f"split {cells.text('split')!r} is not one of {', '.join(SPLITS)}")
-    unit = cohort.unit_names[0]
-    if cohort.unit_column:
-        unit = cohort.unit_names[cells.one_of(cohort.unit_column, cohort.unit_names)]
     label, of_patient = _labels(cells, cohort, labelled)
     return ManifestRow(
         row=cells.row,
         patient_id=cells.text("patient_id"),
-        unit=unit,
+        unit=_unit(cells, cohort),
         label=label,
         patient_label=of_patient,
         grade=-1 if grade is None else int(grade),
@@ -194,7 +211,31 @@ def _parse_row(cells: Cells, cohort: Cohort, labelled: bool) -> ManifestRow:
         study_uid=cells.text("study_uid"),
         split=cells.text("split"),
         variables=tuple(variable.read(cells) for variable in cohort.variables),
+        # New pictures have nobody's boxes yet.
+        boxes=cohort.boxes.read(cells) if cohort.boxes and labelled else "",
     )
+
+
+def _unit(cells: Cells, cohort: Cohort) -> str:
+    """The unit of a row: one of those that the cohort names, or, where it names none, any name that
+    can stand beside a pseudonym."""
+    column = cohort.unit_column
+    if cohort.unit_names:
+        if not column:
+            return cohort.unit_names[0]
+        return cohort.unit_names[cells.one_of(column, cohort.unit_names)]
+    name, patient = cells.text(column), cells.text("patient_id")
+    if not _UNIT(name):
+        cells.fault(
+            f"{column} {name!r} is no name of a {cohort.levels[1]}: give 1 to 64 letters, digits, "
+            "hyphens and underscores"
+        )
+    elif len(patient) >= _TELLING and patient.lower() in name.lower():
+        cells.fault(
+            f"{column} {name!r} contains the patient_id, and would be stored as it is; give a name "
+            "that says nothing of the patient, as s1"
+        )
+    return name
 
 
 def _labels(cells: Cells, cohort: Cohort, labelled: bool) -> tuple[int, int]:
@@ -210,12 +251,6 @@ def _labels(cells: Cells, cohort: Cohort, labelled: bool) -> tuple[int, int]:
     if not cells.text("patient_label"):
         return value, -1
     return value, cells.one_of("patient_label", label.classes, label.refused)
-
-
-def _is_below(path: str) -> bool:
-    plain = path.replace("\\", "/")
-    is_absolute = plain.startswith("/") or re.match(r"[A-Za-z]:/", tidy(plain))
-    return not is_absolute and ".." not in plain.split("/")
 
 
 def _intervals(cells: Cells) -> tuple[tuple[float, float], ...]:

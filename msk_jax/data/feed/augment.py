@@ -71,6 +71,8 @@ class Augmentation:
     """Probability that a random rectangle is replaced by the picture's mean."""
     flip: float = 0.0
     """Probability that left and right are exchanged; only where sides mean nothing."""
+    quarter_turns: bool = False
+    """Turn by none to three right angles, each as often; only where no side is up."""
 
     def check(self) -> None:
         """Raises UserError where a field cannot be what it is."""
@@ -88,4 +90,18 @@ class Augmentation:
         """`image` `[height, width, slices]` in 0..1 -> the same shape and range."""
         from msk_jax.data.feed import on_device
 
-        return on_device.augment(self, key, image)
+        return on_device.augment(self, key, image)[0]
+
+    def with_motion(
+        self, key: "jax.Array", image: "jax.Array"
+    ) -> "tuple[jax.Array, tuple[jax.Array, jax.Array]]":
+        """The same picture, and how it was moved, for what lies in it to be taken along.
+
+        Returns:
+            The picture, and a matrix `[2, 2]` and a shift `[2]`, see `warp.affine`: the pixel at
+            (row, column) from the centre shows what was at the matrix times it plus the shift.
+        """
+        from msk_jax.data.feed import on_device
+
+        picture, motion = on_device.augment(self, key, image)
+        return picture, motion()

@@ -3,7 +3,7 @@ time."""
 
 import dataclasses
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -31,6 +31,8 @@ class Stacks:
     label: np.ndarray
     unit_id: np.ndarray
     num_slices: int
+    learned: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    """What is learned from, by name, a row of each stack; nothing stands for `label` alone."""
 
     def __len__(self) -> int:
         return len(self.label)
@@ -43,7 +45,8 @@ class Stacks:
         return volumes
 
     def batches(self, order: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-        """`volume`, `label` and `unit_id` of the stacks of each batch, whose numbers `order` gives.
+        """`volume`, `unit_id` and what is learned from of the stacks of each batch, whose numbers
+        `order` gives.
 
         What is not in memory is read by threads, of later batches while earlier ones are waited
         for; in memory they are all there at once.
@@ -89,8 +92,9 @@ class Stacks:
         for reading in pending.readings:
             reading.result()
         which = pending.which
-        names = {"label": self.label[which], "unit_id": self.unit_id[which]}
-        return {"volume": pending.volumes, **names}
+        learned = self.learned or {"label": self.label}
+        rows = {name: values[which] for name, values in learned.items()}
+        return {"volume": pending.volumes, **rows, "unit_id": self.unit_id[which]}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """From stored int16 values to a network's input, on the device: window, normalise, augment."""
 
+from collections.abc import Callable
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -58,32 +60,98 @@ def _around(image: jax.Array, sigma: float) -> jax.Array:
     return jnp.einsum("ij,...jks,lk->...ils", rows, image, columns, precision="highest")
 
 
-def augment(settings: Augmentation, key: jax.Array, image: jax.Array) -> jax.Array:
-    """See `Augmentation.__call__`."""
+def augment(
+    settings: Augmentation, key: jax.Array, image: jax.Array
+) -> tuple[jax.Array, Callable[[], tuple[jax.Array, jax.Array]]]:
+    """The picture of `Augmentation.__call__`, and what gives the motion of
+    `Augmentation.with_motion`: computed only where somebody asks."""
     chex.assert_rank(image, 3)
     geometry, tone, sigma, noise, erase = jax.random.split(key, 5)
+    flipped, turns = False, 0
     if settings.flip:
-        turned = jax.random.bernoulli(jax.random.fold_in(key, 5), settings.flip)
-        image = jnp.where(turned, image[:, ::-1], image)
+        flipped = jax.random.bernoulli(jax.random.fold_in(key, 5), settings.flip)
+        image = jnp.where(flipped, image[:, ::-1], image)
+    if settings.quarter_turns:
+        turns = jax.random.randint(jax.random.fold_in(key, 7), (), 0, 4)
+        image = _turned(image, turns)
     moved = jax.random.bernoulli(jax.random.fold_in(key, 6), settings.moved)
-    image = _affine(settings, geometry, image, moved)
+    matrix, shift = _drawn_map(settings, geometry, image.shape, moved)
+    image = affine(image, matrix, shift, turn=settings.rotation)
     image = _tone(settings, tone, image)
     sigma = settings.noise * jax.random.uniform(sigma)
     image = jnp.clip(image + sigma * jax.random.normal(noise, image.shape), 0.0, 1.0)
-    return _erase(settings, erase, image)
+    image = _erase(settings, erase, image)
+
+    def motion() -> tuple[jax.Array, jax.Array]:
+        """All three in the order that a pixel is looked up: the map, the turn, the flip."""
+        before = _flip_matrix(flipped) @ _turn_matrix(turns)
+        return before @ matrix, before @ shift
+
+    return image, motion
 
 
-def _affine(
-    settings: Augmentation, key: jax.Array, image: jax.Array, moved: jax.Array
-) -> jax.Array:
-    height, width = image.shape[:2]
+def _turned(image: jax.Array, turns: jax.Array) -> jax.Array:
+    """The picture turned anticlockwise by so many right angles."""
+    if image.shape[0] != image.shape[1]:
+        raise UserError(
+            f"--quarter-turns needs square pictures, and these have {image.shape[0]} x "
+            f"{image.shape[1]} pixels. Leave it out, or give --crop."
+        )
+    return jax.lax.switch(turns, [lambda x, k=k: jnp.rot90(x, k) for k in range(4)], image)
+
+
+def _turn_matrix(turns: jax.Array | int) -> jax.Array:
+    """Where (row, column) from the centre of a turned picture was: `rot90` shows at (r, c) what was
+    at (c, -r)."""
+    matrices = [[[1, 0], [0, 1]], [[0, 1], [-1, 0]], [[-1, 0], [0, -1]], [[0, -1], [1, 0]]]
+    return jnp.array(matrices, jnp.float32)[turns]
+
+
+def _flip_matrix(flipped: jax.Array | bool) -> jax.Array:
+    """The same of a picture whose left and right may be exchanged."""
+    return jnp.where(flipped, jnp.diag(jnp.array([1.0, -1.0])), jnp.eye(2))
+
+
+def move_boxes(
+    boxes: jax.Array, matrix: jax.Array, shift: jax.Array, shape: tuple[int, int], least: float
+) -> tuple[jax.Array, jax.Array]:
+    """Boxes taken along with a picture that was moved.
+
+    Args:
+        boxes: `[n, 4]`, x0, y0, x1, y1 in pixels.
+        matrix: `[2, 2]` and `shift` `[2]`: see `Augmentation.with_motion`.
+        shift: see there.
+        shape: height and width of the picture.
+        least: share of a box's area that must stay inside for it to be kept.
+
+    Returns:
+        The boxes around the moved corners, clipped, `[n, 4]`, zeros for those that are not kept;
+        and which are, `[n]`. A box turned by less than a right angle has a wider one around it.
+    """
+    height, width = shape
+    middle = jnp.array([height, width]) / 2
+    corners = boxes[:, jnp.array([[1, 0], [1, 2], [3, 0], [3, 2]])]  # [n, 4, (row, column)]
+    moved = (corners - middle - shift) @ jnp.linalg.inv(matrix).T + middle
+    low, high = jnp.min(moved, 1), jnp.max(moved, 1)
+    limits = jnp.array([height, width], boxes.dtype)
+    inside = jnp.clip(low, 0, limits), jnp.clip(high, 0, limits)
+    area, left = jnp.prod(high - low, -1), jnp.prod(inside[1] - inside[0], -1)
+    kept = (area > 0) & (left >= least * area)
+    found = jnp.concatenate([inside[0][:, ::-1], inside[1][:, ::-1]], -1)
+    return jnp.where(kept[:, None], found, 0), kept
+
+
+def _drawn_map(
+    settings: Augmentation, key: jax.Array, shape: tuple[int, ...], moved: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Matrix and shift of `warp.affine`."""
+    height, width = shape[:2]
     u = moved * jax.random.uniform(key, (4,), minval=-1.0, maxval=1.0)
     angle = jnp.deg2rad(settings.rotation) * u[0]
     zoom = 1.0 / (1.0 + settings.scaling * u[1])
     cos, sin = zoom * jnp.cos(angle), zoom * jnp.sin(angle)
     matrix = jnp.array([[cos, -sin], [sin, cos]])
-    shift = settings.translation * jnp.array([height * u[2], width * u[3]])
-    return affine(image, matrix, shift, turn=settings.rotation)
+    return matrix, settings.translation * jnp.array([height * u[2], width * u[3]])
 
 
 def _tone(settings: Augmentation, key: jax.Array, image: jax.Array) -> jax.Array:

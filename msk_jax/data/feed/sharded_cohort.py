@@ -7,7 +7,7 @@ the image that the network sees.
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,22 @@ class StackTable:
     """Which of `ShardedCohort.records` it is cut from."""
     centre: np.ndarray
     """Its middle slice there."""
+    records: Sequence[Mapping] = ()
+    """All of `ShardedCohort.records`: what is known of each but its pixels."""
+
+    def rows(self, which: np.ndarray) -> "StackTable":
+        """Some of its rows."""
+        columns = {
+            field.name: getattr(self, field.name)[which]
+            for field in dataclasses.fields(self)
+            if field.name != "records"
+        }
+        return StackTable(**columns, records=self.records)
+
+
+Learned = Callable[[StackTable], Mapping[str, np.ndarray]]
+"""What a task learns from of each stack of a table, by name; the first axis of each array is the
+stacks'."""
 
 
 class ShardedCohort:
@@ -104,19 +120,22 @@ class ShardedCohort:
             np.array(label, np.int32),
             np.array(number, np.int32),
             np.array(k, np.int32) + self.context_slices,
+            self.records,
         )
 
-    def stacks(self, patients: set[str]) -> Stacks:
-        """This host's stacks of these patients, in the order of `table`."""
+    def stacks(self, patients: set[str], learned: Learned | None = None) -> Stacks:
+        """This host's stacks of these patients, in the order of `table`, with what a task learns
+        from; by default their labels."""
         table, share = self.table(patients), self._share(self._host)
-        mine = np.isin(table.record, share)
+        table = table.rows(np.isin(table.record, share))
         return Stacks(
             self.voxels,
-            table.record[mine],
-            table.centre[mine],
-            table.label[mine],
-            table.unit_id[mine],
+            table.record,
+            table.centre,
+            table.label,
+            table.unit_id,
             self._num_slices,
+            {} if learned is None else learned(table),
         )
 
     def evaluation_batches(self, patients: set[str], batch_size: int) -> Iterable[np.ndarray]:
@@ -141,6 +160,7 @@ class ShardedCohort:
         seed: tuple[int, ...],
         first_step: int,
         balanced: bool = False,
+        learned: Learned | None = None,
     ) -> Iterator[dict[str, np.ndarray]]:
         """Batches without end, epoch after epoch, beginning with step number `first_step`.
 
@@ -155,8 +175,9 @@ class ShardedCohort:
             seed: what the order depends on.
             first_step: which batch comes first, counted over all epochs.
             balanced: classes in turn, each as often as it takes, instead of every stack once.
+            learned: what a batch has beside `volume` and `unit_id`; by default `label`.
         """
-        stacks, classes = self.stacks(patients), None
+        stacks, classes = self.stacks(patients, learned), None
         self.voxels.come_first(stacks.record.tolist())
         if balanced:
             classes = sorted({int(label) for r in self.records for label in r["stack_labels"]})

@@ -1,5 +1,6 @@
 """Radiographs of public collections that are no DICOM: PNG, JPEG and TIFF."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -57,20 +58,41 @@ def read_picture(path: Path, spacing_mm: float | None = None, modality: str = "D
     Raises:
         SeriesError: not such a picture, damaged, several pages, or out of proportion to its file.
     """
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            head = file.read(26)
-        samples = read_tiff(path) if head.startswith(tiff_tags.MARKS) else _by_pillow(path, head)
-        pixels = samples.grey(path.name)
-    except SeriesError:
-        raise
-    except Exception as error:
-        raise _unreadable(path, head, error) from error
+    samples, pixels = _read(Path(path), Samples.grey)
     spacing = _spacing_of(samples)
     if spacing_mm is not None:
         spacing = Spacing((spacing_mm, spacing_mm), "patient", "manifest")
     return Radiograph(pixels, spacing, modality)
+
+
+def read_colour_picture(path: Path) -> tuple[np.ndarray, tuple[float, float] | None]:
+    """Read a PNG, JPEG or TIFF picture as its colours, upright.
+
+    Returns:
+        uint8 [rows, columns, 3], see `samples.Samples.colours`, and pixels per inch along a row and
+        along a column; None where the file does not say.
+
+    Raises:
+        SeriesError: not such a picture, damaged, more than 8 bits of a colour, several pages, or
+            out of proportion to its file.
+    """
+    samples, colours = _read(Path(path), Samples.colours)
+    per_inch = samples.per_inch
+    return colours, per_inch[::-1] if per_inch and samples.is_turned else per_inch
+
+
+def _read(path: Path, taken: Callable[[Samples, str], np.ndarray]) -> tuple[Samples, np.ndarray]:
+    """What a file stores, and what is taken of it."""
+    head = b""
+    try:
+        with path.open("rb") as file:
+            head = file.read(26)
+        samples = read_tiff(path) if head.startswith(tiff_tags.MARKS) else _by_pillow(path, head)
+        return samples, taken(samples, path.name)
+    except SeriesError:
+        raise
+    except Exception as error:
+        raise _unreadable(path, head, error) from error
 
 
 def _unreadable(path: Path, head: bytes, error: Exception) -> SeriesError:

@@ -68,6 +68,30 @@ class Samples:
             values = _before_dark(values, self.opacity, name)
         return np.ascontiguousarray(upright(values, self.orientation))
 
+    def colours(self, name: str) -> np.ndarray:
+        """Upright colours; what is transparent is white, as the light of a microscope is.
+
+        Args:
+            name: of the file, for messages.
+
+        Returns:
+            uint8 [rows, columns, 3]: red, green, blue; of grey values three times the same.
+
+        Raises:
+            SeriesError: other than 8 bits of each colour, or inks of a print.
+        """
+        if self.values.dtype != np.uint8 or self.colour == "cmyk":
+            kind = "inks of a print" if self.colour == "cmyk" else f"{self.values.dtype} values"
+            raise SeriesError(
+                f"{name} holds {kind}; pictures in colour need 8 bits of red, green and blue. Save "
+                "it again as RGB."
+            )
+        values = np.broadcast_to(self.values, (*self.values.shape[:2], 3))
+        if self.opacity is not None and (self.opacity < 1).any():
+            share = self.opacity[..., None]
+            values = np.rint(share * values + (1 - share) * 255).astype(np.uint8)
+        return np.ascontiguousarray(upright(values, self.orientation))
+
 
 def upright(picture: np.ndarray, orientation: int) -> np.ndarray:
     """A picture [rows, columns, ...] as it is to be looked at; see `Samples.orientation`."""

@@ -49,6 +49,9 @@ class Series:
     direction: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
     """Unit vectors of columns, rows and slices as the columns of a 3 x 3 matrix, row by row."""
 
+    is_colour: bool = False
+    """Whether the slices are the planes of one picture: red, green and blue."""
+
     @property
     def is_projection(self) -> bool:
         """Whether this is a radiograph."""

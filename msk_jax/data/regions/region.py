@@ -86,7 +86,8 @@ class Region(Protocol):
 
     @property
     def unit_names(self) -> tuple[str, ...]:
-        """What may stand there; the one name where there is no such column."""
+        """What may stand there, () where any name may; the one name where there is no such
+        column."""
 
     @property
     def max_slices(self) -> int:

@@ -30,23 +30,26 @@ POOLED_SITES = "external"
 MIN_FOLDS = 3  # one to test, one to choose the operating point on, one or more to train on
 
 
-def make_folds(labels: Mapping[str, int], num_folds: int, seed: int) -> dict[str, int]:
+def make_folds(
+    labels: Mapping[str, int], num_folds: int, seed: int, classed: bool = True
+) -> dict[str, int]:
     """Deal patients into folds, each class spread evenly (scikit-learn's StratifiedKFold).
 
     Args:
         labels: class of each patient.
         num_folds: K of the K-fold cross-validation, at least 3.
         seed: of the shuffle.
+        classed: whether patients have classes; those without have one label.
 
     Returns:
-        Fold 0 to K - 1 of each patient. The order of `labels` plays no part.
+        Fold 0 to K - 1 of each patient, whatever the order of `labels`.
 
     Raises:
         UserError: too few folds, or fewer patients of a class than folds.
     """
     from sklearn.model_selection import StratifiedKFold
 
-    check_enough(labels, num_folds)
+    check_enough(labels, num_folds, classed)
     patients = sorted(labels)
     splitter = StratifiedKFold(num_folds, shuffle=True, random_state=seed)
     classes = np.array([labels[patient] for patient in patients])
@@ -153,7 +156,9 @@ def split_column(split: SplitKind) -> str:
     return "site" if split == "site" else "split"
 
 
-def check_split(rows, labels: Mapping[str, int], split: SplitKind, num_folds: int) -> int:
+def check_split(
+    rows, labels: Mapping[str, int], split: SplitKind, num_folds: int, classed: bool = True
+) -> int:
     """The number of folds that a kind of split leads to, before anything is read.
 
     Args:
@@ -161,13 +166,14 @@ def check_split(rows, labels: Mapping[str, int], split: SplitKind, num_folds: in
         labels: class of each patient.
         split: see `builder.build_cohort`.
         num_folds: counts for folds of patients.
+        classed: whether patients have classes.
 
     Raises:
         UserError: a patient of two sites, too few sites, a part of the split without patients, or
             too few patients of a class; a patient without a site.
     """
     if split == "patient":
-        check_enough(labels, num_folds)
+        check_enough(labels, num_folds, classed)
         return num_folds
     column = split_column(split)
     groups: dict[str, str] = {}
@@ -192,7 +198,11 @@ def check_split(rows, labels: Mapping[str, int], split: SplitKind, num_folds: in
 
 
 def folds_by_group(
-    groups: Mapping[str, str], labels: Mapping[str, int], split: SplitKind, num_folds: int
+    groups: Mapping[str, str],
+    labels: Mapping[str, int],
+    split: SplitKind,
+    num_folds: int,
+    classed: bool = True,
 ) -> dict[str, int]:
     """Each site, or each part of a split that the manifest gives, as a fold.
 
@@ -201,6 +211,7 @@ def folds_by_group(
         labels: class of each patient.
         split: `site` or `manifest`.
         num_folds: sites or parts of the manifest.
+        classed: whether patients have classes, of which training needs two.
 
     Returns:
         Fold of each patient. Of a manifest's parts, test is fold 0, validation 1 and train 2, so
@@ -217,7 +228,7 @@ def folds_by_group(
             "parts of the split have no patient left. Repair their studies or the manifest."
         )
     models = [0] if split == "manifest" else range(num_folds)
-    for k in models:
+    for k in models if classed else ():
         parts = roles(folds, k)
         classes = {labels[patient] for patient, role in parts.items() if role == "train"}
         if len(classes) < 2:
@@ -228,13 +239,20 @@ def folds_by_group(
     return folds
 
 
-def check_enough(labels: Mapping[str, int], num_folds: int) -> None:
-    """Raise a UserError unless every class has at least one patient for each fold."""
+def check_enough(labels: Mapping[str, int], num_folds: int, classed: bool = True) -> None:
+    """Raise a UserError unless there is a patient of every class, if any, for each fold."""
     if num_folds < MIN_FOLDS:
         raise UserError(
             f"{num_folds} folds were asked for, but testing, choosing the operating point and "
             f"training need one each. Give --num-folds {MIN_FOLDS} or more."
         )
+    if not classed:
+        if len(labels) < num_folds:
+            raise UserError(
+                f"There are too few usable patients for {num_folds} folds ({len(labels)}). Add "
+                "patients or give a smaller --num-folds."
+            )
+        return
     counts = Counter(labels.values())
     smallest = min(counts.values(), default=0)
     if len(counts) < 2 or smallest < num_folds:

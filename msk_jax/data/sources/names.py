@@ -6,6 +6,7 @@ slash of another system, the code page of the machine that made an archive.
 
 import contextlib
 import os
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -104,6 +105,13 @@ def spellings(path: str) -> set[str]:
             except UnicodeDecodeError:
                 continue
     return read
+
+
+def is_below(path: str) -> bool:
+    """Whether a path is relative and does not lead out of its folder."""
+    plain = path.replace("\\", "/")
+    is_absolute = plain.startswith("/") or re.match(r"[A-Za-z]:/", tidy(plain))
+    return not is_absolute and ".." not in plain.split("/")
 
 
 class Places:

@@ -74,6 +74,10 @@ class FasterRCNN(Network):
 
     num_classes: int = 91
     backbone: str = "resnet50"
+    width: int = 64
+    """Channels of the backbone's first stage."""
+    pyramid_features: int = 256
+    """Channels of every map of the pyramid."""
     frozen_norm: bool = True
     """The backbone's norms learn nothing."""
     norm_epsilon: float = 1e-5
@@ -109,6 +113,9 @@ class FasterRCNN(Network):
     """Of an image."""
     candidates: int = 2000
     """Most pairs of region and class that enter the last suppression, the best by score."""
+    losses_per_image: bool = False
+    """Whether the losses are those of each image `[batch]`, over its own samples, and not of the
+    batch: only so can images be weighed, and a batch lie on several devices."""
 
     smallest: ClassVar[int] = 32
 
@@ -129,8 +136,9 @@ class FasterRCNN(Network):
         norms = BackboneLayers(
             train, self.axis_name, self.dtype, self.frozen_norm, self.norm_epsilon
         )
-        stages = ResNetEncoder(self.backbone, layers=norms, name="backbone.body")(x)
-        maps = FPN(layers=layers, pool=True, name="backbone.fpn")(list(stages.values()))
+        body = ResNetEncoder(self.backbone, self.width, layers=norms, name="backbone.body")
+        pyramid = FPN(self.pyramid_features, layers, pool=True, name="backbone.fpn")
+        maps = pyramid(list(body(x).values()))
         maps = [endpoint(self, f"pyramid{i}", m) for i, m in enumerate(maps)]
         endpoints = {f"pyramid{i}": m for i, m in enumerate(maps)}
 
@@ -163,7 +171,9 @@ class FasterRCNN(Network):
         logits, offsets = (y.reshape(*regions.shape[:2], *y.shape[1:]) for y in outputs)
         endpoints |= {"class_logits": logits, "box_deltas": offsets}
         if targets is not None:
-            losses |= detection_losses(logits, offsets, goals, labels, proposals["there"])
+            losses |= detection_losses(
+                logits, offsets, goals, labels, proposals["there"], self.losses_per_image
+            )
             return losses, endpoints
         return jax.vmap(self._detections)(logits, offsets, proposals, sizes), endpoints
 
@@ -194,7 +204,8 @@ class FasterRCNN(Network):
         sampled = chosen.get("anchors")
         if sampled is None:
             sampled = self._sample(labels, self.anchor_samples, self.anchor_positives)
-        return proposal_losses(endpoints["objectness"], endpoints["deltas"], goals, labels, sampled)
+        outputs = endpoints["objectness"], endpoints["deltas"]
+        return proposal_losses(*outputs, goals, labels, sampled, self.losses_per_image)
 
     def _sampled(self, proposals, targets, chosen):
         """The regions to learn from, the true boxes among them, what they should be, and labels."""

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+_LEVELS = 5
+"""Of a detector's pyramid."""
+
+
 class _OnResNet:
     """A network whose encoder is a ResNet, so that torchvision's weights may start it."""
 
@@ -145,6 +149,98 @@ class GridNetConfig(_OnResNet):
         from msk_jax.models.systems.grid_net import GridNet
 
         return GridNet(self, axis_name=axis_name, dtype=dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectorConfig:
+    """A Faster R-CNN on a ResNet with a feature pyramid, see `detection.FasterRCNN`."""
+
+    backbone: Literal["resnet10", "resnet18", "resnet34", "resnet50", "resnet101"] = "resnet50"
+    """Encoder."""
+    width: int = 64
+    """Channels of the encoder's first stage; 64 is a standard ResNet."""
+    norm: Literal["frozen", "batch"] = "frozen"
+    """Norms of the encoder: those of a trained one, which learn nothing; or batch norm, over the
+    batch of all devices, where all is learned from the start."""
+    pyramid_features: int = 256
+    """Channels of the pyramid."""
+    anchor_sizes: tuple[int, ...] = (32, 64, 128, 256, 512)
+    """Sides of the anchors in pixels, from the finest of the five levels on, as many of each: ten
+    are two of each level."""
+    anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    """Height over width of the anchors."""
+    anchor_samples: int = 256
+    """Anchors of a picture that the proposals learn from."""
+    proposals: int = 1000
+    """Proposals of a picture, and the most that are looked at on a level."""
+    box_samples: int = 512
+    """Regions of a picture that the head learns from."""
+    box_positives: float = 0.25
+    """Largest share of objects among them."""
+    box_features: int = 1024
+    """Features of the head's two layers."""
+    score: float = 0.05
+    """Least probability of a detection."""
+    nms: float = 0.5
+    """Overlap with a better one of its class that removes a detection."""
+    max_detections: int = 100
+    """Detections of a picture."""
+    norm_epsilon: float = 1e-5
+    """Added to the variance in the encoder's norms; 0 for torchvision's weights of COCO."""
+    num_slices: int = 3
+    """Planes of a picture: red, green and blue."""
+    num_classes: int = 4
+    """Classes of objects, and the background."""
+
+    @property
+    def explained_endpoints(self) -> tuple[str, ...]:
+        """None: boxes say themselves where something was seen."""
+        return ()
+
+    def build(self, axis_name: str | None = None, dtype: Any = None) -> "nn.Module":
+        """The network; `axis_name` synchronises batch norm over devices.
+
+        Raises:
+            UserError: sizes of anchors that five levels cannot share evenly.
+        """
+        from msk_jax.models.detection import FasterRCNN, ProposalRule
+
+        each, rest = divmod(len(self.anchor_sizes), _LEVELS)
+        if rest or not each:
+            raise UserError(
+                f"--anchor-sizes has {len(self.anchor_sizes)} numbers; the pyramid has {_LEVELS} "
+                f"levels, and each needs as many. Give {_LEVELS}, {2 * _LEVELS} or more."
+            )
+        sizes = self.anchor_sizes
+        levels = tuple(sizes[k : k + each] for k in range(0, len(sizes), each))
+
+        rule = ProposalRule(self.proposals, self.proposals)
+        same = ("backbone", "width", "pyramid_features", "anchor_ratios")
+        same += ("anchor_samples", "box_samples", "box_positives", "box_features", "score", "nms")
+        same += ("max_detections", "norm_epsilon", "num_classes")
+        return FasterRCNN(
+            in_channels=self.num_slices,
+            axis_name=axis_name,
+            dtype=dtype,
+            frozen_norm=self.norm == "frozen",
+            train_rule=rule,
+            test_rule=rule,
+            losses_per_image=True,
+            anchor_sizes=levels,
+            **{name: getattr(self, name) for name in same},
+        )
+
+    def load(
+        self,
+        variables: Mapping,
+        state: "Mapping[str, np.ndarray]",
+        size: Sequence[int] | None = None,
+    ) -> dict:
+        """`variables` with the tensors of a torchvision detector of the same backbone, see
+        `zoo_weights.load_network`."""
+        from msk_jax.models.weights.zoo_weights import load_network
+
+        return load_network("fasterrcnn_resnet50_fpn", variables, state, size)
 
 
 @dataclasses.dataclass(frozen=True)
