@@ -16,6 +16,7 @@ from msk_jax.evaluation.mrmc.settings import ReaderModel
 from msk_jax.evaluation.settings import EvaluationSettings
 from msk_jax.methods.estimator import Estimator
 from msk_jax.methods.network import Network
+from msk_jax.methods.procedures import Counts
 from msk_jax.phantoms import AnyPhantom
 from msk_jax.tasks.settings import AnyTask
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from msk_jax.tasks.classification import TrainedClassification
     from msk_jax.tasks.detection import TrainedDetection
 
-AnyMethod = Network | Estimator
+AnyMethod = Network | Estimator | Counts
 
 # The folder experiments/ as it is installed: nobody's own package of that name is taken for it.
 _PACKAGE = "msk_jax.experiments"
@@ -106,6 +107,8 @@ class Split:
     training_site: str = ""
     """Where the patients of the folds are from: those of any other site are in no fold, and each
     site is a test set of its own. '': sites play no part."""
+    trained: int | None = None
+    """How many of the folds are trained and tested, the first ones: 1 is one split; None: all."""
     pool_sites: bool = False
     """Whether the patients of all external sites are a test set together too, `external`."""
 

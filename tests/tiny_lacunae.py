@@ -6,9 +6,10 @@ from msk_jax.data.fields import Boxes, Image, Number
 from msk_jax.data.regions.picture import PictureRegion
 from msk_jax.experiment import Experiment, Split, Stage
 from msk_jax.methods.network import Network
+from msk_jax.methods.procedures import Counts
 from msk_jax.models import DetectorConfig
 from msk_jax.phantoms.histology import HistologyPhantom
-from msk_jax.tasks.settings import Detection
+from msk_jax.tasks.settings import Detection, Measurement
 from msk_jax.training.recipe import Recipe
 
 CLASSES = ("osteocyte", "pyknotic osteocyte", "empty lacuna")
@@ -40,6 +41,8 @@ detect = Stage(
     ),
 )
 
+COUNT = Counts(("empty lacuna",), score=0.05)
+
 experiment = Experiment(
     "tiny_lacunae",
     Cohort(
@@ -53,7 +56,12 @@ experiment = Experiment(
         "SM",
         keep=("site", "sex"),
     ),
-    (detect,),
+    (
+        detect,
+        Stage(
+            "count", ("detect.boxes",), Measurement("empty_share"), Counts(("empty lacuna",), 0.05)
+        ),
+    ),
     split=Split(folds=3),
     phantom=HistologyPhantom(patients=6, seed=3, tiles=2, matrix=128, pixel_um=1.0, workers=1),
 )

@@ -15,7 +15,7 @@ class ReportInputs:
     metrics: dict[str, Any]
     """metrics.json, written by `evaluate`."""
     predictions: pd.DataFrame
-    """predictions.csv, written by `train`."""
+    """predictions.csv, written by `train`; empty where nothing was classified."""
     cohort: dict[str, Any] | None
     """cohort.json, written by `build`; None where missing."""
     histories: dict[int, pd.DataFrame]
@@ -24,3 +24,5 @@ class ReportInputs:
     """Entries of cam/index.json whose picture is there, with `png` (bytes) added."""
     heat_maps_missing: int
     """Entries of cam/index.json whose picture is not there."""
+    drawn_boxes: tuple[dict[str, Any], ...] = ()
+    """Entries of boxes/index.json, with `png` (bytes) added; none where nothing was detected."""

@@ -1,6 +1,6 @@
 """What a report is made of: the files that the other verbs left in the working folder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,8 @@ RUN = {
 """run.json as far as the page reads it."""
 
 _HEAT_MAP = {"file": str}
-_HISTORY_COLUMNS = {"step", "epoch", "split", "loss", "auc"}
+_DRAWN = {"file": str, "unit_id": str, "fold": int}
+_HISTORY_COLUMNS = {"step", "epoch", "split", "loss"}
 
 
 def read_inputs(workdir: Path) -> ReportInputs:
@@ -74,12 +75,34 @@ def read_inputs(workdir: Path) -> ReportInputs:
     return ReportInputs(
         run=run,
         metrics=metrics,
-        predictions=read_predictions(workdir / "predictions.csv", levels=tuple(metrics["levels"])),
+        predictions=_predictions(workdir, metrics),
         cohort=_json(workdir / "cohort.json", "train", dict) if has_cohort else None,
         histories=_histories(workdir),
         heat_maps=heat_maps,
         heat_maps_missing=missing,
+        drawn_boxes=_drawn_boxes(workdir / "boxes"),
     )
+
+
+def _predictions(workdir: Path, metrics: Mapping[str, Any]) -> pd.DataFrame:
+    """The table of predictions; empty where no level has cases of classes."""
+    if "detection" in metrics:
+        return pd.DataFrame()
+    return read_predictions(workdir / "predictions.csv", levels=tuple(metrics["levels"]))
+
+
+def _drawn_boxes(folder: Path) -> tuple[dict[str, Any], ...]:
+    """Pictures with boxes, with their content; those that are gone are left out."""
+    if not (folder / "index.json").is_file():
+        return ()
+    entries = _json(folder / "index.json", "train", {"score": float, "pictures": [_DRAWN]})
+    there = [entry for entry in entries["pictures"] if _inside(folder, entry["file"])]
+    return tuple({**entry, "png": (folder / entry["file"]).read_bytes()} for entry in there)
+
+
+def _inside(folder: Path, name: str) -> bool:
+    """Whether a file of that name lies in the folder itself, as all that we write does."""
+    return Path(name).name == name and (folder / name).is_file()
 
 
 def _check_levels(metrics: dict[str, Any], names: Sequence[str], path: Path) -> None:

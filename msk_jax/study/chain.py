@@ -67,7 +67,8 @@ class Chain:
             seed = stage.method.recipe.seed
         for one in experiment.stages:
             one.method.check()
-        return cls(experiment, data_dir, Patients(table, folds, test_sets), training, seed)
+        patients = Patients(table, folds, test_sets, experiment.split.trained)
+        return cls(experiment, data_dir, patients, training, seed)
 
     def fit_estimators(
         self, answers: Mapping[str, Answers], listener: Listener = SILENT

@@ -33,11 +33,14 @@ class Patients:
     """Of each patient who is in one."""
     test_sets: Mapping[str, set[str]]
     """By name, patients who are in no fold."""
+    trained: int | None = None
+    """See `experiment.Split.trained`."""
 
     @property
     def num_folds(self) -> int:
-        """Folds, and so members of a stage."""
-        return max(self.folds.values()) + 1
+        """Folds that are trained, and so members of a stage."""
+        every = max(self.folds.values()) + 1
+        return min(every, self.trained or every)
 
     def of_role(self, k: int, role: str) -> list[str]:
         """The patients of one role in split k, in the order of the table."""

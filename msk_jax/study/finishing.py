@@ -9,12 +9,15 @@ from msk_jax.experiment import Experiment
 from msk_jax.study import outputs
 from msk_jax.study.chain import Chain
 from msk_jax.study.contributions import write_contributions
+from msk_jax.study.detecting import detect_everybody, write_detected
+from msk_jax.study.drawn_boxes import draw_examples
 from msk_jax.study.heat_maps import choose, choose_of_classes, write_heat_maps
 from msk_jax.study.listener import SILENT, Listener
 from msk_jax.study.package import MODEL_NAME, save_model
 from msk_jax.study.signs import Masks, maps_on_signs, write_maps_on_signs
 from msk_jax.study.tables import Tables, prefix, write_tables
 from msk_jax.study.training import Training, open_cohort
+from msk_jax.tasks.settings import Detection
 from msk_jax.training.parallel import on_first_host
 
 
@@ -40,6 +43,8 @@ def finish(
     training, experiment = chain.training, chain.experiment
     if outputs.are_written(chain, workdir, masks is not None):
         return
+    if training is not None and isinstance(training.stage.task, Detection):
+        return _finish_detector(chain, workdir, listener, tables_alone)
     predicted, answers = None, {}
     tables: dict[str, Tables] = {}
     if training is not None:
@@ -69,7 +74,24 @@ def finish(
             {name: stage.members for name, stage in fitted.items()},
             _thresholds_of(experiment, tables[experiment.stages[0].name]),
         )
-    on_first_host(lambda: outputs.mark_written(chain, workdir, masks is not None))
+    return on_first_host(lambda: outputs.mark_written(chain, workdir, masks is not None))
+
+
+def _finish_detector(chain: Chain, workdir: Path, listener: Listener, tables_alone: bool) -> None:
+    """The end of a detector's training."""
+    experiment = chain.experiment
+    detected, ensemble = detect_everybody(chain.training, workdir, listener)
+
+    def write() -> None:
+        write_detected(detected, experiment, workdir)
+        if not tables_alone:
+            draw_examples(detected, chain.training, workdir / "boxes")
+
+    on_first_host(write)
+    if not tables_alone:
+        thresholds = dict.fromkeys(experiment.cohort.levels)
+        save_model(workdir / MODEL_NAME, experiment, ensemble, {}, thresholds)
+    on_first_host(lambda: outputs.mark_written(chain, workdir, False))
 
 
 def _explain(

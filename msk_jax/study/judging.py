@@ -10,10 +10,13 @@ import pandas as pd
 from msk_jax.data.shards.folds import EXTERNAL, POOLED_SITES
 from msk_jax.errors import UserError
 from msk_jax.evaluation.studies.classes import evaluate_classes
+from msk_jax.evaluation.studies.detections import counted_figures, precision_figures
 from msk_jax.evaluation.studies.side_by_side import OUT_OF_FOLD, side_by_side
 from msk_jax.experiment import Experiment
 from msk_jax.files import write_json
+from msk_jax.methods.procedures import Counts
 from msk_jax.study.contributions import read_contributions
+from msk_jax.study.detecting import VALIDATION, Detected, measured, read_detected
 from msk_jax.study.feature_map import map_features
 from msk_jax.study.listener import SILENT, Listener
 from msk_jax.study.outputs import check_written, note_pooling, read_features
@@ -22,6 +25,7 @@ from msk_jax.study.readers import read_or_simulate
 from msk_jax.study.settings import note_evaluation, read_settings
 from msk_jax.study.signs import read_maps_on_signs, signs_figures
 from msk_jax.study.tables import Tables, pooled_anew, prefix, read_tables, write_tables
+from msk_jax.tasks.settings import Detection
 
 
 def evaluate(
@@ -41,6 +45,11 @@ def evaluate(
     experiment.judging.evaluation.check()
     read_settings(workdir)  # so that a folder of something else is called so
     made = check_written(workdir)
+    if isinstance(experiment.stages[0].task, Detection):
+        metrics = judge_detector(read_detected(workdir), experiment)
+        write_json(workdir / "metrics.json", metrics)
+        note_evaluation(workdir, experiment)
+        return metrics
     tables = read_tables(workdir, experiment.cohort.levels)
     settings = experiment.judging.evaluation
     if (made["unit_pool"], made["patient_pool"]) != (settings.unit_pool, settings.patient_pool):
@@ -84,6 +93,42 @@ def judge(tables: Tables, experiment: Experiment, **changes) -> dict[str, Any]:
         cohort.levels,
         cohort.label.ordinal,
     )
+
+
+def judge_detector(detected: Detected, experiment: Experiment) -> dict[str, Any]:
+    """The figures of what was detected and counted, by set of patients."""
+    settings, cohort = experiment.judging.evaluation, experiment.cohort
+    task, classes = experiment.stages[0].task, cohort.boxes.classes
+    found: dict[str, Any] = {}
+    pictures = detected.pictures[detected.pictures["set"] != VALIDATION]
+    for name, asked in pictures.groupby("set", sort=False):
+        # Of patients of no fold each network by itself; the figures are of the first.
+        first = asked if name == OUT_OF_FOLD else asked[asked["fold"] == asked["fold"].min()]
+        said = detected.detections[detected.detections["set"] == name]
+        said = said if name == OUT_OF_FOLD else said[said["fold"] == first["fold"].min()]
+        found[name] = precision_figures(
+            first, detected.boxes, said, classes, task.overlap, settings
+        )
+    measured_by = {}
+    for stage in experiment.stages:
+        if isinstance(stage.method, Counts):
+            table = measured(detected, stage.method, experiment)
+            measured_by[stage.name] = {
+                "share_of": list(stage.method.share_of),
+                "score": stage.method.score,
+                "sets": {
+                    name: counted_figures(table[table["set"] == name], classes, settings)
+                    for name in found
+                },
+            }
+    folds = sorted({int(fold) for fold in pictures["fold"]})
+    return {
+        "settings": dataclasses.asdict(settings),
+        "folds": folds,
+        "levels": {level: {"n": 0} for level in cohort.levels},
+        "detection": {"classes": list(classes), "sets": found},
+        "measurements": measured_by,
+    }
 
 
 def operating_points(metrics: Mapping[str, Any]) -> dict[str, float | None]:

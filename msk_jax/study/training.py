@@ -59,8 +59,9 @@ class Training:
 
     @property
     def num_folds(self) -> int:
-        """Folds, and so networks."""
-        return max(self.folds.values()) + 1
+        """Folds that are trained, and so networks."""
+        every = max(self.folds.values()) + 1
+        return min(every, self.experiment.split.trained or every)
 
     def wanted(self, fold: int | None) -> range:
         """All folds, or the one; raises UserError where there is no such fold."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from msk_jax.data.cohort.cohort import Cohort
-from msk_jax.data.fields import Boxes, Classes
+from msk_jax.data.fields import Boxes, Classes, Number
 from msk_jax.data.regions.picture import PLANES
 from msk_jax.errors import UserError
 from msk_jax.methods.network import Network
@@ -116,4 +116,24 @@ class Detection:
         return TrainedDetection(self.target, count, self.overlap, shrink)
 
 
-AnyTask = Classification | Detection
+@dataclass(frozen=True)
+class Measurement:
+    """A number, measured without learning."""
+
+    target: str
+    """The cohort's field of numbers."""
+
+    def check(self, cohort: Cohort) -> None:
+        """Raises UserError where the target is no number of the cohort."""
+        if not any(one.name == self.target for one in cohort.fields if isinstance(one, Number)):
+            raise UserError(
+                f"There is no number {self.target!r} in the cohort {cohort.name}; it has "
+                f"{', '.join(one.name for one in cohort.fields)}."
+            )
+
+    def outputs(self) -> tuple[str, ...]:
+        """What a stage with this task adds to a record."""
+        return ("number",)
+
+
+AnyTask = Classification | Detection | Measurement

@@ -11,10 +11,11 @@ from msk_jax.verbs import build, evaluate, phantom, report, train
 def run(experiment: Experiment, out: Path, patients: int, seed: int) -> Path:
     """Phantom, build, train, evaluate, report; goes on where an earlier call was stopped."""
     cohort, shards, workdir = out / "cohort", out / "shards", out / "run"
-    config = dataclasses.replace(experiment.synthetic(), patients=patients, seed=seed)
-    manifest = phantom.resume(experiment, cohort, config)
+    system = experiment.at_small_size()
+    config = dataclasses.replace(system.synthetic(), patients=patients, seed=seed)
+    manifest = phantom.resume(system, cohort, config)
     build.run(
-        experiment,
+        system,
         None if experiment.cohort.image is None else cohort / "dicom",
         manifest,
         shards,
@@ -23,11 +24,10 @@ def run(experiment: Experiment, out: Path, patients: int, seed: int) -> Path:
         seed=seed,
         overwrite=False,
     )
-    system = experiment.at_small_size()
     network = system.network_stage
     if network is not None:
         system = changed(system, {f"{network.name}.recipe.seed": seed})
     masks = None if experiment.judging.signs is None else cohort / "masks"
     train.run(system, shards, workdir, masks=masks, seed=seed)
-    evaluate.run(experiment, workdir)
+    evaluate.run(system, workdir)
     return report.run(workdir, None)

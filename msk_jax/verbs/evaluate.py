@@ -21,6 +21,8 @@ def run(experiment: Experiment, workdir: Path, ratings: Path | None = None) -> d
 
 
 def _print(metrics: Mapping[str, Any]) -> None:
+    if "detection" in metrics:
+        return _print_found(metrics)
     main = kind_of_study(metrics).main
     width = max(9, *(len(level) + 1 for level in metrics["levels"]))
     for level, figures in metrics["levels"].items():
@@ -29,6 +31,19 @@ def _print(metrics: Mapping[str, Any]) -> None:
             console.say(f"  {level:<{width}}in order: " + _line(figures["ordinal"], IN_ORDER))
         for name, tested in figures.get("test_sets", {}).items():
             console.say(f"  {level:<{width}}{name}: " + _line(tested, main))
+
+
+def _print_found(metrics: Mapping[str, Any]) -> None:
+    """Precision, and counts and shares beside those of people."""
+    for name, part in metrics["detection"]["sets"].items():
+        line = _line({"ap": part["mean"], "n": part["n"]}, {"ap": f"AP{100 * part['overlap']:.0f}"})
+        console.say(f"  {name}: {line}")
+    for stage, entry in metrics["measurements"].items():
+        for name, part in entry["sets"].items():
+            of = " and ".join(entry["share_of"])
+            counts, share = part["counts"]["all"], part["share"]
+            console.say(f"  {name}: {stage}, boxes: " + _line(counts, {"r": "r"}))
+            console.say(f"  {name}: {stage}, share of {of}: " + _line(share, {"r": "r"}))
 
 
 def _line(figures: Mapping[str, Any], titles: Mapping[str, str]) -> str:

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from msk_jax.data.cohort.cohort import Cohort
-from msk_jax.data.cohort.manifest import Manifest
 from msk_jax.data.build.conversion import Converted, convert_one, load, prepare, save
 from msk_jax.data.build.records import Study
+from msk_jax.data.cohort.cohort import Cohort
+from msk_jax.data.cohort.manifest import Manifest
 from msk_jax.errors import UserError
 
 # Beam's `DirectRunner` would first fetch another runner from the network.
@@ -94,7 +94,10 @@ def convert_with_beam(
             files = tuple(file.absolute() for file in study.files)
             (folder / f"{k}.study").write_bytes(pickle.dumps(replace(study, files=files)))
         convert_numbered = functools.partial(
-            _convert_numbered, folder=folder, cohort=cohort, manifest=replace(manifest, rows=()),
+            _convert_numbered,
+            folder=folder,
+            cohort=cohort,
+            manifest=replace(manifest, rows=()),
             cache=None if cache is None else Path(cache).absolute(),
         )
         _run(convert_numbered, len(studies), found)

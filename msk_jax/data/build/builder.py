@@ -17,28 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from msk_jax.config import to_json
-from msk_jax.data.shards import build_folder as target
 from msk_jax.data.build.beam import convert_with_beam, pipeline_options
-from msk_jax.data.cohort.cohort import Cohort
-from msk_jax.data.cohort.manifest import Manifest, read_manifest
+from msk_jax.data.build.cohort_figures import GradedScan, cohort_table, write_quality
 from msk_jax.data.build.conversion import Converted, convert
-from msk_jax.data.privacy.pseudonyms import default_key_path, load_key, load_or_create_key, pseudonym
-from msk_jax.data.sources.scan import Scan, scan
-from msk_jax.data.shards.folds import (
-    HELD_OUT,
-    SplitKind,
-    check_held_out,
-    check_split,
-    cohort_digest,
-    draw_held_out,
-    external_sets,
-    folds_by_group,
-    make_folds,
-    split_column,
-    write_folds,
-)
-from msk_jax.data.quality.grading import GRADES, grade_scan, shortfall
-from msk_jax.data.quality.measure import UNREAD_AGE
+from msk_jax.data.build.parting import Parting, part
 from msk_jax.data.build.records import (
     Rejection,
     Study,
@@ -50,10 +32,22 @@ from msk_jax.data.build.records import (
     table_record,
 )
 from msk_jax.data.build.writing import write_shards
-from msk_jax.data.sources.source import opened
-from msk_jax.data.shards.stored import VERSION
-from msk_jax.data.build.cohort_figures import GradedScan, cohort_table, write_quality
+from msk_jax.data.cohort.cohort import Cohort
+from msk_jax.data.cohort.manifest import Manifest, read_manifest
 from msk_jax.data.images.volume import ReadOptions
+from msk_jax.data.privacy.pseudonyms import (
+    default_key_path,
+    load_key,
+    load_or_create_key,
+    pseudonym,
+)
+from msk_jax.data.quality.grading import GRADES, grade_scan, shortfall
+from msk_jax.data.quality.measure import UNREAD_AGE
+from msk_jax.data.shards import build_folder as target
+from msk_jax.data.shards.folds import SplitKind
+from msk_jax.data.shards.stored import VERSION
+from msk_jax.data.sources.scan import Scan, scan
+from msk_jax.data.sources.source import opened
 from msk_jax.errors import UserError
 from msk_jax.files import csv_text
 
@@ -118,34 +112,6 @@ class _Plan:
     progress: Progress
 
 
-@dataclass(frozen=True)
-class _Parting:
-    """How patients are parted into folds and test sets; see `build_cohort`."""
-
-    num_folds: int
-    seed: int
-    split: SplitKind
-    held_out: float
-    training_site: str
-
-    @classmethod
-    def checked(
-        cls,
-        cohort: Cohort,
-        manifest: Manifest,
-        num_folds: int,
-        seed: int,
-        split: SplitKind,
-        held_out: float,
-        training_site: str,
-    ) -> "_Parting":
-        """Raises a UserError where the manifest or the kind of split does not allow it."""
-        labels, classed = manifest.patient_labels(), cohort.label is not None
-        num_folds = check_split(manifest.rows, labels, split, num_folds, classed)
-        check_held_out(held_out, split)
-        return cls(num_folds, seed, split, held_out, training_site)
-
-
 def build_cohort(
     cohort: Cohort,
     dicom: str | Path | None,
@@ -196,7 +162,7 @@ def build_cohort(
     if beam is not None:
         pipeline_options(beam)  # told before anything is read
     checked = read_manifest(Path(manifest), cohort)
-    parting = _Parting.checked(cohort, checked, num_folds, seed, split, held_out, training_site)
+    parting = Parting.checked(cohort, checked, num_folds, seed, split, held_out, training_site)
     secret = load_key(key) if key else load_or_create_key(default_key_path(Path(manifest)))
     fingerprint = _fingerprint(cohort, checked, secret, parting, refuse_below, options)
     previous = target.existing_build(data_dir, cohort.name, fingerprint, overwrite)
@@ -209,7 +175,8 @@ def build_cohort(
             studies, collected, num_skipped = _take_table(plan, staged)
         else:
             studies, collected, num_skipped = _convert_source(plan, dicom, staged)
-        _part(staged / target.SPLITS_NAME, cohort, studies, collected, parting)
+        labels = collected.patient_labels()
+        part(staged / target.SPLITS_NAME, cohort, studies, labels, collected.rejected, parting)
         build = _counts(collected, num_skipped, checked)
         _write_tables(staged, cohort, collected, build, fingerprint, checked.path)
     return BuildSummary(data_dir=data_dir, built=True, **build, notes=collected.notes)
@@ -250,7 +217,9 @@ def _convert_source(
 def _take_table(plan: _Plan, staged: Path) -> tuple[list[Study], _Collected, int]:
     """Write the shards of a cohort without images, whose manifest says all that there is."""
     names = _pseudonyms(plan)
-    studies = [Study(row.patient_id, names[row.patient_id], (row,), ()) for row in plan.manifest.rows]
+    studies = [
+        Study(row.patient_id, names[row.patient_id], (row,), ()) for row in plan.manifest.rows
+    ]
     studies.sort(key=lambda study: study.pseudonym)
     collected = _Collected([])
     of_table = (([table_record(s.rows[0], s.pseudonym, plan.cohort)], []) for s in studies)
@@ -292,7 +261,11 @@ def _write_tables(
 
 
 def _fingerprint(
-    cohort: Cohort, manifest: Manifest, key: bytes, parting: _Parting, refuse_below: str | None,
+    cohort: Cohort,
+    manifest: Manifest,
+    key: bytes,
+    parting: Parting,
+    refuse_below: str | None,
     options: ReadOptions | None,
 ) -> dict:
     """What tells one build from another."""
@@ -367,51 +340,6 @@ def _read(
             f"Nothing usable is left of the cohort, so nothing was built. "
             f"{explain(collected.rejected)}"
         )
-
-
-def _part(
-    path: Path, cohort: Cohort, studies: list[Study], collected: _Collected, parting: _Parting
-) -> None:
-    """Write the folds and test sets of the usable patients."""
-    labels = collected.patient_labels()
-    tested = _test_sets(cohort, labels, studies, parting)
-    folds = _folds(collected, studies, tested, parting, cohort.label is not None)
-    write_folds(path, folds, parting.seed, cohort_digest(labels), tested)
-
-
-def _test_sets(
-    cohort: Cohort, labels: dict[str, int], studies: list[Study], parting: _Parting
-) -> dict[str, list[str]]:
-    """Patients in no fold: those of sites that are not trained on, and a share of the others. A
-    split by site or by the manifest says itself who is tested."""
-    if parting.split != "patient":
-        return {}
-    sites = {study.pseudonym: study.rows[0].site for study in studies if study.pseudonym in labels}
-    sets = external_sets(sites, parting.training_site)
-    outside = set().union(*sets.values())
-    inside = {patient: label for patient, label in labels.items() if patient not in outside}
-    return {HELD_OUT: draw_held_out(inside, parting.held_out, parting.seed), **sets}
-
-
-def _folds(
-    collected: _Collected,
-    studies: list[Study],
-    tested: dict[str, list[str]],
-    parting: _Parting,
-    classed: bool,
-) -> dict[str, int]:
-    """Folds of the usable patients but those of test sets."""
-    outside = set().union(*tested.values())
-    labels = {k: v for k, v in collected.patient_labels().items() if k not in outside}
-    rows = {study.pseudonym: study.rows[0] for study in studies}
-    try:
-        if parting.split == "patient":
-            return make_folds(labels, parting.num_folds, parting.seed, classed)
-        column = split_column(parting.split)
-        groups = {name: getattr(rows[name], column) for name in labels}
-        return folds_by_group(groups, labels, parting.split, parting.num_folds, classed)
-    except UserError as error:
-        raise UserError(f"{error} {explain(collected.rejected)}".strip()) from None
 
 
 def _counts(collected: _Collected, num_skipped: int, manifest: Manifest) -> dict:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from msk_jax.data.build.records import ScanFacts
 from msk_jax.data.cohort.cohort import Cohort
 from msk_jax.data.fields import Boxes
 from msk_jax.data.quality.grading import GRADES, QualityLimits, ScanGrade
-from msk_jax.data.build.records import ScanFacts
 
 QUALITY = ("noise", "noise_share", "sharpness", "clipped", "coverage_mm", "completeness")
 
@@ -55,10 +55,11 @@ def cohort_table(cohort: Cohort, records: list[dict], scans: list[GradedScan]) -
     Returns:
         A JSON-able dict: `levels`, the names of image, unit and patient; `by_label`, counts of the
         classes at each of them; `sites` and `sex`, patients, with `by_site` and `by_sex`
-        splitting them by class; `boxes`, of each class, and pictures without any; `age`, quartiles over patients, with `age_by_label`; `scans`,
-        `pixel_mm`, `spacing_mm` (between slices) and `num_slices` of the CT as lowest and highest;
-        `quality`, the same of what was measured, how many headers lack which attribute, how many
-        scans have which grade, over all and for each figure, and how many were refused.
+        splitting them by class; `boxes`, of each class, and pictures without any; `age`, quartiles
+        over patients, with `age_by_label`; `scans`, `pixel_mm`, `spacing_mm` (between slices) and
+        `num_slices` of the CT as lowest and highest; `quality`, the same of what was measured, how
+        many headers lack which attribute, how many scans have which grade, over all and for each
+        figure, and how many were refused.
     """
     patients = list({record["patient_id"]: record for record in records}.values())
     units = list({record["unit_id"]: record for record in records}.values())

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from msk_jax.config import to_json
+from msk_jax.data.build.records import Rejection, ScanFacts, Study, read_study
 from msk_jax.data.cohort.cohort import Cohort
 from msk_jax.data.cohort.manifest import Manifest
-from msk_jax.data.build.records import Rejection, ScanFacts, Study, read_study
 from msk_jax.errors import UserError
 from msk_jax.files import replacing
 from msk_jax.processes import processes
@@ -111,9 +111,13 @@ def _place(cache: Path, study: Study, cohort: Cohort, manifest: Manifest) -> Pat
     except OSError:
         return None
     about = {
-        "version": CACHE_VERSION, "pseudonym": study.pseudonym, "cohort": to_json(cohort),
-        "rows": [asdict(row) for row in study.rows], "files": files,
-        "columns": manifest.columns, "has_lesions": manifest.has_lesions,
+        "version": CACHE_VERSION,
+        "pseudonym": study.pseudonym,
+        "cohort": to_json(cohort),
+        "rows": [asdict(row) for row in study.rows],
+        "files": files,
+        "columns": manifest.columns,
+        "has_lesions": manifest.has_lesions,
         "options": None if study.options is None else asdict(study.options),
         **({"annotations": annotations} if annotations else {}),
     }

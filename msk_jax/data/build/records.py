@@ -13,17 +13,17 @@ from pathlib import Path
 import numpy as np
 
 from msk_jax.data.build.boxes import boxes_of
+from msk_jax.data.build.series_index import SeriesIndex
 from msk_jax.data.cohort.cohort import Cohort
 from msk_jax.data.cohort.manifest import Manifest, ManifestRow
-from msk_jax.data.regions.region import Crop, read_images
-from msk_jax.data.images.series import Series
-from msk_jax.data.sources.scan import Scan
-from msk_jax.data.quality.grading import QualityLimits
 from msk_jax.data.dicom.headers import quiet, read_header
 from msk_jax.data.images.pictures import is_picture
-from msk_jax.data.quality.measure import measure, missing_tags
-from msk_jax.data.build.series_index import SeriesIndex
+from msk_jax.data.images.series import Series
 from msk_jax.data.images.volume import ReadOptions
+from msk_jax.data.quality.grading import QualityLimits
+from msk_jax.data.quality.measure import measure, missing_tags
+from msk_jax.data.regions.region import Crop, read_images
+from msk_jax.data.sources.scan import Scan
 from msk_jax.errors import SeriesError, UserError
 
 

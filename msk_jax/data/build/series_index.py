@@ -5,8 +5,8 @@ from collections import defaultdict
 from pathlib import Path
 
 from msk_jax.data.cohort.manifest import ManifestRow
-from msk_jax.data.sources.scan import Scan
 from msk_jax.data.sources.names import Places
+from msk_jax.data.sources.scan import Scan
 from msk_jax.errors import SeriesError
 from msk_jax.table_reader import as_number
 

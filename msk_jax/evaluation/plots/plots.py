@@ -54,6 +54,10 @@ _STYLE = {
     "figure.dpi": 100,
 }
 
+_OF_EVERY_HISTORY = ("step", "epoch", "split", "loss")
+_CURVES = {"auc": "AUC", "ap50": "AP at 0.5"}
+"""What the figures of an epoch are called."""
+
 
 def house_style() -> Any:
     """Context in which figures are made and saved."""
@@ -202,21 +206,19 @@ def _confusion_panel(axis: Axes, table: np.ndarray, classes: Sequence[str]) -> N
 
 
 def training_figure(histories: Mapping[int, pd.DataFrame]) -> Figure:
-    """Loss of training and validation over the epochs, and the validation AUC; a line a fold.
+    """Losses and what else is known of an epoch, as the validation AUC; a line a fold.
+
+    What no fold has a number of, as a detector's validation loss, is not drawn.
 
     Args:
         histories: for each fold, a table with columns step, epoch, split (train or validation),
-            loss, auc (empty for train).
+            loss, and further figures of the task (empty for train).
     """
     colours = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY, BLACK)
     styles = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
     with house_style():
-        figure, axes = panels(3, width=2.9, height=2.6)
-        drawn = [
-            ("train", "loss", "Training loss"),
-            ("validation", "loss", "Validation loss"),
-            ("validation", "auc", "Validation AUC"),
-        ]
+        drawn = _drawn_curves(histories)
+        figure, axes = panels(len(drawn), width=2.9, height=2.6)
         for axis, (split, column, title) in zip(axes, drawn, strict=True):
             for number, (fold, table) in enumerate(sorted(histories.items())):
                 rows = table[table["split"] == split]
@@ -233,10 +235,10 @@ def training_figure(histories: Mapping[int, pd.DataFrame]) -> Figure:
             axis.set_xlabel("Epoch")
             axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
             axis.grid()
-        top = max(axes[0].get_ylim()[1], axes[1].get_ylim()[1])
-        for axis in axes[:2]:
-            axis.set_ylim(0, top)
-        axes[2].set_ylim(top=1.02)
+        losses = [axis for axis, (_, name, _) in zip(axes, drawn, strict=True) if name == "loss"]
+        top = max(axis.get_ylim()[1] for axis in losses)
+        for axis in axes:
+            axis.set(ylim=(0, top)) if axis in losses else axis.set_ylim(top=1.02)
         if len(histories) > 1:
             handles, labels = axes[0].get_legend_handles_labels()
             figure.legend(
@@ -247,6 +249,23 @@ def training_figure(histories: Mapping[int, pd.DataFrame]) -> Figure:
                 fontsize=8,
             )
     return figure
+
+
+def _drawn_curves(histories: Mapping[int, pd.DataFrame]) -> list[tuple[str, str, str]]:
+    """Split, column and title of each panel."""
+    others = [name for name in next(iter(histories.values())) if name not in _OF_EVERY_HISTORY]
+    drawn = [("train", "loss", "Training loss"), ("validation", "loss", "Validation loss")]
+    drawn += [("validation", name, f"Validation {_CURVES.get(name, name)}") for name in others]
+    return [
+        (split, name, title)
+        for split, name, title in drawn
+        if any(
+            pd.to_numeric(table[table["split"] == split][name], errors="coerce").notna().any()
+            for table in histories.values()
+            if name in table
+        )
+        or (split, name) == ("train", "loss")
+    ]
 
 
 def forest_figure(

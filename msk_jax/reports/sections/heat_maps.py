@@ -8,8 +8,10 @@ from msk_jax.reports.sections.section import Section, classes_of, filled
 _MOST = 24
 
 
-def section(inputs: ReportInputs) -> Section:
-    """The section; a sentence where there are no heat maps."""
+def section(inputs: ReportInputs) -> Section | None:
+    """The section; a sentence where there are no heat maps; None where nothing was classified."""
+    if not len(inputs.predictions):
+        return None
     one_of_several = kind_of_study(inputs.metrics).names_classes
     html = filled(
         "heat_maps",

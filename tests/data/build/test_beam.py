@@ -7,14 +7,13 @@ import pytest
 from msk_jax.data.build import beam
 from msk_jax.data.build.beam import convert_with_beam, pipeline_options
 from msk_jax.data.build.builder import build_cohort
-from msk_jax.data.cohort.manifest import read_manifest
-from msk_jax.data.sources.scan import scan
 from msk_jax.data.build.records import assign_series
+from msk_jax.data.cohort.manifest import read_manifest
 from msk_jax.data.regions.sacroiliac import SacroiliacRegion
+from msk_jax.data.sources.scan import scan
 from msk_jax.errors import UserError
-
-from tests.data.ct_files import box_pelvis, write_ct
 from tests.cohorts import cohort_of
+from tests.data.ct_files import box_pelvis, write_ct
 
 pytest.importorskip("apache_beam", reason="apache-beam is not installed: msk_jax[beam]")
 PATIENTS = "ABCDEFG"

@@ -15,15 +15,14 @@ import tensorflow_datasets as tfds
 
 from msk_jax.data.build.builder import build_cohort
 from msk_jax.data.privacy.pseudonyms import pseudonym
-from msk_jax.data.shards.folds import load_folds
 from msk_jax.data.quality.grading import QualityLimits
 from msk_jax.data.regions.sacroiliac import SacroiliacRegion
+from msk_jax.data.shards.folds import load_folds
 from msk_jax.errors import UserError
 from msk_jax.reports.cohort import cohort_rows
 from msk_jax.verbs import cohort as cohort_verb
-
-from tests.data.ct_files import box_pelvis, rewrite, write_ct
 from tests.cohorts import cohort_of
+from tests.data.ct_files import box_pelvis, rewrite, write_ct
 
 COHORT = cohort_of(region=SacroiliacRegion(size=32, pixel_mm=3.0))
 KEY = "0123456789abcdef0123456789abcdef"
@@ -270,13 +269,18 @@ def test_failures_of_the_disk_are_told_in_a_sentence(source, tmp_path, monkeypat
 
 
 def test_nothing_usable(source, tmp_path):
-    rows = "".join(f"X{i},left,{label},,,,\n" for i, label in
-                   enumerate(["normal", "sacroiliitis"] * 3))
+    rows = "".join(
+        f"X{i},left,{label},,,,\n" for i, label in enumerate(["normal", "sacroiliitis"] * 3)
+    )
     (tmp_path / "manifest.csv").write_text(f"{COLUMNS}\n{rows}")
     with pytest.raises(UserError, match=r"Nothing usable is left.*6 manifest row\(s\)"):
         build_cohort(
-            COHORT, source / "dicom", tmp_path / "manifest.csv", tmp_path / "data",
-            key=source / "pseudonym.key", num_folds=3,
+            COHORT,
+            source / "dicom",
+            tmp_path / "manifest.csv",
+            tmp_path / "data",
+            key=source / "pseudonym.key",
+            num_folds=3,
         )
     assert not (tmp_path / "data").exists()
 
@@ -286,8 +290,12 @@ def test_too_few_patients_left_for_the_folds(source, tmp_path):
     (tmp_path / "manifest.csv").write_text(lines)
     with pytest.raises(UserError, match=r"class 0: 3, class 1: 2.*rejected"):
         build_cohort(
-            COHORT, source / "dicom", tmp_path / "manifest.csv", tmp_path / "data",
-            key=source / "pseudonym.key", num_folds=3,
+            COHORT,
+            source / "dicom",
+            tmp_path / "manifest.csv",
+            tmp_path / "data",
+            key=source / "pseudonym.key",
+            num_folds=3,
         )
     assert not (tmp_path / "data").exists()
 
@@ -296,8 +304,12 @@ def test_age_and_sex_of_the_header_where_the_manifest_has_none(source, tmp_path)
     rows = "".join(f"{p},left,{COHORT.classes[sick]}\n" for p, sick in GOOD.items())
     (tmp_path / "manifest.csv").write_text(f"patient_id,side,label\n{rows}")
     build_cohort(
-        COHORT, source / "dicom", tmp_path / "manifest.csv", tmp_path / "data",
-        key=source / "pseudonym.key", num_folds=3,
+        COHORT,
+        source / "dicom",
+        tmp_path / "manifest.csv",
+        tmp_path / "data",
+        key=source / "pseudonym.key",
+        num_folds=3,
     )
     rows = records(tmp_path / "data").values()
     assert {(row["age"], row["sex"], row["site"]) for row in rows} == {(45, b"F", b"")}
@@ -312,17 +324,21 @@ def test_inspect_draws_a_page_of_what_was_built(built, tmp_path):
     assert f"{summary.num_units} records, {summary.num_units} of them shown" in page
     damaged = Path(shutil.copytree(summary.data_dir, tmp_path / "damaged"))
     content = json.loads((damaged / "cohort.json").read_text())
-    del content["fingerprint"]["config"]["classes"]
+    del content["fingerprint"]["config"]["levels"]
     (damaged / "cohort.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match="lacks classes"):
+    with pytest.raises(UserError, match="lacks levels"):
         cohort_verb.inspect(damaged, None)
 
 
 def test_scans_of_low_quality_are_left_out_when_asked(source, tmp_path):
     shutil.copytree(source, tmp_path / "source")
     spacing = (3.0, 3.0, 2.0)  # 80 mm long, where the others have 100
-    write_ct(tmp_path / "source" / "dicom" / "short", *box_pelvis(spacing, (40, 128, 128)),
-             spacing, patient_id="KLINIK-SHORT")
+    write_ct(
+        tmp_path / "source" / "dicom" / "short",
+        *box_pelvis(spacing, (40, 128, 128)),
+        spacing,
+        patient_id="KLINIK-SHORT",
+    )
     with (tmp_path / "source" / "manifest.csv").open("a") as file:
         file.write("".join(f"KLINIK-SHORT,{side},normal,,A,50,F\n" for side in ("left", "right")))
     limits = QualityLimits(coverage_mm=(200, 150, 90), missing_tags=(10, 15, 17))
@@ -342,7 +358,9 @@ def test_scans_of_low_quality_are_left_out_when_asked(source, tmp_path):
     with (data_dir / "quality.csv").open() as file:
         rows = {row["coverage_mm"]: row for row in csv.DictReader(file)}
     assert [rows["80.0"][k] for k in ("grade_coverage_mm", "quality", "used")] == [
-        "0", "unusable", "no"
+        "0",
+        "unusable",
+        "no",
     ]
     assert (rows["100.0"]["grade_pixel_mm"], rows["100.0"]["used"]) == ("", "yes")
     facts = json.loads((data_dir / "cohort.json").read_text())

@@ -8,16 +8,15 @@ import pytest
 
 from msk_jax.data.build import conversion
 from msk_jax.data.build.beam import pipeline_options
-from msk_jax.data.cohort.manifest import read_manifest
 from msk_jax.data.build.conversion import convert
-from msk_jax.data.sources.scan import scan
-from msk_jax.data.shards.folds import check_split, folds_by_group, roles
 from msk_jax.data.build.records import assign_series
+from msk_jax.data.cohort.manifest import read_manifest
 from msk_jax.data.regions.sacroiliac import SacroiliacRegion
+from msk_jax.data.shards.folds import check_split, folds_by_group, roles
+from msk_jax.data.sources.scan import scan
 from msk_jax.errors import UserError
-
-from tests.data.ct_files import box_pelvis, rewrite, write_ct
 from tests.cohorts import cohort_of
+from tests.data.ct_files import box_pelvis, rewrite, write_ct
 
 COHORT = cohort_of(region=SacroiliacRegion(size=32, pixel_mm=3.0))
 

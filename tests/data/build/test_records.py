@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-from msk_jax.data.cohort.manifest import read_manifest
-from msk_jax.data.sources.scan import scan
 from msk_jax.data.build.records import (
     assign_series,
     in_intervals,
@@ -12,9 +10,10 @@ from msk_jax.data.build.records import (
     reject,
     stack_labels,
 )
-
-from tests.data.ct_files import ramp, rewrite, uid, write_ct
+from msk_jax.data.cohort.manifest import read_manifest
+from msk_jax.data.sources.scan import scan
 from tests.cohorts import cohort_of
+from tests.data.ct_files import ramp, rewrite, uid, write_ct
 
 COHORT = cohort_of()
 
@@ -32,8 +31,9 @@ def test_by_uid_by_path_and_by_patient(tmp_path):
     write_ct(tmp_path / "dicom" / "x", ramp(), patient_id="A", series="thick", name="t{}")
     by_path = write_ct(tmp_path / "dicom" / "y" / "deep", ramp(), patient_id="B")
     by_patient = write_ct(tmp_path / "dicom" / "z", ramp(), patient_id="C")
-    scout = write_ct(tmp_path / "dicom" / "z", ramp((1, 4, 4)), patient_id="C", series="s",
-                     name="scout{}")
+    scout = write_ct(
+        tmp_path / "dicom" / "z", ramp((1, 4, 4)), patient_id="C", series="s", name="scout{}"
+    )
     rewrite(scout[0], ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     studies, rejected, _ = assign(
         tmp_path,

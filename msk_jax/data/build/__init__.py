@@ -1,0 +1,1 @@
+"""From studies and a manifest to records and shards."""
