@@ -26,6 +26,7 @@ from msk_jax.reports.inspection import draw_page
 
 _BONE = (400.0, 1500.0)  # of Hounsfield units
 _STRETCHED = (TOP / 2, TOP)
+_COLOURS = (127.5, 255.0)
 
 
 def draft(dicom: str, out: Path, experiment: str) -> None:
@@ -149,6 +150,11 @@ def inspect(data_dir: Path, out: Path | None) -> None:
     """Draw what is in the shards on one page."""
     config = read_cohort(data_dir)["fingerprint"]["config"]
     cohort = from_json(config, Cohort, data_dir / COHORT_NAME)
+    if cohort.image is None:
+        raise UserError(
+            f"The cohort {cohort.name} is a table: there are no pictures to draw. Its figures are "
+            f"in {data_dir / COHORT_NAME}."
+        )
     try:
         quality = pd.read_csv(data_dir / QUALITY_NAME)
     except (OSError, ValueError):
@@ -157,7 +163,9 @@ def inspect(data_dir: Path, out: Path | None) -> None:
         ) from None
     records = read_records(data_dir)
     window = _BONE if cohort.modality.startswith("CT") else _STRETCHED
-    page = draw_page(f"Cohort {cohort.name}", records, quality, cohort.classes, window)
+    window = _COLOURS if cohort.modality == "SM" else window
+    classes = cohort.classes or ("all",)
+    page = draw_page(f"Cohort {cohort.name}", records, quality, classes, window)
     out = out or data_dir / "inspect.html"
     with replacing(out) as temporary:
         temporary.write_text(page, encoding="utf-8")
