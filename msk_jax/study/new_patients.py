@@ -203,6 +203,23 @@ def _pictures(saved: SavedModel, name: str, crops: dict[str, Crop]) -> dict[str,
 
 def predict_cases(saved: SavedModel, cases: Iterable[Case]) -> Iterator[list[Answer]]:
     """What the networks say of cases that have crops, as many at a time as fill a batch."""
+    for group, said in ask_networks(saved, cases):
+        each = [answers["probabilities"] for answers in said]
+        mean, heard = np.mean(each, axis=0), each if saved.estimators else []
+        answers, first = [], 0
+        for case in group:
+            last = first + len(case.pictures)
+            by_member = tuple(_table(saved, case, one[first:last]) for one in heard)
+            answers.append(Answer(case, _table(saved, case, mean[first:last]), by_member))
+            first = last
+        yield answers
+
+
+def ask_networks(
+    saved: SavedModel, cases: Iterable[Case]
+) -> Iterator[tuple[list[Case], list[dict[str, np.ndarray]]]]:
+    """Cases that have crops, as many at a time as fill a batch, and what each network answers
+    `[pictures, ...]`, their pictures one case's behind the other's."""
     predict = parallel_predict(
         saved.stage.method.module(AXIS), saved.stage.method.preprocess, saved.stage.trained_task
     )
@@ -214,16 +231,7 @@ def predict_cases(saved: SavedModel, cases: Iterable[Case]) -> Iterator[list[Ans
         size = size or padded_size(len(pictures), most)
         volumes = np.stack([picture.volume for picture in pictures])
         batches = [volumes[i : i + size] for i in range(0, len(volumes), size)]
-        said = [predict_all(predict, member, batches, size) for member in saved.members]
-        each = [answers["probabilities"] for answers in said]
-        mean, heard = np.mean(each, axis=0), each if saved.estimators else []
-        answers, first = [], 0
-        for case in group:
-            last = first + len(case.pictures)
-            by_member = tuple(_table(saved, case, one[first:last]) for one in heard)
-            answers.append(Answer(case, _table(saved, case, mean[first:last]), by_member))
-            first = last
-        yield answers
+        yield group, [predict_all(predict, member, batches, size) for member in saved.members]
 
 
 def _groups(cases: Iterable[Case], most: int) -> Iterator[list[Case]]:

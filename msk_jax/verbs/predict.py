@@ -21,9 +21,18 @@ from msk_jax.data.regions.region import asked_options
 from msk_jax.data.sources.scan import scan
 from msk_jax.data.sources.source import opened
 from msk_jax.errors import UserError
+from msk_jax.explain.boxes import draw_boxes
 from msk_jax.files import csv_text, replacing
 from msk_jax.processes import processes
 from msk_jax.study.asking_tables import askable, predict_table, with_estimators
+from msk_jax.study.new_boxes import (
+    CALLED,
+    BoxedPicture,
+    boxes_of_cases,
+    class_names,
+    drawing_of,
+    write_boxes,
+)
 from msk_jax.study.new_patients import (
     Answer,
     Case,
@@ -38,6 +47,7 @@ from msk_jax.study.new_patients import (
 from msk_jax.study.new_pictures import draw_beside, drawings_of
 from msk_jax.study.package import SavedModel, load_model, model_folder
 from msk_jax.study.patients import patients_of_manifest
+from msk_jax.tasks.settings import Detection
 
 if TYPE_CHECKING:
     from msk_jax.study.dicom_results import DicomResults
@@ -72,6 +82,14 @@ def run(
         return _predict_table(saved, dicom, out, key, manifest)
     if dicom is None:
         raise UserError(f"{saved.experiment.name} reads images. Give --dicom.")
+    if isinstance(saved.experiment.network_stage.task, Detection):
+        if dicom_results or server:
+            raise UserError(
+                f"{saved.experiment.name} gives boxes, and DICOM results hold classes and heat "
+                "maps. Leave --dicom-results and --store out."
+            )
+        asked_options(cohort.region, nifti_form, deshear)
+        return _predict_boxes(saved, dicom, out, key, manifest, pictures)
     if (dicom_results or server) and not pictures:
         raise UserError("DICOM results hold the heat maps. Take --no-pictures away.")
     if cohort.region.needs_place and manifest is None:
@@ -102,6 +120,77 @@ def run(
             _write(saved, out, answers, rejected + run_of.unwritten, patients)
     # Outside: what the sentences speak of stays.
     _tell(out, len(answers), rejected, run_of.unwritten, len(found.skipped), pictures)
+
+
+def _predict_boxes(
+    saved: SavedModel,
+    dicom: str | Path,
+    out: Path,
+    key: Path | None,
+    manifest: Path | None,
+    pictures: bool,
+) -> None:
+    """Predict the boxes of every picture of a source, or of those of a manifest."""
+    cohort = saved.experiment.cohort
+    places = None if manifest is None else read_manifest(manifest, cohort, labelled=False)
+    console.check_new_folder(out, "--out")
+    for name in saved.estimators:
+        console.say(f"The {name} model is not asked: new pictures are given boxes alone.")
+    with opened(dicom) as source:
+        found = scan(source.folder, files=source.files, unpacked=source.unpacked)
+        secret = load_key(key) if key else load_or_create_key(default_key_path(manifest))
+        jobs, rejected = jobs_of(found, places, cohort, secret, listener=console.TERMINAL)
+        console.writable_folder(out, "--out")
+        with _all_or_nothing(out):
+            boxed = _boxes_of_jobs(saved, out, secret, jobs, rejected, pictures)
+            if boxed:
+                write_boxes(saved, out, boxed)
+            _write_rejected(out, rejected)
+    if not boxed:
+        raise _none_predicted(out, rejected, "pictures")
+    classes = class_names(saved)
+    counts = sum(one.counts(len(classes)) for one in boxed)
+    sums = ", ".join(f"{n} {name}" for n, name in zip(counts, classes, strict=True))
+    beside = ", one picture each beside it" if pictures else ""
+    console.say(
+        f"{len(boxed)} pictures predicted, {len(rejected)} refused (see rejected.csv), "
+        f"{len(found.skipped)} files passed over. Boxes with a score of at least {CALLED}: {sums}. "
+        f"All boxes are in {out / 'boxes.csv'} and boxes.json, their numbers in counts.csv{beside}."
+    )
+    console.say("This is research software, not a medical device.")
+
+
+def _boxes_of_jobs(
+    saved: SavedModel,
+    out: Path,
+    secret: bytes,
+    jobs: Sequence[Job],
+    rejected: list[tuple[str, str, str]],
+    pictures: bool,
+) -> list[BoxedPicture]:
+    """What is detected in each picture, drawn; adds those that cannot be read to `rejected`."""
+
+    def noted() -> Iterator[Case]:
+        for case in read_cases(jobs, saved, secret):
+            rejected.extend(case.rejected)
+            yield case
+
+    boxed, drawn, unread = [], [], len(rejected)
+    with (
+        console.progress_bar("Predicting pictures") as update,
+        _drawing_processes(len(jobs) if pictures else 0) as pool,
+    ):
+        for group in boxes_of_cases(saved, noted()):
+            for one, picture in group:
+                boxed.append(one)
+                if pictures and pool is not None:
+                    drawn.append(pool.submit(draw_boxes, drawing_of(saved, one, picture, out)))
+                elif pictures:
+                    draw_boxes(drawing_of(saved, one, picture, out))
+            update(len(boxed) + len(rejected) - unread, len(jobs), "")
+        for drawing in drawn:
+            drawing.result()
+    return boxed
 
 
 def _predict_table(
@@ -216,11 +305,7 @@ def _tell(
 ) -> None:
     """What came of it. Raises UserError where nothing was predicted or not all is written."""
     if not done:
-        first = rejected[0][2] if rejected else "there is none"
-        raise UserError(
-            f"None of the {len(rejected)} series could be predicted; {out / 'rejected.csv'} gives "
-            f"the reasons. The first: {first}"
-        )
+        raise _none_predicted(out, rejected, "series")
     beside = ", one picture per series beside it" if pictures else ""
     console.say(
         f"{done} series predicted, {len(rejected)} refused (see rejected.csv), "
@@ -232,6 +317,14 @@ def _tell(
             f"The DICOM results of {len(unwritten)} of these series were not written or not taken "
             f"by the server; {out / 'rejected.csv'} gives the reasons. The first: {unwritten[0][2]}"
         )
+
+
+def _none_predicted(out: Path, rejected: Sequence[tuple], what: str) -> UserError:
+    first = rejected[0][2] if rejected else "there is none"
+    return UserError(
+        f"None of the {len(rejected)} {what} could be predicted; {out / 'rejected.csv'} gives the "
+        f"reasons. The first: {first}"
+    )
 
 
 @contextlib.contextmanager
@@ -265,6 +358,10 @@ def _write(
         for suffix, write in ((".csv", _as_csv), (".json", _as_json)):
             with replacing(out / f"predictions{suffix}") as temporary:
                 write(table, temporary)
+    _write_rejected(out, rejected)
+
+
+def _write_rejected(out: Path, rejected: Sequence[tuple]) -> None:
     with (
         replacing(out / "rejected.csv") as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,

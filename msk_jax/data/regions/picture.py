@@ -83,3 +83,11 @@ class PictureRegion:
         rows, columns = self.filled(height, width)
         across, down = columns / width, rows / height
         return (boxes * (across, down, across, down)).astype("float32")
+
+    def returned(self, boxes: "np.ndarray", height: int, width: int) -> "np.ndarray":
+        """Boxes [n, 4] in pixels of the crop of a picture of so many rows and columns, in pixels of
+        the picture: what `placed` does, undone, and cut off where the picture ends."""
+        rows, columns = self.filled(height, width)
+        inside = boxes.clip(0, (columns, rows, columns, rows))
+        across, down = width / columns, height / rows
+        return (inside * (across, down, across, down)).astype("float32")

@@ -57,6 +57,16 @@ def test_a_larger_one_is_scaled_with_its_resolution_and_its_boxes(tmp_path):
     np.testing.assert_array_equal(REGION.placed(boxes, 128, 256), boxes / 4)
 
 
+def test_boxes_come_back_to_the_picture_and_end_where_it_ends():
+    """A picture of 100 x 200 fills 32 x 64 of the square; below row 32 is padding."""
+    boxes = np.array([[10, 20, 110, 60]], np.float32)
+    placed = REGION.placed(boxes, 100, 200)
+    np.testing.assert_allclose(placed, [[3.2, 6.4, 35.2, 19.2]], rtol=1e-6)
+    np.testing.assert_allclose(REGION.returned(placed, 100, 200), boxes, rtol=1e-6)
+    outside = np.array([[-4, 16, 70, 40]], np.float32)
+    np.testing.assert_array_equal(REGION.returned(outside, 100, 200), [[0, 50, 200, 100]])
+
+
 def test_only_as_much_larger_as_the_region_says():
     assert REGION.filled(20, 10) == (20, 10)
     assert PictureRegion(size=64, scale=2.0).filled(20, 10) == (40, 20)
