@@ -24,7 +24,8 @@ class Predict:
     workdir: Place
     """The folder of a finished `train`, or its `model` folder alone; may be in a bucket."""
     out: Path
-    """New or empty folder for predictions.csv, rejected.csv and pictures."""
+    """New or empty folder for predictions.csv (of a detector boxes.csv, boxes.json and counts.csv),
+    rejected.csv and pictures."""
     dicom: str | None = None
     """Folder with the DICOM files of new patients, a zip archive, a DICOMDIR, or the http(s)
     address of a DICOMweb service, as `https://host/dicom-web?PatientID=4711`. Of a system that
@@ -35,7 +36,8 @@ class Predict:
     """CSV that says where the units are (as for `build`, without labels), for systems that do not
     find them, and what else is known of patients."""
     pictures: bool = True
-    """Draw the surest finding of each series with its heat map, a PNG each."""
+    """Draw the surest finding of each series with its heat map, or the boxes of a picture, a PNG
+    each."""
     dicom_results: bool = False
     """Write a DICOM report and heat map for each series into OUT/dicom, unverified until a
     physician signs. Unlike all else there they name the patient, as the images do."""

@@ -1,4 +1,4 @@
-"""Synthetic anatomy rendered as medical images, written as DICOM series with a manifest.
+"""Synthetic patients: anatomy as medical images, sections as pictures, tables; with a manifest.
 
 What is imported here are settings; anatomy, rendering and `write_cohort` come when they are used.
 """

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from msk_jax.box_files import Boxes, Picture, write_box_csv, write_coco
 from msk_jax.explain.boxes import BoxDrawing
 from msk_jax.files import csv_text, replacing
+from msk_jax.methods.procedures import Counts
 from msk_jax.study.fusing import Detections, fuse
 from msk_jax.study.new_patients import Case, ask_networks
 from msk_jax.study.package import SavedModel
@@ -123,8 +125,10 @@ def drawing_of(
 
 def write_boxes(saved: SavedModel, out: Path, pictures: Sequence[BoxedPicture]) -> None:
     """Write `boxes.csv`, `boxes.json` (COCO), both of all boxes with their scores, and
-    `counts.csv`, a row a picture with the number of called boxes of each class."""
+    `counts.csv`, a row a picture with the number of called boxes of each class, and of each stage
+    that counts the share in percent, by its own score; empty where nothing was called."""
     classes = class_names(saved)
+    stages = {s.name: s.method for s in saved.experiment.stages if isinstance(s.method, Counts)}
     listed = [Picture(one.name, *one.boxes.size) for one in pictures]
     boxes, scores = [one.boxes for one in pictures], [one.scores for one in pictures]
     write_box_csv(out / "boxes.csv", listed, boxes, classes, scores)
@@ -135,6 +139,16 @@ def write_boxes(saved: SavedModel, out: Path, pictures: Sequence[BoxedPicture]) 
         temporary.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["name", unit or "unit", *map(csv_text, classes)])
+        shares = [f"{name} share" for name in stages]
+        writer.writerow(["name", unit or "unit", *map(csv_text, (*classes, *shares))])
         for one in pictures:
-            writer.writerow([one.name, csv_text(one.unit), *one.counts(len(classes))])
+            counts = one.counts(len(classes))
+            row = [_share(one, method, classes) for method in stages.values()]
+            writer.writerow([one.name, csv_text(one.unit), *counts, *row])
+
+
+def _share(one: BoxedPicture, method: Counts, classes: Sequence[str]) -> str:
+    """The share that a stage gives, in percent."""
+    labels = [classes[place] for place in one.boxes.classes]
+    share = float(method.share(method.counts(labels, one.scores, classes), classes))
+    return "" if math.isnan(share) else f"{share:.2f}"

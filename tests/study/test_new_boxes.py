@@ -82,9 +82,10 @@ def test_those_of_a_score_of_a_half_are_counted_all_are_written(boxed, tmp_path)
     write_boxes(SAVED, tmp_path, [boxed[0], dataclasses.replace(one, name="P-0_2", unit="=s2")])
     rows = list(csv.reader((tmp_path / "counts.csv").read_text().splitlines()))
     assert rows == [
-        ["name", "section", *CLASSES],
-        ["P-0_1", "s1", "0", "0", "1"],
-        ["P-0_2", "'=s2", "1", "0", "1"],
+        ["name", "section", *CLASSES, "count share"],
+        # The stage counts boxes from a score of 0.05 on: one of two is empty.
+        ["P-0_1", "s1", "0", "0", "1", "50.00"],
+        ["P-0_2", "'=s2", "1", "0", "1", "50.00"],
     ]
     coco = json.loads((tmp_path / "boxes.json").read_text())
     assert [one["score"] for one in coco["annotations"]] == [0.8, 0.3, 0.8, 0.5]
