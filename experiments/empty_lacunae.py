@@ -89,7 +89,7 @@ experiment = Experiment(
         ),
         "detect.preprocess": Preprocess(window_level=127.5, window_width=255.0, mean=0.6, std=0.2),
         "detect.recipe": Recipe(
-            epochs=18,
+            epochs=24,
             batch_size=4,
             learning_rate=3e-3,
             warmup_epochs=2,
@@ -142,7 +142,7 @@ experiment = Experiment(
         "shrink": "1: every pixel is looked at",
         "crop": "none: a detector sees whole tiles",
         "local": "none: stains are told by their colour",
-        "epochs": "24, twice the usual schedule (full); 18 (small)",
+        "epochs": "24, twice the usual schedule (full, and small)",
         "batch_size": "4, as memory allows",
         "optimiser": "SGD with momentum, usual for detectors (full); AdamW (small)",
         "learning_rate": "0.02 for 16 pictures, so 0.005 for 4 (full); 3e-3 (small)",

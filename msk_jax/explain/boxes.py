@@ -4,11 +4,9 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
-from matplotlib.patheffects import Normal, Stroke
 
-from msk_jax.evaluation.plots.plots import house_style, line_style, panels
+from msk_jax.evaluation.plots.boxes import frame, legend
+from msk_jax.evaluation.plots.plots import house_style, panels
 from msk_jax.files import replacing
 
 _SIDE = 7.2  # inches: the longer side of the picture
@@ -47,28 +45,11 @@ def draw_boxes(drawing: BoxDrawing) -> None:
         figure.suptitle(drawing.title, fontsize=9, x=0.01, ha="left")
         axes.imshow(drawing.picture, extent=(0, width, height, 0))
         for box, place in zip(drawing.boxes, drawing.classes, strict=True):
-            axes.add_patch(_frame(box, int(place)))
+            axes.add_patch(frame(box, int(place)))
         axes.set_axis_off()
         axes.set_xlim(0, width)
         axes.set_ylim(height, 0)
-        figure.legend(handles=_legend(drawing), loc="outside lower left", fontsize=8)
+        counts = [int((drawing.classes == place).sum()) for place in range(len(drawing.names))]
+        labels = [f"{name}: {n}" for name, n in zip(drawing.names, counts, strict=True)]
+        figure.legend(handles=legend(labels), loc="outside lower left", fontsize=8)
         figure.savefig(temporary, dpi=_DPI, pil_kwargs={"compress_level": 3})
-
-
-def _frame(box: np.ndarray, place: int) -> Rectangle:
-    x0, y0, x1, y1 = (float(edge) for edge in box)
-    colour, line = line_style(place)
-    frame = Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec=colour, ls=line, lw=1.2)
-    # A white rim: stains are of all colours.
-    frame.set_path_effects([Stroke(linewidth=2.4, foreground="w"), Normal()])
-    return frame
-
-
-def _legend(drawing: BoxDrawing) -> list[Line2D]:
-    """The classes with the number of boxes of each."""
-    handles = []
-    for place, name in enumerate(drawing.names):
-        colour, line = line_style(place)
-        label = f"{name}: {int((drawing.classes == place).sum())}"
-        handles.append(Line2D([], [], color=colour, linestyle=line, linewidth=1.2, label=label))
-    return handles

@@ -1,24 +1,18 @@
 """A detector through the ordinary trainer: built, trained, validated, resumed and asked."""
 
 import csv
-import dataclasses
 
 import numpy as np
 import pytest
 
 from msk_jax.data.build.builder import build_cohort
-from msk_jax.data.feed.augment import Augmentation, Preprocess
 from msk_jax.data.feed.sharded_cohort import ShardedCohort
-from msk_jax.data.regions.picture import PictureRegion
 from msk_jax.data.shards.folds import load_folds
 from msk_jax.dotted import changed
-from msk_jax.methods.network import Network
-from msk_jax.models import DetectorConfig
+from msk_jax.experiment import load
 from msk_jax.phantoms import write_cohort
-from msk_jax.phantoms.histology import HistologyPhantom
 from msk_jax.study.training import best_variables, make_trainer, members
 from msk_jax.tasks.detection import detections_of, precision_of_classes
-from msk_jax.training.recipe import Recipe
 from tests.tiny_lacunae import experiment
 
 
@@ -71,53 +65,7 @@ def test_it_is_trained_as_any_network_and_its_history_is_kept(cohort, tmp_path, 
     assert precision_of_classes(trainer.task, table, answers).shape == (3,)
 
 
-SMALL = changed(
-    dataclasses.replace(
-        experiment,
-        phantom=HistologyPhantom(patients=24, tiles=4, matrix=256, pixel_um=1.0),
-        stages=(
-            dataclasses.replace(
-                experiment.stages[0],
-                method=Network(
-                    DetectorConfig(
-                        "resnet10",
-                        width=16,
-                        norm="batch",
-                        pyramid_features=48,
-                        anchor_sizes=(8, 14, 20, 28, 40, 56, 80, 112, 160, 224),
-                        anchor_ratios=(0.6, 1.0, 1.67),
-                        anchor_samples=128,
-                        proposals=100,
-                        box_samples=64,
-                        box_positives=0.5,
-                        box_features=128,
-                        max_detections=64,
-                    ),
-                    Preprocess(window_level=127.5, window_width=255.0, mean=0.6, std=0.2),
-                    Recipe(
-                        epochs=20,
-                        batch_size=4,
-                        learning_rate=3e-3,
-                        warmup_epochs=2,
-                        gradient_clip=5.0,
-                        augmentation=Augmentation(
-                            moved=0.5,
-                            rotation=0,
-                            translation=0.05,
-                            gamma=(0.9, 1.1),
-                            brightness=0.03,
-                            noise=0.01,
-                            erasing=0,
-                            flip=0.5,
-                            quarter_turns=True,
-                        ),
-                    ),
-                ),
-            ),
-        ),
-    ),
-    {"cohort.picture.region": PictureRegion(size=256), "split.folds": 5},
-)
+SMALL = load("empty_lacunae").at_small_size()
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import Normal, Stroke
 
 from msk_jax.evaluation.plots.plots import house_style, line_style
 
@@ -33,10 +34,28 @@ def boxes_figure(
             axis.set_title(f"{title}: {len(rows)}")
             axis.set_axis_off()
             for k, name in enumerate(classes):
-                for x0, y0, x1, y1 in rows[rows["class"] == name][_CORNERS].to_numpy(float):
-                    box = Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False)
-                    box.set(edgecolor=line_style(k)[0], linewidth=1.4)
-                    axis.add_patch(box)
-        lines = [Line2D([], [], color=line_style(k)[0], label=n) for k, n in enumerate(classes)]
-        figure.legend(handles=lines, loc="outside lower center", ncols=len(classes))
+                # Of a picture the first pixel's centre is at 0, and its edge half a pixel before.
+                for box in rows[rows["class"] == name][_CORNERS].to_numpy(float) - 0.5:
+                    axis.add_patch(frame(box, k))
+        handles = legend(classes)
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(classes))
     return figure
+
+
+def frame(box: np.ndarray, place: int) -> Rectangle:
+    """A box (x0, y0, x1, y1) in the colour and line of a class, so that grey print tells them too."""
+    x0, y0, x1, y1 = (float(edge) for edge in box)
+    colour, line = line_style(place)
+    drawn = Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec=colour, ls=line, lw=1.2)
+    # A white rim: stains are of all colours.
+    drawn.set_path_effects([Stroke(linewidth=2.4, foreground="w"), Normal()])
+    return drawn
+
+
+def legend(labels: Sequence[str]) -> list[Line2D]:
+    """The lines of the classes with these labels."""
+    styles = [line_style(place) for place in range(len(labels))]
+    return [
+        Line2D([], [], color=colour, linestyle=line, linewidth=1.2, label=label)
+        for label, (colour, line) in zip(labels, styles, strict=True)
+    ]
