@@ -43,7 +43,7 @@ def boxes_figure(
 
 
 def frame(box: np.ndarray, place: int) -> Rectangle:
-    """A box (x0, y0, x1, y1) in the colour and line of a class, so that grey print tells them too."""
+    """A box (x0, y0, x1, y1) in the colour and line of a class: grey print tells them too."""
     x0, y0, x1, y1 = (float(edge) for edge in box)
     colour, line = line_style(place)
     drawn = Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec=colour, ls=line, lw=1.2)
