@@ -13,20 +13,26 @@ import tyro
 from msk_jax.phantoms import (
     AOSpinePhantom,
     ChestPhantom,
+    FixationPhantom,
+    HistologyPhantom,
     KneePhantom,
     SacroiliacPhantom,
     ThoracolumbarPhantom,
-    checks,
     radiograph_checks,
-    thoracolumbar_checks,
 )
+from msk_jax.phantoms.fixation import checks as fixation_checks
+from msk_jax.phantoms.histology import checks as histology_checks
+from msk_jax.phantoms.sacroiliac import checks as sacroiliac_checks
+from msk_jax.phantoms.spine import checks as spine_checks
 
 PHANTOMS = {
     "chest": (ChestPhantom, radiograph_checks),
     "knee": (KneePhantom, radiograph_checks),
-    "sacroiliac": (SacroiliacPhantom, checks),
-    "spine": (ThoracolumbarPhantom, thoracolumbar_checks),
-    "ao": (AOSpinePhantom, thoracolumbar_checks),
+    "sacroiliac": (SacroiliacPhantom, sacroiliac_checks),
+    "spine": (ThoracolumbarPhantom, spine_checks),
+    "ao": (AOSpinePhantom, spine_checks),
+    "histology": (HistologyPhantom, histology_checks),
+    "fixation": (FixationPhantom, fixation_checks),
 }
 """What each is called here, and the checks that look at it."""
 
