@@ -35,6 +35,7 @@ from monai.data import DataLoader, Dataset
 
 from msk_jax import experiment
 from msk_jax.data.feed.augment import Augmentation
+from msk_jax.dotted import changed
 from msk_jax.experiment import Experiment, Stage
 from msk_jax.models import MS25DNetConfig
 from msk_jax.parity.references import locate
@@ -275,7 +276,7 @@ def main(settings: Benchmark) -> None:
     recipe = dataclasses.replace(
         found.stages[0].method.recipe, batch_size=settings.batch_size, bf16=settings.bf16
     )
-    stage = dataclasses.replace(found.stages[0], recipe=recipe, before=())
+    stage = changed(found.stages[0], {"recipe": recipe, "before": ()})
     shape = open_cohort(found, stage, settings.data_dir).image_shape
     count = check_equal_size(stage, shape)
 
