@@ -59,7 +59,8 @@ def test_nothing_but_the_package_is_installed(installed):
     below = _packages(installed) / "msk_jax"
     for name in names():
         assert (below / "experiments" / f"{name}.py").is_file()
-        assert (below / "experiments" / "ablations" / f"{name}.py").is_file()
+        here = (REPOSITORY / "experiments" / "ablations" / f"{name}.py").is_file()
+        assert (below / "experiments" / "ablations" / f"{name}.py").is_file() is here
     package = REPOSITORY / "msk_jax"
     templates = {path.relative_to(package) for path in package.rglob("*.j2")}
     assert templates and not {path for path in templates if not (below / path).is_file()}

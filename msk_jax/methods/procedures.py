@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from msk_jax.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,9 @@ class Counts:
                 "Counts needs the classes whose share is asked (share_of), and a score from 0 to 1."
             )
 
-    def counts(self, labels: Sequence[str], scores: np.ndarray, classes: Sequence[str]):
+    def counts(
+        self, labels: Sequence[str], scores: "np.ndarray", classes: Sequence[str]
+    ) -> "np.ndarray":
         """Boxes of each class.
 
         Args:
@@ -35,11 +39,15 @@ class Counts:
         Returns:
             int64 [classes].
         """
+        import numpy as np
+
         kept = np.asarray(labels, dtype=object)[np.asarray(scores, float) >= self.score]
         return np.array([int((kept == name).sum()) for name in classes], np.int64)
 
-    def share(self, counts: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    def share(self, counts: "np.ndarray", classes: Sequence[str]) -> "np.ndarray":
         """Percent of the boxes [...], NaN where there is none, from counts [..., classes]."""
+        import numpy as np
+
         asked = np.isin(np.asarray(classes), self.share_of)
         total = counts.sum(axis=-1)
         with np.errstate(invalid="ignore", divide="ignore"):

@@ -156,7 +156,7 @@ class DetectorConfig:
     """A Faster R-CNN on a ResNet with a feature pyramid, see `detection.FasterRCNN`."""
 
     backbone: Literal["resnet10", "resnet18", "resnet34", "resnet50", "resnet101"] = "resnet50"
-    """Encoder."""
+    """The encoder, one of the ResNets."""
     width: int = 64
     """Channels of the encoder's first stage; 64 is a standard ResNet."""
     norm: Literal["frozen", "batch"] = "frozen"
