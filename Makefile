@@ -20,7 +20,7 @@ SHORT := tests/test_*.py tests/data/sources/test_scan.py tests/data/build/test_b
 	tests/training/test_checkpoints.py tests/models/weights/test_weight_files.py tests/evaluation/classes/test_roc.py \
 	tests/evaluation/plots/test_plots.py tests/reports tests/verbs/test_whole_way.py
 
-.PHONY: demo test test-short test-docs clean
+.PHONY: demo test test-all test-short test-docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/msk-jax demo sacroiliitis --out demo
@@ -29,6 +29,10 @@ test: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# All tests, the slow ones too: tens of minutes.
+test-all: $(VENV)/installed-test
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow or not slow"
 
 # The short set alone, as for another Python: make test-short PYTHON=python3.13 VENV=.venv-3.13
 test-short: $(VENV)/installed-short

@@ -181,6 +181,7 @@ def test_nothing_tells_the_classes_at_severity_0(monkeypatch):
         assert np.array_equal(*pictures) == (config.severity == 0)
 
 
+@pytest.mark.slow
 def test_oracle_and_global_figures():
     """Who knows where lacunae are tells their classes; mean, SD and histogram of a picture say
     little of the empty share, and nothing where the lacunae are hidden."""
