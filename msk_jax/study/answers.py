@@ -80,3 +80,9 @@ def answer_columns(stage: str, classes: tuple[str, ...]) -> list[str]:
     """The columns of a stage's probabilities: that of the second class, or of each of several."""
     name = f"{stage}.probability"
     return [name] if len(classes) == 2 else [f"{name}.{label}" for label in classes]
+
+
+def handed_on(stage: str, classes: tuple[str, ...], probabilities: pd.DataFrame) -> pd.DataFrame:
+    """What later stages read of probabilities [patients, classes]: `answer_columns` by patient."""
+    shown = probabilities.iloc[:, 1:] if len(classes) == 2 else probabilities
+    return shown.set_axis(answer_columns(stage, classes), axis=1)

@@ -9,7 +9,7 @@ import pandas as pd
 from msk_jax.data.cohort.cohort import Cohort
 from msk_jax.evaluation.tables.predictions import probability_columns
 from msk_jax.experiment import Stage
-from msk_jax.study.answers import Answers, answer_columns, said_by, stage_rows
+from msk_jax.study.answers import Answers, answer_columns, handed_on, said_by, stage_rows
 from msk_jax.study.listener import Listener
 from msk_jax.study.package import SavedModel
 from msk_jax.study.patients import allowed_words
@@ -134,11 +134,7 @@ def _whole(cohort: Cohort, patients: pd.DataFrame) -> pd.DataFrame:
 
 def _answers(stage: Stage, cohort: Cohort, names: pd.Index, each: Sequence[np.ndarray]) -> Answers:
     classes = stage.task.classes(cohort)
-    columns = answer_columns(stage.name, classes)
-    tables = tuple(
-        pd.DataFrame(one[:, 1:] if len(classes) == 2 else one, index=names, columns=columns)
-        for one in each
-    )
+    tables = tuple(handed_on(stage.name, classes, pd.DataFrame(one, index=names)) for one in each)
     return Answers(pd.DataFrame(), (), tables)
 
 

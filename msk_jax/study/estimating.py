@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from msk_jax.methods.fitting import Fitted, fit
 from msk_jax.study.answers import (
     Answers,
     Hearing,
-    answer_columns,
+    handed_on,
     known,
     said_by,
     stage_rows,
@@ -124,16 +125,8 @@ def answers_of(
     outside: Sequence[pd.DataFrame],
 ) -> Answers:
     """Answers from tables of probabilities [patients, classes]."""
-
-    def handed_on(probabilities: pd.DataFrame) -> pd.DataFrame:
-        shown = probabilities.iloc[:, 1:] if len(classes) == 2 else probabilities
-        return shown.set_axis(answer_columns(stage, classes), axis=1)
-
-    return Answers(
-        handed_on(out_of_fold),
-        tuple(map(handed_on, validations)),
-        tuple(map(handed_on, outside)),
-    )
+    shown = partial(handed_on, stage, classes)
+    return Answers(shown(out_of_fold), tuple(map(shown, validations)), tuple(map(shown, outside)))
 
 
 def _tables(

@@ -8,7 +8,7 @@ import pandas as pd
 
 from msk_jax.data.cohort.cohort import Cohort
 from msk_jax.data.cohort.manifest import Manifest
-from msk_jax.data.fields import Number, Word
+from msk_jax.data.fields import Word
 from msk_jax.data.privacy.pseudonyms import pseudonym
 
 SEXES = ("M", "F")
@@ -80,8 +80,3 @@ def ordered_words(cohort: Cohort) -> frozenset[str]:
     """Columns of words that are steps of a scale."""
     variables = cohort.variables
     return frozenset(one.name for one in variables if isinstance(one, Word) and one.ordered)
-
-
-def numbers(cohort: Cohort) -> frozenset[str]:
-    """Columns of numbers."""
-    return frozenset({"age", *(one.name for one in cohort.variables if isinstance(one, Number))})
